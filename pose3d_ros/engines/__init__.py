@@ -1,0 +1,1 @@
+"""Run an exported network; they know nothing of joints."""

@@ -1,0 +1,74 @@
+"""What flows through the house: a Frame in, People out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pose3d_ros.camera import Camera
+
+Array = NDArray[np.float64]
+
+
+class JointState(IntEnum):
+    """How a joint's position came about."""
+
+    VISIBLE = 0
+    """Measured in this frame's image."""
+    INFERRED = 1
+    """Hidden in the image; known from the rest of the body."""
+    PREDICTED = 2
+    """No measurement of the person in this frame; carried on from earlier ones."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One camera image.
+
+    image: [height, width, 3] uint8, BGR.
+    stamp_ns: time of exposure, nanoseconds; the only clock that the pipeline knows.
+    camera: its calibration, for this image's size; None when unknown (then no metres come out, only pixels).
+    """
+
+    image: NDArray[np.uint8]
+    stamp_ns: int
+    camera: Camera | None = None
+
+    def __post_init__(self) -> None:
+        shape = self.image.shape
+        if len(shape) != 3 or shape[2] != 3 or self.image.dtype != np.uint8 or 0 in shape:
+            raise ValueError(f"an image must be [height, width, 3] uint8 BGR, not {shape} {self.image.dtype}")
+        if self.camera is not None and (self.camera.width, self.camera.height) != (shape[1], shape[0]):
+            raise ValueError(
+                f"the calibration is for {self.camera.width}x{self.camera.height} pixels, the image has "
+                f"{shape[1]}x{shape[0]}: publish the camera_info that belongs to the image, or resize the Camera"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Person:
+    """One person in one frame. All joints are in skeleton.JOINTS' order.
+
+    id: stable over time, from 1.
+    box: x0, y0, x1, y1 in pixels of the image.
+    score: confidence that this is a person, 0...1.
+    joints_px: [24, 2] pixels.
+    joints_px_cov: [24, 2, 2] pixels².
+    joint_score: [24] probability that the joint is where it is said to be, 0...1.
+    joint_state: [24] of JointState.
+    joints_m: [24, 3] metres in the camera's optical frame; None without a calibrated camera.
+    joints_m_cov: [24, 3, 3] metres², the root's own uncertainty included; None likewise.
+    """
+
+    id: int
+    box: Array
+    score: float
+    joints_px: Array
+    joints_px_cov: Array
+    joint_score: Array
+    joint_state: NDArray[np.uint8]
+    joints_m: Array | None = None
+    joints_m_cov: Array | None = None

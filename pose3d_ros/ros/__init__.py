@@ -1,0 +1,1 @@
+"""The nodes and the conversions from and to messages; nothing else imports rclpy."""

@@ -1,0 +1,1 @@
+"""The steps of a frame's way: arrays in, arrays out."""
