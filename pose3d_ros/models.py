@@ -1,0 +1,131 @@
+"""The networks that ship with the package: where they lie, what models.json says of them, and whether it is true.
+
+models.json:
+
+    {"models": {"pose2d": {"file": "pose2d.onnx", "sha256": "…", "bytes": 123, "input_size": [192, 256],
+                           "joints": ["pelvis", …], "figures": {"LSPET val PCK@0.2": 0.61}, "about": "…"},
+                "find": {…}, "lift": {…}}}
+
+One entry per role; `input_size` is width, height in pixels (absent for networks that take no image), `joints` the
+names in the network's order (absent for networks that know none), `figures` what it measured, by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pose3d_ros import skeleton
+from pose3d_ros.engines.engine import EngineError
+
+PACKAGE = "pose3d_ros"
+INDEX_FILE = "models.json"
+
+
+@dataclass(frozen=True)
+class Model:
+    """One network file.
+
+    role: what the pipeline uses it for: find, pose2d, lift. path: of the ONNX file.
+    sha256, bytes: of the file as it was exported. input_size: width, height in pixels, or None.
+    joints: names in the network's order; empty if it knows none. figures: what it measured. about: one line.
+    """
+
+    role: str
+    path: Path
+    sha256: str
+    bytes: int = 0
+    input_size: tuple[int, int] | None = None
+    joints: tuple[str, ...] = ()
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    about: str = ""
+
+    @property
+    def short_hash(self) -> str:
+        """The first eight digits of the hash, for people."""
+        return self.sha256[:8]
+
+    def verify(self) -> None:
+        """Raises EngineError unless the file exists, is the one that was exported, and has our joints."""
+        if not self.path.is_file():
+            raise EngineError(f"no network at {self.path}: check the models folder, or re-install the package")
+        found = file_sha256(self.path)
+        if found != self.sha256:
+            size = self.path.stat().st_size
+            what = f"cut off ({size} of {self.bytes} bytes)" if size < self.bytes else "damaged or replaced"
+            raise EngineError(
+                f"{self.path} is {what}: its sha256 is {found[:8]}…, {INDEX_FILE} says {self.short_hash}…; "
+                "copy the file again, or export the network again"
+            )
+        if self.joints and self.joints != skeleton.JOINTS:
+            raise EngineError(f"{self.path} has other joints than this package: export it again with this version")
+
+
+def models_dir() -> Path:
+    """The folder of the shipped models: of the source tree, else of the installed share.
+
+    Raises EngineError naming the places searched.
+    """
+    here = Path(__file__).resolve()
+    places = [here.parents[1] / "models"]
+    places += [parent / "share" / PACKAGE / "models" for parent in here.parents]
+    prefixes = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
+    places += [Path(prefix) / "share" / PACKAGE / "models" for prefix in prefixes if prefix]
+    for place in places:
+        if (place / INDEX_FILE).is_file():
+            return place
+    raise EngineError(
+        f"no models folder: neither {places[0]} nor share/{PACKAGE}/models of the installation has a {INDEX_FILE}; "
+        "re-install the package, or name the folder"
+    )
+
+
+def read_models(folder: Path) -> dict[str, Model]:
+    """The models of a folder by role. Raises EngineError when models.json is missing or unusable."""
+    path = folder / INDEX_FILE
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))["models"]
+        return {role: _model(role, entry, folder) for role, entry in entries.items()}
+    except OSError as error:
+        raise EngineError(f"cannot read {path} ({error.strerror}): name the folder that has the models") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise EngineError(f"{path} is not a list of models ({error!r}): re-install the package") from error
+
+
+def record_model(model: Model) -> Model:
+    """Enters a freshly exported network in the models.json beside it, with its hash; for the exporters."""
+    model = Model(**{**_fields(model), "sha256": file_sha256(model.path), "bytes": model.path.stat().st_size})
+    path = model.path.parent / INDEX_FILE
+    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"models": {}}
+    entry = {key: value for key, value in asdict(model).items() if value and key not in ("role", "path")}
+    content["models"][model.role] = {"file": model.path.name, **entry}
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return model
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _fields(model: Model) -> dict[str, Any]:
+    return {name: getattr(model, name) for name in model.__dataclass_fields__}
+
+
+def _model(role: str, entry: Mapping[str, Any], folder: Path) -> Model:
+    size = entry.get("input_size")
+    return Model(
+        role=role,
+        path=folder / entry["file"],
+        sha256=entry["sha256"],
+        bytes=int(entry.get("bytes", 0)),
+        input_size=None if size is None else (int(size[0]), int(size[1])),
+        joints=tuple(entry.get("joints", ())),
+        figures=entry.get("figures", {}),
+        about=entry.get("about", ""),
+    )
