@@ -8,7 +8,8 @@ PYTEST_ARGS ?=
 export PYTHON TORCH
 
 # Any Python runs the bootstrap script; the script then looks for the right one.
-BOOTSTRAP := $(or $(PYTHON),$(shell command -v python3)) tools/bootstrap.py
+PYTHON3 := $(or $(PYTHON),$(shell command -v python3))
+BOOTSTRAP = $(or $(PYTHON3),$(error no python3 here: apt install python3 python3-venv)) tools/bootstrap.py
 VENV_PYTHON := .venv/bin/python
 
 # ROS 2 writes its log files below HOME; some CI machines have none.
@@ -25,7 +26,7 @@ help:
 	@echo "make test                every test        (TORCH=0: without PyTorch; PYTEST_ARGS=...: for pytest)"
 	@echo "make lint                ruff and mypy"
 	@echo "make setup               only set .venv up (PYTHON=python3.12: with that Python)"
-	@echo "make clean               remove .venv and everything that was built"
+	@echo "make clean               remove .venv and what was built (not output/)"
 
 demo: setup
 	@$(VENV_PYTHON) -m pose3d_ros.ros.demo $(if $(VIDEO),--video "$(VIDEO)") $(if $(CAMERA),--camera "$(CAMERA)") --output "$(OUTPUT)"
@@ -38,10 +39,12 @@ lint: setup-test
 	@$(VENV_PYTHON) -m ruff format --check .
 	@$(VENV_PYTHON) -m mypy
 
-setup setup-test:
-	@test -n "$(firstword $(BOOTSTRAP:tools/bootstrap.py=))" || { echo "!! no python3 here: apt install python3 python3-venv" >&2; exit 1; }
-	@$(BOOTSTRAP) $(if $(filter setup-test,$@),test,run)
+setup:
+	@$(BOOTSTRAP) run
+
+setup-test:
+	@$(BOOTSTRAP) test
 
 clean:
-	rm -rf .venv build install log output .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	rm -rf .venv build install log .pytest_cache .mypy_cache .ruff_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -251,7 +251,9 @@ def install(name: str, interpreter: Interpreter) -> None:
     def action() -> None:
         if not interpreter.has_ros:
             pip_install("-r", str(file))
-        elif wanted := unmet(file):
+            return
+        wanted = unmet(file)
+        if wanted:
             # apt's cv_bridge and OpenCV need the NumPy that they were built for: hold it.
             missing = any(line.startswith("numpy") for line in wanted)
             held = [] if missing else query_venv("import numpy; print('numpy==' + numpy.__version__)")
