@@ -187,7 +187,7 @@ def python(*arguments: str) -> None:
 
 
 def pip_install(*arguments: str) -> None:
-    python("-m", "pip", "install", "--quiet", *arguments)
+    python("-m", "pip", "install", "-qq", *arguments)
 
 
 def venv_version() -> str | None:
