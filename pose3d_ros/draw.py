@@ -317,11 +317,15 @@ def draw_3d(
 
 def side_by_side(image_bgr: Image, people: Sequence[Person], view: View | None = None) -> Image:
     """The image with the skeletons, and to its right their 3D view at the same height."""
-    height, width = image_bgr.shape[:2]
+    return beside_3d(draw_people(image_bgr, people), people, view)
+
+
+def beside_3d(picture: Image, people: Sequence[Person], view: View | None = None, *, ellipsoids: bool = False) -> Image:
+    """A picture, and to its right the 3D view of the people at the same height."""
+    height, width = picture.shape[:2]
     panel = int(np.clip(width, 0.6 * height, height))
     panel += (width + panel) % 2  # video encoders want an even width
-    picture = draw_people(image_bgr, people)
-    return np.concatenate([picture, draw_3d(people, (panel, height), view)], 1)
+    return np.concatenate([picture, draw_3d(people, (panel, height), view, ellipsoids=ellipsoids)], 1)
 
 
 def _metres(person: Person) -> Array:

@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +99,7 @@ def read_models(folder: Path) -> dict[str, Model]:
 
 def record_model(model: Model) -> Model:
     """Enters a freshly exported network in the models.json beside it, with its hash; for the exporters."""
-    model = Model(**{**_fields(model), "sha256": file_sha256(model.path), "bytes": model.path.stat().st_size})
+    model = replace(model, sha256=file_sha256(model.path), bytes=model.path.stat().st_size)
     path = model.path.parent / INDEX_FILE
     content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"models": {}}
     entry = {key: value for key, value in asdict(model).items() if value and key not in ("role", "path")}
@@ -111,10 +111,6 @@ def record_model(model: Model) -> Model:
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _fields(model: Model) -> dict[str, Any]:
-    return {name: getattr(model, name) for name in model.__dataclass_fields__}
 
 
 def _model(role: str, entry: Mapping[str, Any], folder: Path) -> Model:

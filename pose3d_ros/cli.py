@@ -1,0 +1,77 @@
+"""`pose3d …`: one command for everything that needs no ROS. Each subcommand is a module with add_arguments and run.
+
+Only the module of the command that was typed is imported: running on a robot needs no torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+
+from pose3d_ros.camera import CameraError
+from pose3d_ros.engines.engine import EngineError
+from pose3d_ros.video import VideoError
+
+# Words of the command: (module, help).
+COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
+    ("run",): ("pose3d_ros.run_video", "3D joints from a video, a camera or an image"),
+    ("bench",): ("pose3d_ros.bench", "milliseconds per stage on this machine"),
+    ("evaluate", "pose2d"): ("pose3d_ros.evaluation.evaluate_pose2d", "2D joints against labelled photos"),
+    ("evaluate", "lifter"): ("pose3d_ros.evaluation.evaluate_lifter", "3D joints against motion capture"),
+    ("evaluate", "multiview"): ("pose3d_ros.evaluation.multiview", "agreement of four calibrated cameras"),
+    ("train", "pose2d"): ("pose3d_ros.training.train_pose2d", "train image -> 2D joints"),
+    ("train", "lifter"): ("pose3d_ros.training.train_lifter", "train 2D -> 3D joints"),
+    ("export", "pose2d"): ("pose3d_ros.networks.export_pose2d", "a trained stage 1 to ONNX"),
+    ("export", "lifter"): ("pose3d_ros.networks.export_lifter", "a trained lifter to ONNX"),
+    ("render",): ("pose3d_ros.data.synthetic.render", "render synthetic people"),
+}
+_GROUPS = {"evaluate": "measure", "train": "train a network", "export": "write a network as ONNX"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit status: 0, 1 for a failure that is explained, 130 when interrupted."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        args = _parser(words).parse_args(words)
+        return int(args.run(args) or 0)
+    except (EngineError, CameraError, VideoError, ValueError) as error:
+        print(f"pose3d: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("pose3d_ros"):
+            raise
+        print(
+            f"pose3d: this command needs the Python package '{error.name}': pip install {error.name}", file=sys.stderr
+        )
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("pose3d", description="3D human pose from one camera.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    groups: dict[str, argparse._SubParsersAction] = {}
+    for name, (module_name, text) in COMMANDS.items():
+        chosen = tuple(words[: len(name)]) == name
+        if not chosen and find_spec(module_name) is None:
+            continue
+        parent = commands
+        if len(name) > 1:
+            if name[0] not in groups:
+                group = commands.add_parser(name[0], help=_GROUPS[name[0]])
+                groups[name[0]] = group.add_subparsers(metavar="WHAT", required=True)
+            parent = groups[name[0]]
+        command = parent.add_parser(name[-1], help=text, description=text)
+        if chosen:
+            module = import_module(module_name)
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,182 @@
+"""`pose3d run`: people's joints from a video, a camera or an image, without ROS.
+
+Writes into the output folder, NAME being the source's:
+
+- NAME.mp4 (not for an image): every frame with the skeletons, and their 3D view beside it where metres are known;
+- NAME.png: the frame that shows most, likewise;
+- NAME.jsonl: one JSON object a frame: {"frame": 0, "stamp": seconds, "people": [person, …]}, where a person is
+  {"id": 1, "box": [x0, y0, x1, y1], "score": 0…1, "joints": {"pelvis": joint, …}} and a joint is
+  {"px": [x, y], "score": 0…1, "state": "visible" | "inferred" | "predicted", "xyz": [x, y, z], "sigma": [x, y, z]};
+  xyz in metres in the camera's optical frame (x right, y down, z forward) with its standard deviations; both null
+  without a calibration. A value that is not finite is null.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pose3d_ros import draw, skeleton
+from pose3d_ros.camera import Camera
+from pose3d_ros.camera_file import camera_for_image, read_camera
+from pose3d_ros.person import Frame, JointState, Person
+from pose3d_ros.pipeline import Pipeline, PipelineSettings
+from pose3d_ros.video import ImageSource, Source, VideoError, VideoWriter, open_source
+
+Image = NDArray[np.uint8]
+
+_MAX_VIDEO_HEIGHT = 1080
+_VIEW_SECONDS = 0.7
+"""The 3D view follows the people with this time constant, so that it does not shake with them."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `pose3d run`."""
+    parser.add_argument("source", metavar="VIDEO|CAMERA|IMAGE", help="a file, a stream's address or a camera's number")
+    parser.add_argument(
+        "--camera-info", type=Path, metavar="FILE", help="calibration: JSON or camera_calibration's YAML"
+    )
+    parser.add_argument("--fov", type=float, metavar="DEG", help="assume a pinhole of this horizontal field of view")
+    parser.add_argument(
+        "--output", type=Path, default=Path("pose3d_output"), metavar="DIR", help="default: %(default)s"
+    )
+    parser.add_argument("--frames", type=int, metavar="N", help="stop after N frames")
+    parser.add_argument("--models", type=Path, metavar="DIR", help="the folder of the networks; default: the package's")
+    parser.add_argument("--threads", type=int, default=PipelineSettings().threads, help="CPU threads (%(default)s)")
+    parser.add_argument("--max-people", type=int, default=PipelineSettings().max_people, help="(%(default)s)")
+    parser.add_argument("--ellipses", action="store_true", help="draw each joint's uncertainty (2 sigma)")
+    parser.add_argument("--no-video", action="store_true", help="write no video, which takes longer than the networks")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the pipeline over the source; returns the exit status."""
+    settings = PipelineSettings(threads=args.threads, max_people=args.max_people)
+    with open_source(args.source) as source:
+        calibration = read_camera(args.camera_info) if args.camera_info else None
+        pipeline = Pipeline(args.models, settings)
+        print(f"{source.name}: {pipeline.description}", file=sys.stderr)
+        if calibration is None and args.fov is None:
+            print("no --camera-info and no --fov: joints in pixels only, no metres", file=sys.stderr)
+        try:
+            args.output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise VideoError(f"cannot make the output folder {args.output}: {error.strerror}") from error
+        written = _process(source, pipeline, calibration, args)
+    for path in written:
+        print(path)
+    return 0
+
+
+def _process(source: Source, pipeline: Pipeline, calibration: Camera | None, args: argparse.Namespace) -> list[Path]:
+    from tqdm import tqdm
+
+    jsonl = args.output / f"{source.name}.jsonl"
+    picture = args.output / f"{source.name}.png"
+    with_video = not (args.no_video or isinstance(source, ImageSource))
+    video = VideoWriter(args.output / f"{source.name}.mp4", source.fps) if with_video else None
+    total = source.count if args.frames is None else min(args.frames, source.count or args.frames)
+    best: tuple[float, Image, Sequence[Person]] | None = None
+    view: draw.View | None = None
+    camera: Camera | None = None
+    metric = calibration is not None or args.fov is not None
+    seen = 0
+    try:
+        with jsonl.open("w", encoding="utf-8") as lines:
+            progress = tqdm(islice(source, args.frames), total=total, unit="frame", disable=None)
+            for index, (image, stamp_ns) in enumerate(progress):
+                if index == 0:
+                    camera = _camera(image, calibration, args.fov)
+                people = pipeline.process(Frame(image, stamp_ns, camera))
+                seen += bool(people)
+                lines.write(json.dumps(frame_record(index, stamp_ns, people), allow_nan=False) + "\n")
+                if video is not None:
+                    view = _calm_view(view, people, source.fps)
+                    video.write(annotated(image, people, metric, view, ellipses=args.ellipses))
+                shown = sum(float(np.mean(p.joint_score * (p.joint_state == JointState.VISIBLE))) for p in people)
+                if best is None or shown > best[0]:
+                    best = (shown, image.copy(), people)
+    except KeyboardInterrupt:
+        print("stopped; what was done is written", file=sys.stderr)
+    finally:
+        if video is not None:
+            video.close()
+    if best is None:
+        raise VideoError(f"{source.name} gave no image")
+    _write_picture(picture, annotated(best[1], best[2], metric, None, ellipses=args.ellipses, max_height=None))
+    print(f"somebody in {seen} of {index + 1} frames", file=sys.stderr)
+    return [jsonl, picture] + ([video.path] if video is not None else [])
+
+
+def annotated(
+    image: Image,
+    people: Sequence[Person],
+    metric: bool,
+    view: draw.View | None,
+    *,
+    ellipses: bool = False,
+    max_height: int | None = _MAX_VIDEO_HEIGHT,
+) -> Image:
+    """The image with its skeletons, beside it their 3D view if `metric`; at most `max_height` pixels high."""
+    picture = draw.draw_people(image, people, ellipses=ellipses)
+    if max_height is not None and picture.shape[0] > max_height:
+        width = round(picture.shape[1] * max_height / picture.shape[0])
+        picture = np.asarray(cv2.resize(picture, (width, max_height), interpolation=cv2.INTER_AREA), np.uint8)
+    return draw.beside_3d(picture, people, view, ellipsoids=ellipses) if metric else picture
+
+
+def frame_record(index: int, stamp_ns: int, people: Sequence[Person]) -> dict[str, Any]:
+    """One frame's line of the JSON lines file."""
+    return {"frame": index, "stamp": stamp_ns / 1e9, "people": [_person_record(person) for person in people]}
+
+
+def _person_record(person: Person) -> dict[str, Any]:
+    cov = person.joints_m_cov
+    joints = {
+        name: {
+            "px": _numbers(person.joints_px[j], 2),
+            "score": _numbers(person.joint_score[j], 3),
+            "state": JointState(int(person.joint_state[j])).name.lower(),
+            "xyz": None if person.joints_m is None else _numbers(person.joints_m[j], 4),
+            "sigma": None if cov is None else _numbers(np.sqrt(np.diagonal(cov[j])), 4),
+        }
+        for j, name in enumerate(skeleton.JOINTS)
+    }
+    return {"id": person.id, "box": _numbers(person.box, 1), "score": _numbers(person.score, 3), "joints": joints}
+
+
+def _numbers(values: Any, digits: int) -> Any:
+    """Rounded plain numbers; null where not finite, which JSON does not know."""
+    array = np.asarray(values, float)
+    if array.ndim == 0:
+        return round(float(array), digits) if np.isfinite(array) else None
+    return [_numbers(value, digits) for value in array]
+
+
+def _camera(image: Image, calibration: Camera | None, fov_deg: float | None) -> Camera | None:
+    height, width = image.shape[:2]
+    if calibration is not None:
+        return camera_for_image(calibration, width, height)
+    return None if fov_deg is None else Camera.from_horizontal_fov(width, height, fov_deg)
+
+
+def _calm_view(view: draw.View | None, people: Sequence[Person], fps: float) -> draw.View | None:
+    wanted = draw.View.around(people)
+    if view is None or wanted is None:
+        return wanted or view
+    return view.towards(wanted, 1 - float(np.exp(-1 / (fps * _VIEW_SECONDS))))
+
+
+def _write_picture(path: Path, image: Image) -> None:
+    ok, data = cv2.imencode(path.suffix, image)
+    if not ok:
+        raise VideoError(f"cannot encode {path}")
+    data.tofile(path)

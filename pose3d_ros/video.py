@@ -1,0 +1,158 @@
+"""Images from a file, a video or a camera, with their times; and videos written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+
+_IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"))
+_DEFAULT_FPS = 30.0
+_MAX_FPS = 1000.0
+
+
+class VideoError(ValueError):
+    """A source or target that cannot be opened, read or written; the message names it and says what to do."""
+
+
+class Source:
+    """An opened source of BGR images.
+
+    name: for file names and people. fps: images per second. count: number of images, None when endless.
+    is_live: a camera, whose stamps are the host's clock; else stamps begin at 0 and advance by 1 / fps.
+    Iterating yields (image [h, w, 3] uint8, stamp_ns).
+    """
+
+    def __init__(self, name: str, fps: float, count: int | None, is_live: bool = False) -> None:
+        self.name = name
+        self.fps = fps
+        self.count = count
+        self.is_live = is_live
+
+    def __iter__(self) -> Iterator[tuple[Image, int]]:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Frees the file or camera."""
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+class ImageSource(Source):
+    """A single image; EXIF orientation is applied."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path.stem, _DEFAULT_FPS, 1)
+        self._image = read_image(path)
+
+    def __iter__(self) -> Iterator[tuple[Image, int]]:
+        yield self._image, 0
+
+
+class CaptureSource(Source):
+    """Anything that OpenCV's VideoCapture opens. Raises VideoError when it does not, or when there is no image in it.
+
+    target: the path or address of a video, or the number of a camera.
+    """
+
+    def __init__(self, name: str, target: str | int, is_live: bool) -> None:
+        what = f"camera {target}" if is_live else str(target)
+        self._capture = cv2.VideoCapture(target)
+        ok, first = self._capture.read() if self._capture.isOpened() else (False, None)
+        if not ok or first is None:
+            self._capture.release()
+            hint = (
+                "check that it is plugged in, not in use, and that you may read it"
+                if is_live
+                else "it is not a video or image that OpenCV can decode; convert it to an mp4 with H.264"
+            )
+            raise VideoError(f"cannot read {what}: {hint}")
+        self._first = first
+        fps = self._capture.get(cv2.CAP_PROP_FPS)
+        count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        known = not is_live and count > 0
+        super().__init__(name, fps if 0 < fps < _MAX_FPS else _DEFAULT_FPS, int(count) if known else None, is_live)
+
+    def __iter__(self) -> Iterator[tuple[Image, int]]:
+        image: Image | None = np.asarray(self._first, np.uint8)
+        index = 0
+        while image is not None:
+            yield image, time.monotonic_ns() if self.is_live else round(1e9 * index / self.fps)
+            ok, following = self._capture.read()
+            image = np.asarray(following, np.uint8) if ok else None
+            index += 1
+
+    def close(self) -> None:
+        """Frees the file or camera."""
+        self._capture.release()
+
+
+def open_source(text: str) -> Source:
+    """An image file, a video file, a stream's address (rtsp://…), or a camera (its number or /dev/videoN).
+
+    Raises VideoError naming what was wrong.
+    """
+    if text.isdigit():
+        return CaptureSource(f"camera{text}", int(text), is_live=True)
+    if text.startswith("/dev/video"):
+        return CaptureSource(Path(text).name, text, is_live=True)
+    if "://" in text:
+        return CaptureSource("stream", text, is_live=True)
+    path = Path(text).expanduser()
+    if path.is_dir():
+        raise VideoError(f"{path} is a folder: name a video, an image, or a camera's number")
+    if not path.is_file():
+        raise VideoError(f"no file {path}: name a video, an image, or a camera's number")
+    if path.suffix.lower() in _IMAGE_SUFFIXES:
+        return ImageSource(path)
+    return CaptureSource(path.stem, str(path), is_live=False)
+
+
+def read_image(path: Path) -> Image:
+    """[h, w, 3] BGR of an image file. Raises VideoError when it cannot be read or decoded."""
+    try:
+        data = np.fromfile(path, np.uint8)  # cv2.imread fails on some platforms' file names
+    except OSError as error:
+        raise VideoError(f"cannot read {path}: {error.strerror}") from error
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    if image is None:
+        raise VideoError(f"{path} is not an image that OpenCV can decode: it is damaged, or of another kind")
+    return np.asarray(image, np.uint8)
+
+
+class VideoWriter:
+    """Writes an mp4. The first image decides the size; an odd row or column is cut off, as the codec needs.
+
+    Raises VideoError when the file cannot be written.
+    """
+
+    def __init__(self, path: Path, fps: float) -> None:
+        self.path = path
+        self._fps = fps
+        self._writer: cv2.VideoWriter | None = None
+        self._size = (0, 0)
+
+    def write(self, image: Image) -> None:
+        """Appends an image [h, w, 3] BGR."""
+        if self._writer is None:
+            self._size = (image.shape[1] // 2 * 2, image.shape[0] // 2 * 2)
+            self._writer = cv2.VideoWriter(str(self.path), cv2.VideoWriter.fourcc(*"mp4v"), self._fps, self._size)
+            if not self._writer.isOpened():
+                raise VideoError(f"cannot write {self.path}: is the folder writable, and has OpenCV an mp4 encoder?")
+        self._writer.write(np.ascontiguousarray(image[: self._size[1], : self._size[0]]))
+
+    def close(self) -> None:
+        """Finishes the file."""
+        if self._writer is not None:
+            self._writer.release()
