@@ -1,0 +1,76 @@
+"""Square crops of people: box -> affine map, shared by training and the robot."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+CROP_MARGIN = 1.25
+"""Side of the crop over the longer side of the person's box."""
+_JOINTS_TO_BOX = 1.15
+
+
+def box_of_joints(joints_px: ArrayLike) -> Array:
+    """The person's box (x0, y0, x1, y1) from the joints [n, 2] that are known: their extent grown by 15 %."""
+    joints = np.asarray(joints_px, float)
+    low, high = joints.min(0), joints.max(0)
+    middle, half = (low + high) / 2, np.maximum((high - low) / 2, 1.0) * _JOINTS_TO_BOX
+    return np.concatenate([middle - half, middle + half])
+
+
+def square_of_box(box: ArrayLike, margin: float = CROP_MARGIN) -> tuple[Array, float]:
+    """Centre [2] and side of the square crop round a box (x0, y0, x1, y1), pixels."""
+    x0, y0, x1, y1 = np.asarray(box, float)
+    return np.array([(x0 + x1) / 2, (y0 + y1) / 2]), margin * max(x1 - x0, y1 - y0, 1.0)
+
+
+def crop_transform(centre: ArrayLike, side: float, size: int, rotation_rad: float = 0.0, mirror: bool = False) -> Array:
+    """[2, 3] affine map from image pixels to the pixels of a `size` x `size` crop.
+
+    The crop shows the square of the given centre and side (pixels), turned by `rotation_rad` and, when `mirror` is
+    set, with left and right exchanged. Pixel centres lie at whole numbers in both.
+    """
+    scale = size / side
+    c, s = scale * np.cos(rotation_rad), scale * np.sin(rotation_rad)
+    linear = np.array([[c, -s], [s, c]])
+    if mirror:
+        linear[0] *= -1
+    middle = (size - 1) / 2
+    return np.concatenate([linear, (middle - linear @ np.asarray(centre, float))[:, None]], 1)
+
+
+def apply(transform: Array, points: ArrayLike) -> Array:
+    """Points [..., 2] through an affine map [2, 3]."""
+    return np.asarray(points, float) @ transform[:, :2].T + transform[:, 2]
+
+
+def inverse(transform: Array) -> Array:
+    """The affine map [2, 3] that undoes `transform`."""
+    return np.asarray(cv2.invertAffineTransform(transform), float)
+
+
+def warp(image: NDArray[np.uint8], transform: Array, size: int, border: int = cv2.BORDER_CONSTANT) -> NDArray[np.uint8]:
+    """The `size` x `size` crop of an image [h, w, 3].
+
+    A crop that shrinks the picture more than twofold averages first, so that fine texture does not alias.
+    """
+    scale = np.sqrt(abs(np.linalg.det(transform[:, :2])))
+    if scale < 0.5:
+        # Work on the crop's own region only: shrinking a whole 4K image costs more than the network.
+        corners = apply(inverse(transform), [[0, 0], [size, 0], [0, size], [size, size]])
+        x0, y0 = np.maximum(np.floor(corners.min(0)).astype(int) - 2, 0)
+        x1, y1 = np.minimum(np.ceil(corners.max(0)).astype(int) + 3, [image.shape[1], image.shape[0]])
+        if x1 - x0 < 2 or y1 - y0 < 2:
+            return np.zeros((size, size, 3), np.uint8)
+        width, height = max(round((x1 - x0) * scale), 1), max(round((y1 - y0) * scale), 1)
+        region = cv2.resize(image[y0:y1, x0:x1], (width, height), interpolation=cv2.INTER_AREA)
+        sx, sy = width / (x1 - x0), height / (y1 - y0)
+        # region pixel = s * (image pixel - origin + 0.5) - 0.5, inverted
+        to_image = np.array([[1 / sx, 0, x0 + 0.5 / sx - 0.5], [0, 1 / sy, y0 + 0.5 / sy - 0.5], [0, 0, 1]])
+        transform = transform @ to_image
+        image = np.asarray(region, np.uint8)
+    warped = cv2.warpAffine(image, transform, (size, size), flags=cv2.INTER_LINEAR, borderMode=border)
+    return np.asarray(warped, np.uint8)

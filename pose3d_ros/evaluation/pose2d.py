@@ -1,0 +1,54 @@
+"""2D protocols: which joints of which people count, and against what length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pose3d_ros.crop import apply, box_of_joints, crop_transform, inverse, square_of_box, warp
+from pose3d_ros.data.lspet import Photos
+from pose3d_ros.skeleton import INDEX
+
+_DIAGONALS = (("left_shoulder", "right_hip"), ("right_shoulder", "left_hip"))
+TORSO = [INDEX[name] for diagonal in _DIAGONALS for name in diagonal]
+THRESHOLDS = (0.1, 0.2)
+_BATCH = 50
+
+
+def torso_length(joints_px: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Mean of the two diagonals hip-shoulder [n] of joints [n, 24, 2], pixels."""
+    lengths = [np.linalg.norm(joints_px[:, INDEX[a]] - joints_px[:, INDEX[b]], axis=-1) for a, b in _DIAGONALS]
+    return np.mean(lengths, 0)
+
+
+def pck(predicted: NDArray[np.floating], truth: NDArray[np.floating], counted: NDArray[np.bool_]) -> dict[float, float]:
+    """Share of counted joints [n, 24] within a fraction of the torso of their true place, per threshold.
+
+    Only people whose four torso joints are counted are scored. predicted, truth: [n, 24, 2] pixels.
+    """
+    scored = counted[:, TORSO].all(1)
+    error = np.linalg.norm(predicted - truth, axis=-1) / torso_length(truth)[:, None].clip(1e-6)
+    used = counted & scored[:, None]
+    return {threshold: float((error <= threshold)[used].mean()) for threshold in THRESHOLDS}
+
+
+def pck_of_photos(
+    locate: Callable[[NDArray[np.uint8]], NDArray[np.floating]], size: int, photos: Photos
+) -> dict[float, float]:
+    """PCK of a function from crops [n, size, size, 3] to joints [n, 24, 2] in the crops' pixels.
+
+    The crop is made from the labelled joints.
+    """
+    predicted = np.zeros(photos.joints_px.shape)
+    for start in range(0, len(photos), _BATCH):
+        rows = range(start, min(start + _BATCH, len(photos)))
+        transforms = [
+            crop_transform(*square_of_box(box_of_joints(photos.joints_px[i][photos.labelled[i]])), size) for i in rows
+        ]
+        crops = np.stack([warp(photos.image(i), t, size) for i, t in zip(rows, transforms, strict=True)])
+        joints = locate(crops)
+        for i, transform, own in zip(rows, transforms, joints, strict=True):
+            predicted[i] = apply(inverse(transform), own)
+    return pck(predicted, photos.joints_px, photos.labelled)

@@ -1,0 +1,1 @@
+"""The PyTorch networks, their losses, and their export to ONNX."""

@@ -1,0 +1,72 @@
+"""Makes stage 1's scores and covariances mean what they say, on photos kept from training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+Array = NDArray[np.floating]
+
+_CLIP = 1e-4
+_COVERAGE = {0.68: 2.279, 0.95: 5.991}
+"""Coverage -> squared Mahalanobis distance of a Gaussian in two dimensions."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How the network's raw outputs become probabilities and covariances.
+
+    score = sigmoid(mass_weight · logit(mass) + visibility_weight · visibility + bias)
+    covariance = peak_scale · (window's second moments) + miss_variance · (1 - score) · side² · I
+    """
+
+    mass_weight: float = 1.0
+    visibility_weight: float = 0.0
+    bias: float = 0.0
+    peak_scale: float = 1.0
+    miss_variance: float = 0.005
+
+
+def score_of(calibration: Calibration, mass: Array, visibility: Array) -> Array:
+    """P(right) [...] from the peak's mass and the visibility's logit [...]."""
+    mass = np.clip(mass, _CLIP, 1 - _CLIP)
+    x = calibration.mass_weight * np.log(mass / (1 - mass)) + calibration.visibility_weight * visibility
+    return 1 / (1 + np.exp(-x - calibration.bias))
+
+
+def fit_calibration(
+    mass: Array, visibility: Array, right: NDArray[np.bool_], error: Array, covariance: Array, side: float
+) -> Calibration:
+    """The calibration of labelled joints.
+
+    mass, visibility: [n] raw outputs. right: [n] whether the joint is right. error: [n, 2] and covariance: [n, 2, 2]
+    in the crop's pixels, side: of the crop.
+    """
+    logit = np.log(np.clip(mass, _CLIP, 1 - _CLIP) / (1 - np.clip(mass, _CLIP, 1 - _CLIP)))
+    features = np.stack([logit, visibility, np.ones_like(logit)], 1)
+
+    def log_loss(w: Array) -> float:
+        x = features @ w
+        return float(np.mean(np.logaddexp(0, x) - right * x) + 1e-4 * (w @ w))
+
+    weights = minimize(log_loss, np.array([1.0, 0.1, 0.0])).x
+    fitted = Calibration(*(float(w) for w in weights))
+    missed = (1 - score_of(fitted, mass, visibility))[:, None, None] * side**2 * np.eye(2)
+
+    def miscoverage(log_scales: Array) -> float:
+        scaled = np.exp(log_scales[0]) * covariance + np.exp(log_scales[1]) * missed
+        distance = np.einsum("ni,nij,nj->n", error, np.linalg.inv(scaled), error)
+        return sum((np.mean(distance <= limit) - share) ** 2 for share, limit in _COVERAGE.items())
+
+    scales = np.exp(minimize(miscoverage, np.log([1.0, 0.005]), method="Nelder-Mead").x)
+    return Calibration(*(float(w) for w in weights), float(scales[0]), float(scales[1]))
+
+
+def expected_calibration_error(score: Array, right: NDArray[np.bool_], bins: int = 15) -> float:
+    """Mean gap between score and share of right joints over equally wide bins, weighted by their counts."""
+    index = np.minimum((score * bins).astype(int), bins - 1)
+    gaps = [abs(score[index == b].mean() - right[index == b].mean()) * np.mean(index == b) for b in np.unique(index)]
+    return float(np.sum(gaps))

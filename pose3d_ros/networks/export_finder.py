@@ -1,0 +1,73 @@
+"""The finder from a training's checkpoint to an ONNX file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from pose3d_ros.networks.export_pose2d import OPSET
+from pose3d_ros.networks.finder import FinderNet
+from pose3d_ros.networks.pose2d import normalise
+
+_MOST_PEOPLE = 32
+
+
+class FinderGraph(nn.Module):
+    """What is exported: a letterboxed picture in, the strongest local maxima out."""
+
+    def __init__(self, net: FinderNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Image [1, h, w, 3] uint8 BGR -> boxes [1, 32, 4] in its pixels, scores [1, 32], best first."""
+        logits, boxes = self.net(normalise(image.float().permute(0, 3, 1, 2)))
+        score = torch.sigmoid(logits)
+        highest = nn.functional.max_pool2d(score[:, None], 3, 1, 1)[:, 0]
+        score = (score * (score >= highest)).flatten(1)
+        best, where = score.topk(_MOST_PEOPLE, 1)
+        return boxes.flatten(2).transpose(1, 2).gather(1, where[..., None].expand(-1, -1, 4)), best
+
+
+def load_finder(checkpoint: Path) -> tuple[FinderNet, tuple[int, int]]:
+    """The network with its averaged weights, and height and width of its input."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    config = state["config"]
+    net = FinderNet(config["depth"], config["width"], config["head_width"])
+    net.load_state_dict(state["ema"])
+    return net.eval(), (config["input_height"], config["input_width"])
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint.pt of a training")
+    parser.add_argument("--output", type=Path, default=Path("models/finder.onnx"), help="file to write")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Writes the ONNX file."""
+    net, (height, width) = load_finder(args.checkpoint)
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    torch.onnx.export(
+        FinderGraph(net).eval(),
+        (torch.zeros(1, height, width, 3, dtype=torch.uint8),),
+        str(args.output),
+        input_names=["image"],
+        output_names=["boxes", "scores"],
+        opset_version=OPSET,
+        dynamo=False,
+    )
+
+
+def main() -> None:
+    """Runs the command by itself."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_arguments(parser)
+    run(parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()

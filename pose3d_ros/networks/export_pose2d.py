@@ -1,0 +1,116 @@
+"""Stage 1 from a training's checkpoint to a calibrated ONNX file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pose3d_ros.crop import apply, box_of_joints, crop_transform, square_of_box, warp
+from pose3d_ros.data.lspet import Photos, read_lspet
+from pose3d_ros.evaluation.pose2d import TORSO, torso_length
+from pose3d_ros.networks.calibration import Calibration, fit_calibration
+from pose3d_ros.networks.decode import Decoder
+from pose3d_ros.networks.pose2d import Pose2DNet, normalise
+
+OPSET = 17
+_RIGHT = 0.2
+"""A joint is right within this share of the torso's length."""
+
+
+class Pose2DGraph(nn.Module):
+    """What is exported: crops as they come from the camera in, joints, covariance and probabilities out."""
+
+    def __init__(self, net: Pose2DNet, calibration: Calibration) -> None:
+        super().__init__()
+        self.net, self.decoder, self.calibration = net, Decoder(), calibration
+
+    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Crops [n, s, s, 3] uint8 BGR -> joints [n, 24, 2] and covariance [n, 24, 2, 2] in the crop's pixels,
+        score [n, 24], visible [n, 24]."""
+        joints, covariance, mass, visibility = self.raw(crops)
+        c = self.calibration
+        score = torch.sigmoid(c.mass_weight * torch.logit(mass, 1e-4) + c.visibility_weight * visibility + c.bias)
+        missed = (c.miss_variance * crops.shape[1] ** 2) * (1 - score)
+        covariance = c.peak_scale * covariance + missed[..., None, None] * torch.eye(2)
+        return joints, covariance, score, torch.sigmoid(visibility)
+
+    def raw(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Joints, covariance, mass and visibility before calibration."""
+        logits, visibility = self.net(normalise(crops.float().permute(0, 3, 1, 2)))
+        return (*self.decoder(logits), visibility)
+
+
+def load_net(checkpoint: Path) -> tuple[Pose2DNet, int]:
+    """The network with its averaged weights, and the side of its input."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    config = state["config"]
+    net = Pose2DNet(config["depth"], config["width"], config["head_width"])
+    net.load_state_dict(state["ema"])
+    return net.eval(), config["input_size"]
+
+
+def calibrate(net: Pose2DNet, size: int, photos: Photos) -> Calibration:
+    """The calibration of the network on photos kept from training."""
+    graph = Pose2DGraph(net, Calibration())
+    scored = photos.labelled[:, TORSO].all(1)
+    parts: list[tuple[np.ndarray, ...]] = []
+    for i in np.flatnonzero(scored):
+        known = photos.labelled[i]
+        transform = crop_transform(*square_of_box(box_of_joints(photos.joints_px[i][known])), size)
+        crop = torch.from_numpy(warp(photos.image(i), transform, size))[None]
+        with torch.inference_mode():
+            joints, covariance, mass, visibility = (t[0].numpy()[known] for t in graph.raw(crop))
+        truth = apply(transform, photos.joints_px[i])
+        error = joints - truth[known]
+        right = np.linalg.norm(error, axis=-1) <= _RIGHT * torso_length(truth[None])[0]
+        parts.append((mass, visibility, right, error, covariance))
+    mass, visibility, right, error, covariance = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return fit_calibration(mass, visibility, right, error, covariance, size)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint.pt of a training")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the data sets")
+    parser.add_argument("--output", type=Path, default=Path("models/pose2d.onnx"), help="file to write")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Calibrates and writes the ONNX file."""
+    net, size = load_net(args.checkpoint)
+    calibration = calibrate(net, size, read_lspet(args.data / "lspet", "calibration"))
+    print(json.dumps(asdict(calibration)))
+    write_onnx(Pose2DGraph(net, calibration), size, args.output)
+
+
+def write_onnx(graph: Pose2DGraph, size: int, path: Path) -> None:
+    """Writes the graph with a free batch size."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    names = ["joints", "covariance", "score", "visible"]
+    torch.onnx.export(
+        graph.eval(),
+        (torch.zeros(1, size, size, 3, dtype=torch.uint8),),
+        str(path),
+        input_names=["crops"],
+        output_names=names,
+        dynamic_axes={name: {0: "people"} for name in ["crops", *names]},
+        opset_version=OPSET,
+        dynamo=False,
+    )
+
+
+def main() -> None:
+    """Runs the command by itself."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_arguments(parser)
+    run(parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()

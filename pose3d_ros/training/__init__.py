@@ -1,0 +1,1 @@
+"""Training loops; one YAML configuration per published row."""

@@ -1,0 +1,224 @@
+"""Endless augmented crops for stage 1 from any mixture of sources."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import IterableDataset, get_worker_info
+
+from pose3d_ros.crop import apply, box_of_joints, crop_transform, square_of_box, warp
+from pose3d_ros.data.lspet import Photos
+from pose3d_ros.skeleton import INDEX, JOINTS, LIMBS_12, MIRROR, NUM_JOINTS
+
+_UPPER = np.array([name.split("_")[-1] not in ("hip", "knee", "ankle", "toe") for name in JOINTS])
+_LEAST_HALF_BODY_JOINTS = 5
+
+
+class Labels(NamedTuple):
+    """One person in one picture.
+
+    image: [h, w, 3] BGR. joints_px: [24, 2]. located: [24] weight of the joint's position, 0 = not known.
+    visible: [24] 1 = to be seen, 0 = hidden or outside. visible_weight: [24] how far `visible` is to be trusted.
+    box: x0, y0, x1, y1 of the person.
+    """
+
+    image: NDArray[np.uint8]
+    joints_px: NDArray[np.floating]
+    located: NDArray[np.floating]
+    visible: NDArray[np.floating]
+    visible_weight: NDArray[np.floating]
+    box: NDArray[np.floating]
+
+
+class Source(Protocol):
+    """A set of labelled people."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def labels(self, i: int, rng: np.random.Generator) -> Labels:
+        """Person i."""
+
+
+class PhotoSource:
+    """Photos whose unlabelled joints are mostly, but not surely, hidden ones."""
+
+    _unlabelled_weight = 0.3
+
+    def __init__(self, photos: Photos) -> None:
+        self._photos = photos
+        self._usable = np.flatnonzero(photos.labelled.sum(1) >= _LEAST_HALF_BODY_JOINTS)
+
+    def __len__(self) -> int:
+        return len(self._usable)
+
+    def labels(self, i: int, rng: np.random.Generator) -> Labels:
+        """Person i of those with enough labelled joints."""
+        k = self._usable[i]
+        labelled = self._photos.labelled[k].astype(float)
+        asked = self._photos.labelled.any(0)
+        weight = np.where(labelled > 0, 1.0, self._unlabelled_weight) * asked
+        joints = self._photos.joints_px[k]
+        return Labels(self._photos.image(k), joints, labelled, labelled, weight, box_of_joints(joints[labelled > 0]))
+
+
+class NobodySource:
+    """Random squares of pictures without people, and pure noise: every joint is to be called not visible."""
+
+    _length = 1000
+
+    def __init__(self, pictures: Sequence[NDArray[np.uint8]]) -> None:
+        self._pictures = pictures
+
+    def __len__(self) -> int:
+        return self._length
+
+    def labels(self, i: int, rng: np.random.Generator) -> Labels:
+        """A new random square each time."""
+        if rng.random() < 0.1:
+            picture = rng.integers(0, 256, (64, 64, 3), np.uint8) // int(rng.integers(1, 8))
+        else:
+            picture = self._pictures[int(rng.integers(len(self._pictures)))]
+        height, width = picture.shape[:2]
+        side = min(height, width) * rng.uniform(0.15, 0.8)
+        x, y = rng.uniform(0, width - side), rng.uniform(0, height - side)
+        none = np.zeros(NUM_JOINTS)
+        box = np.array([x, y, x + side, y + side])
+        return Labels(picture, np.zeros((NUM_JOINTS, 2)), none, none, np.ones(NUM_JOINTS), box)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How strongly crops are varied; each is a probability unless it says otherwise."""
+
+    rotation_deg: float = 25.0
+    """Standard deviation, cut at 45 degrees."""
+    rotated: float = 0.7
+    scale_low: float = 0.72
+    scale_high: float = 1.35
+    """Side of the crop over its usual side."""
+    shift: float = 0.06
+    """Standard deviation over the side."""
+    half_body: float = 0.15
+    cut_out: float = 0.35
+    blur: float = 0.15
+    coarse: float = 0.15
+    grey: float = 0.05
+    noise: float = 0.2
+
+
+class Sample(NamedTuple):
+    """What a training step takes: crop [size, size, 3] BGR, joints in its pixels, and the weights."""
+
+    crop: NDArray[np.uint8]
+    joints: NDArray[np.float32]
+    located: NDArray[np.float32]
+    visible: NDArray[np.float32]
+    visible_weight: NDArray[np.float32]
+
+
+def augmented(labels: Labels, size: int, how: Augmentation, rng: np.random.Generator) -> Sample:
+    """A random crop of the person."""
+    box = labels.box
+    known = labels.located > 0
+    if rng.random() < how.half_body:
+        half = known & (_UPPER if rng.random() < 0.7 else ~_UPPER)
+        if half.sum() >= _LEAST_HALF_BODY_JOINTS:
+            box = box_of_joints(labels.joints_px[half])
+    centre, side = square_of_box(box)
+    side *= np.exp(rng.uniform(np.log(how.scale_low), np.log(how.scale_high)))
+    centre = centre + rng.normal(0, how.shift, 2) * side
+    rotation = 0.0
+    if rng.random() < how.rotated:
+        rotation = np.radians(np.clip(rng.normal(0, how.rotation_deg), -45, 45))
+    mirror = rng.random() < 0.5
+    transform = crop_transform(centre, side, size, rotation, mirror)
+    border = cv2.BORDER_REPLICATE if rng.random() < 0.3 else cv2.BORDER_CONSTANT
+    crop = _recoloured(warp(labels.image, transform, size, border), how, rng)
+    joints, located = apply(transform, labels.joints_px), labels.located
+    visible, weight = labels.visible, labels.visible_weight
+    if mirror:
+        joints, located, visible, weight = (a[MIRROR] for a in (joints, located, visible, weight))
+    inside = ((joints >= 0) & (joints <= size - 1)).all(-1)
+    floats = (joints, located * inside, visible * inside, weight)
+    return Sample(_cut_out(crop, how, rng), *(a.astype(np.float32) for a in floats))
+
+
+def _recoloured(crop: NDArray[np.uint8], how: Augmentation, rng: np.random.Generator) -> NDArray[np.uint8]:
+    levels = np.arange(256) / 255.0
+    gain = rng.uniform(0.6, 1.5) * rng.normal(1, 0.06, (3, 1))
+    table = np.clip((levels ** rng.uniform(0.7, 1.4) - 0.5) * gain + 0.5 + rng.uniform(-0.12, 0.12), 0, 1)
+    crop = cv2.LUT(crop, np.ascontiguousarray((table.T * 255).astype(np.uint8)[None]))
+    size = crop.shape[0]
+    if rng.random() < how.grey:
+        crop = cv2.cvtColor(cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+    if rng.random() < how.coarse:
+        small = int(size * rng.uniform(0.25, 0.6))
+        crop = cv2.resize(cv2.resize(crop, (small, small), interpolation=cv2.INTER_AREA), (size, size))
+    elif rng.random() < how.blur:
+        crop = cv2.GaussianBlur(crop, (0, 0), rng.uniform(0.5, 2.0))
+    if rng.random() < how.noise:
+        noise = cv2.randn(np.empty(crop.shape, np.int16), 0, float(rng.uniform(2, 14)))
+        crop = cv2.add(crop, noise, dtype=cv2.CV_8U)
+    return np.asarray(crop, np.uint8)
+
+
+def _cut_out(crop: NDArray[np.uint8], how: Augmentation, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Hides up to two rectangles; the joints below keep their labels, to be inferred from the rest."""
+    if rng.random() >= how.cut_out:
+        return crop
+    size = crop.shape[0]
+    for _ in range(rng.integers(1, 3)):
+        width, height = (size * rng.uniform(0.06, 0.28, 2)).astype(int)
+        x, y = rng.integers(0, size - width), rng.integers(0, size - height)
+        if rng.random() < 0.5:
+            crop[y : y + height, x : x + width] = rng.integers(0, 256, 3)
+        else:
+            u, v = rng.integers(0, size - width), rng.integers(0, size - height)
+            crop[y : y + height, x : x + width] = crop[v : v + height, u : u + width].copy()
+    return crop
+
+
+def joint_weights() -> NDArray[np.float32]:
+    """[24] how much each joint's position counts: the hard, useful ends of the limbs most."""
+    weights = np.full(NUM_JOINTS, 0.5, np.float32)
+    weights[LIMBS_12] = 1.0
+    for name, index in INDEX.items():
+        if name.endswith(("wrist", "ankle")):
+            weights[index] = 1.5
+        elif name.endswith(("elbow", "knee")):
+            weights[index] = 1.2
+        elif name in ("head", "thorax", "nose"):
+            weights[index] = 1.0
+    return weights
+
+
+class CropStream(IterableDataset[Sample]):
+    """An endless stream of augmented crops.
+
+    sources, shares: where they come from and in which proportion.
+    seed: of the stream; each worker of a DataLoader draws its own.
+    """
+
+    def __init__(
+        self, sources: Sequence[Source], shares: Sequence[float], size: int, how: Augmentation, seed: int
+    ) -> None:
+        self._sources = sources
+        self._shares = np.asarray(shares, float) / np.sum(shares)
+        self._size, self._how, self._seed = size, how, seed
+
+    def __iter__(self) -> Iterator[Sample]:
+        cv2.setNumThreads(0)
+        worker = get_worker_info()
+        rng = np.random.default_rng([self._seed, worker.id if worker else 0])
+        orders: list[list[int]] = [[] for _ in self._sources]
+        while True:
+            k = int(rng.choice(len(self._sources), p=self._shares))
+            if not orders[k]:
+                orders[k] = rng.permutation(len(self._sources[k])).tolist()
+            yield augmented(self._sources[k].labels(orders[k].pop(), rng), self._size, self._how, rng)

@@ -1,0 +1,153 @@
+"""Trains stage 1, resumably: `pose3d train pose2d --config … --data … --output runs/…`."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from pose3d_ros.data.lspet import read_lspet
+from pose3d_ros.evaluation.pose2d import pck_of_photos
+from pose3d_ros.networks.decode import Decoder
+from pose3d_ros.networks.heatmap_losses import HEATMAP_LOSSES, gaussian_targets
+from pose3d_ros.networks.pose2d import HEATMAP_STRIDE, Pose2DNet, normalise
+from pose3d_ros.training.config import read_config
+from pose3d_ros.training.crop_data import Augmentation, CropStream, NobodySource, PhotoSource, Source, joint_weights
+from pose3d_ros.training.trainer import Schedule, Trainer
+
+
+@dataclass(frozen=True)
+class Pose2DConfig(Schedule):
+    """One training of stage 1; one YAML file per published row."""
+
+    depth: int = 18
+    width: int = 32
+    head_width: int = 64
+    input_size: int = 192
+    loss: str = "cross_entropy"
+    sigma: float = 1.5
+    """Standard deviation of the target, heatmap pixels."""
+    visibility_share: float = 0.5
+    """Weight of the visibility's loss."""
+    shares: dict[str, float] = field(default_factory=lambda: {"lspet": 0.97, "nobody": 0.03})
+    """Proportions of the sources: lspet, synthetic, nobody."""
+    augmentation: dict[str, float] = field(default_factory=dict)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("--config", type=Path, required=True, help="YAML file of training/configs")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the data sets")
+    parser.add_argument("--synthetic", type=Path, help="folder of rendered crops (see pose3d render)")
+    parser.add_argument("--output", type=Path, required=True, help="folder of checkpoint and log; resumed")
+    parser.add_argument("--init", type=Path, help="checkpoint whose weights to start from")
+    parser.add_argument("--workers", type=int, default=2, help="processes that make crops")
+    parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Trains until the configuration's number of samples is reached, from the last checkpoint on."""
+    torch.set_num_threads(args.threads)
+    config = read_config(Pose2DConfig, args.config)
+    torch.manual_seed(config.seed)
+    net = Pose2DNet(config.depth, config.width, config.head_width)
+    trainer = Trainer(net, config, args.output, args.init)
+    stream = CropStream(
+        *_sources(config, args.data, args.synthetic),
+        config.input_size,
+        Augmentation(**config.augmentation),
+        config.seed + trainer.samples,
+    )
+    loader = DataLoader(stream, config.batch, num_workers=args.workers, pin_memory=torch.cuda.is_available())
+    validation = read_lspet(args.data / "lspet", "val")
+
+    def evaluate(mean_net: nn.Module) -> dict[str, float]:
+        pck = pck_of_photos(lambda crops: locate(mean_net, crops), config.input_size, validation)
+        return {f"pck_{threshold}": 100 * share for threshold, share in pck.items()}
+
+    trainer.train(iter(loader), Pose2DLoss(config), evaluate)
+
+
+class Pose2DLoss:
+    """The heatmaps' loss and the visibility's, of a network on a batch of Sample tensors."""
+
+    def __init__(self, config: Pose2DConfig) -> None:
+        if config.loss not in HEATMAP_LOSSES:
+            raise ValueError(f"unknown loss '{config.loss}': choose one of {sorted(HEATMAP_LOSSES)}")
+        self._config, self._maps_loss = config, HEATMAP_LOSSES[config.loss]
+        self._joint_weights = torch.from_numpy(joint_weights())
+
+    def __call__(self, net: nn.Module, batch: Any) -> Tensor:
+        """The scalar loss."""
+        crop, joints, located, visible, visible_weight = batch
+        with torch.autocast(crop.device.type, torch.bfloat16):
+            logits, visibility = net(network_input(crop))
+        # The centre of heatmap pixel u lies at pixel 4 u + 1.5 of the crop.
+        goal = (joints - (HEATMAP_STRIDE - 1) / 2) / HEATMAP_STRIDE
+        maps = self._maps_loss(logits, gaussian_targets(goal, logits.shape[-1], self._config.sigma))
+        weight = located * self._joint_weights.to(located.device)
+        errors = nn.functional.binary_cross_entropy_with_logits(visibility.float(), visible, reduction="none")
+        return _mean(maps, weight) + self._config.visibility_share * _mean(errors, visible_weight)
+
+
+def _mean(values: Tensor, weights: Tensor) -> Tensor:
+    return (values * weights).sum() / weights.sum().clamp_min(1)
+
+
+def network_input(crops: Tensor) -> Tensor:
+    """Crops [n, s, s, 3] uint8 -> [n, 3, s, s], normalised, channels last."""
+    return normalise(crops.permute(0, 3, 1, 2).float()).contiguous(memory_format=torch.channels_last)
+
+
+def locate(net: nn.Module, crops: NDArray[np.uint8]) -> NDArray[np.floating]:
+    """Joints [n, 24, 2] in the pixels of crops [n, s, s, 3]."""
+    device = next(net.parameters()).device
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+        logits, _ = net(network_input(torch.from_numpy(crops).to(device)))
+    return Decoder()(logits.float())[0].cpu().numpy()
+
+
+def _sources(config: Pose2DConfig, data: Path, synthetic: Path | None) -> tuple[list[Source], list[float]]:
+    makers = {
+        "lspet": lambda: PhotoSource(read_lspet(data / "lspet", "train")),
+        "synthetic": lambda: _synthetic_source(synthetic),
+        "nobody": lambda: NobodySource(pictures_without_people(data)),
+    }
+    unknown = set(config.shares) - set(makers)
+    if unknown:
+        raise ValueError(f"unknown sources {sorted(unknown)} in shares; known are {sorted(makers)}")
+    used = {name: share for name, share in config.shares.items() if share > 0}
+    return [makers[name]() for name in used], list(used.values())
+
+
+def _synthetic_source(folder: Path | None) -> Source:
+    if folder is None:
+        raise ValueError("the configuration asks for rendered people: give their folder with --synthetic")
+    from pose3d_ros.training.synthetic_source import SyntheticSource
+
+    return SyntheticSource(folder)
+
+
+def pictures_without_people(data: Path) -> list[NDArray[np.uint8]]:
+    """The photographs and textures of the data folder that show nobody, BGR."""
+    paths = sorted((data / "scenes/backgrounds").glob("*.jpg")) + sorted((data / "scenes/textures").glob("*.jpg"))
+    return [np.asarray(cv2.imread(str(path)), np.uint8) for path in paths]
+
+
+def main() -> None:
+    """Runs the command by itself."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_arguments(parser)
+    run(parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""The loop that every image network is trained by: schedule, running mean of the weights, checkpoint, log."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast."""
+
+    samples: int = 230_000
+    batch: int = 32
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.02
+    warmup_samples: int = 6_000
+    final_rate: float = 0.0
+    """Learning rate at the end over that at the start; 1 keeps it constant."""
+    ema_decay: float = 0.998
+    evaluate_every: int = 32_000
+    seed: int = 0
+
+    def rate(self, samples: int) -> float:
+        """Learning rate over `learning_rate` after so many samples: warm-up, then half a cosine."""
+        if samples < self.warmup_samples:
+            return (samples + self.batch) / self.warmup_samples
+        progress = (samples - self.warmup_samples) / max(self.samples - self.warmup_samples, 1)
+        return self.final_rate + (1 - self.final_rate) * 0.5 * (1 + float(np.cos(np.pi * min(progress, 1.0))))
+
+
+class Trainer:
+    """A network on its device, the running mean of its weights, the optimiser, and their checkpoint.
+
+    folder: where checkpoint.pt and log.csv live; a checkpoint found there is resumed.
+    init: a checkpoint to take weights from where names and shapes agree.
+    """
+
+    def __init__(self, net: nn.Module, schedule: Schedule, folder: Path, init: Path | None) -> None:
+        self.schedule, self.folder = schedule, folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimiser = torch.optim.AdamW(
+            _parameter_groups(self.net, schedule.weight_decay), lr=schedule.learning_rate, betas=(0.9, 0.99)
+        )
+        self.samples, self.seconds = 0, 0.0
+        self._checkpoint = folder / "checkpoint.pt"
+        if init is not None and not self._checkpoint.exists():
+            _take_weights(self.net, init)
+        mean = torch.optim.swa_utils.get_ema_multi_avg_fn(schedule.ema_decay)
+        self.ema = torch.optim.swa_utils.AveragedModel(self.net, multi_avg_fn=mean, use_buffers=True)
+        if self._checkpoint.exists():
+            self._resume()
+
+    def train(
+        self,
+        batches: Iterator[Any],
+        loss_of: Callable[[nn.Module, Any], Tensor],
+        evaluate: Callable[[nn.Module], dict[str, float]],
+    ) -> None:
+        """Takes batches until schedule.samples; evaluates the mean network and saves every evaluate_every samples."""
+        schedule = self.schedule
+        losses: list[float] = []
+        due = (self.samples // schedule.evaluate_every + 1) * schedule.evaluate_every
+        started = time.monotonic()
+        while self.samples < schedule.samples:
+            batch = [tensor.to(self.device, non_blocking=True) for tensor in next(batches)]
+            losses.append(self._step(loss_of, batch))
+            self.samples += schedule.batch
+            if self.samples >= min(due, schedule.samples):
+                self.seconds += time.monotonic() - started
+                self._log({"loss": float(np.mean(losses)), **evaluate(self.ema.module.eval())})
+                self.ema.module.train()
+                self._save()
+                losses.clear()
+                due += schedule.evaluate_every
+                started = time.monotonic()
+
+    def _step(self, loss_of: Callable[[nn.Module, Any], Tensor], batch: list[Tensor]) -> float:
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.schedule.learning_rate * self.schedule.rate(self.samples)
+        loss = loss_of(self.net, batch)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.net.parameters(), 5.0)
+        self.optimiser.step()
+        self.ema.update_parameters(self.net)
+        return float(loss.detach())
+
+    def _log(self, figures: dict[str, float]) -> None:
+        row = {"samples": self.samples, "minutes": round(self.seconds / 60, 2)}
+        row |= {name: round(value, 4) for name, value in figures.items()}
+        print(json.dumps(row), flush=True)
+        log = self.folder / "log.csv"
+        new = not log.exists()
+        with log.open("a", newline="") as file:
+            writer = csv.DictWriter(file, list(row))
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
+    def _save(self) -> None:
+        state = {
+            "config": asdict(self.schedule),
+            "samples": self.samples,
+            "seconds": self.seconds,
+            "net": self.net.state_dict(),
+            "ema": self.ema.module.state_dict(),
+            "ema_count": self.ema.n_averaged,
+            "optimiser": self.optimiser.state_dict(),
+        }
+        partial = self._checkpoint.with_suffix(".partial")
+        torch.save(state, partial)
+        partial.replace(self._checkpoint)
+
+    def _resume(self) -> None:
+        state = torch.load(self._checkpoint, map_location=self.device, weights_only=True)
+        self.net.load_state_dict(state["net"])
+        self.ema.module.load_state_dict(state["ema"])
+        self.ema.n_averaged.copy_(state["ema_count"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.samples, self.seconds = state["samples"], state["seconds"]
+        print(f"resumed {self._checkpoint} at {self.samples} samples", flush=True)
+
+
+def _take_weights(net: nn.Module, checkpoint: Path) -> None:
+    """Copies the checkpoint's mean weights whose names and shapes agree; raises ValueError when none do."""
+    own = net.state_dict()
+    found = torch.load(checkpoint, map_location="cpu", weights_only=True)["ema"]
+    agreeing = {name: value for name, value in found.items() if name in own and own[name].shape == value.shape}
+    if not agreeing:
+        raise ValueError(f"{checkpoint} has no weights of this network's names and shapes")
+    net.load_state_dict(agreeing, strict=False)
+    print(f"{len(agreeing)} of {len(own)} tensors from {checkpoint}", flush=True)
+
+
+def _parameter_groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices decay; biases and normalisation do not."""
+    matrices = [p for p in net.parameters() if p.ndim > 1]
+    others = [p for p in net.parameters() if p.ndim <= 1]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
