@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pose3d_ros.engines.engine import EngineError
+from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine
+
+onnx = pytest.importorskip("onnx", reason="the tests make small networks with onnx")
+
+
+def write_doubler(path: Path, kind: int = 1) -> Path:
+    """A network that doubles x [n, 3]."""
+    helper = onnx.helper
+    x = helper.make_tensor_value_info("x", kind, ["n", 3])
+    y = helper.make_tensor_value_info("y", kind, ["n", 3])
+    graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "doubler", [x], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(path))
+    return path
+
+
+@pytest.fixture
+def doubler(tmp_path: Path) -> Path:
+    return write_doubler(tmp_path / "doubler.onnx")
+
+
+def test_runs_a_network_and_tells_its_shapes(doubler: Path) -> None:
+    engine = OnnxRuntimeEngine(doubler, threads=1)
+    assert engine.inputs[0].name == "x"
+    assert engine.inputs[0].shape == (None, 3)
+    assert engine.outputs[0].dtype == np.float32
+    assert "CPU" in engine.device
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    assert np.array_equal(engine.run({"x": x})["y"], 2 * x)
+    engine.close()
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"no network at .*gone\.onnx"):
+        OnnxRuntimeEngine(tmp_path / "gone.onnx")
+
+
+@pytest.mark.parametrize("keep", [0, 40, -20])
+def test_a_truncated_file_is_named(doubler: Path, keep: int) -> None:
+    doubler.write_bytes(doubler.read_bytes()[:keep])
+    with pytest.raises(EngineError, match=r"doubler\.onnx is not a readable ONNX network"):
+        OnnxRuntimeEngine(doubler)
+
+
+def test_a_file_that_is_no_network_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "text.onnx"
+    path.write_text("version https://git-lfs.github.com/spec/v1")
+    with pytest.raises(EngineError, match="not a readable ONNX network"):
+        OnnxRuntimeEngine(path)
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"x": np.zeros((2, 4), np.float32)},
+        {"x": np.zeros((2, 3), np.float64)},
+        {"z": np.zeros((2, 3), np.float32)},
+        {},
+    ],
+    ids=["shape", "type", "name", "nothing"],
+)
+def test_arrays_that_do_not_fit(doubler: Path, arrays: dict) -> None:
+    engine = OnnxRuntimeEngine(doubler)
+    with pytest.raises(EngineError, match=r"doubler\.onnx"):
+        engine.run(arrays)
+    assert engine.run({"x": np.ones((1, 3), np.float32)})["y"].tolist() == [[2, 2, 2]]
+
+
+def test_a_network_of_unknown_element_type_is_refused(tmp_path: Path) -> None:
+    path = write_doubler(tmp_path / "half.onnx", kind=10)
+    with pytest.raises(EngineError, match="which no stage uses"):
+        OnnxRuntimeEngine(path)
