@@ -1,0 +1,135 @@
+"""`pose3d bench`: milliseconds per stage on this machine, and against a yardstick that every machine has.
+
+The yardstick is a 1024x1024x1024 float32 matrix product by NumPy with the same number of threads, timed after every
+frame, so that both see the same machine: its clock, its heat and its other work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pose3d_ros.camera import Camera
+from pose3d_ros.person import Frame
+from pose3d_ros.pipeline import Pipeline, PipelineSettings
+from pose3d_ros.video import open_source, read_image
+
+Image = NDArray[np.uint8]
+
+_SIZE = (640, 480)
+_MATMUL = 1024
+_FRAME_NS = 33_333_333
+_FOV_DEG = 60.0
+_WARM_UP_FRAMES = 10
+# NumPy's BLAS reads its number of threads once, when NumPy is imported.
+_BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+_CLIP = Path(__file__).parent / "assets" / "clip.mp4"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `pose3d bench`."""
+    parser.add_argument("--image", type=Path, help="a picture to show in every frame; default: our rendered clip")
+    parser.add_argument("--frames", type=int, default=200, metavar="N", help="timed frames (%(default)s)")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads of the networks and of the matmul (2)")
+    parser.add_argument("--people", type=int, default=1, metavar="N", help="copies of the picture side by side (1)")
+    parser.add_argument("--models", type=Path, metavar="DIR", help="the folder of the networks; default: the package's")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures and prints."""
+    if args.frames < 1 or args.people < 1:
+        raise ValueError("--frames and --people must be at least 1")
+    if os.environ.get(_BLAS_THREADS[0]) != str(args.threads):
+        environment = {**os.environ, **dict.fromkeys(_BLAS_THREADS, str(args.threads))}
+        return subprocess.call([sys.executable, "-m", "pose3d_ros.cli", *sys.argv[1:]], env=environment)
+    settings = PipelineSettings(threads=args.threads, max_people=max(args.people, PipelineSettings().max_people))
+    pipeline = Pipeline(args.models, settings)
+    images = [read_image(args.image)] if args.image else _clip()
+    figures = measure(pipeline, [_framed(image, args.people) for image in images], args.frames)
+    figures = {"models": pipeline.description, "threads": args.threads, **figures}
+    print(json.dumps(figures, indent=1) if args.json else _table(figures))
+    return 0
+
+
+def measure(pipeline: Pipeline, images: list[Image], frames: int) -> dict[str, Any]:
+    """Runs the images there and back as one long video; returns milliseconds (median, p95) per stage and in all."""
+    camera = Camera.from_horizontal_fov(*_SIZE, _FOV_DEG)
+    there_and_back = images + images[-2:0:-1]
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal((_MATMUL, _MATMUL), np.float32) for _ in range(2))
+    product = np.empty_like(a)
+    stages: dict[str, list[float]] = {}
+    totals, matmuls, people = [], [], []
+    for i in range(_WARM_UP_FRAMES + frames):
+        frame = Frame(there_and_back[i % len(there_and_back)], i * _FRAME_NS, camera)
+        started = time.perf_counter()
+        found = pipeline.process(frame)
+        between = time.perf_counter()
+        np.matmul(a, b, out=product)
+        ended = time.perf_counter()
+        if i < _WARM_UP_FRAMES:
+            continue
+        totals.append(1e3 * (between - started))
+        matmuls.append(1e3 * (ended - between))
+        people.append(len(found))
+        for name, milliseconds in pipeline.timings_ms.items():
+            stages.setdefault(name, []).append(milliseconds)
+    return {
+        "frames": frames,
+        "size": _SIZE,
+        "people_mean": float(np.mean(people)),
+        "stages_ms": {name: _spread(values) for name, values in stages.items()},
+        "total_ms": _spread(totals),
+        "mean_ms": float(np.mean(totals)),
+        "matmul_ms": _spread(matmuls),
+        "ratio_to_matmul": float(np.median(totals) / np.median(matmuls)),
+        "ratio_of_means": float(np.mean(totals) / np.mean(matmuls)),
+    }
+
+
+def _spread(milliseconds: list[float]) -> dict[str, float]:
+    return {"median": float(np.median(milliseconds)), "p95": float(np.percentile(milliseconds, 95))}
+
+
+def _table(figures: dict[str, Any]) -> str:
+    lines = [
+        figures["models"],
+        f"{figures['frames']} frames of {_SIZE[0]}x{_SIZE[1]}, {figures['people_mean']:.2f} people, "
+        f"{figures['threads']} threads",
+        f"{'ms':14}{'median':>9}{'p95':>9}",
+    ]
+    rows = {**figures["stages_ms"], "total": figures["total_ms"], "matmul 1024³": figures["matmul_ms"]}
+    lines += [f"{name:14}{row['median']:9.2f}{row['p95']:9.2f}" for name, row in rows.items()]
+    lines.append(
+        f"total / matmul: {figures['ratio_to_matmul']:.2f} of medians, {figures['ratio_of_means']:.2f} of means "
+        "(frames on which people are looked for included)"
+    )
+    return "\n".join(lines)
+
+
+def _clip() -> list[Image]:
+    with open_source(str(_CLIP)) as source:
+        return [image for image, _ in source]
+
+
+def _framed(image: Image, people: int) -> Image:
+    """The picture, repeated side by side for several people, fitted into 640x480."""
+    row = np.concatenate([image] * people, 1)
+    height, width = row.shape[:2]
+    scale = min(_SIZE[0] / width, _SIZE[1] / height)
+    inner = (max(1, round(width * scale)), max(1, round(height * scale)))
+    canvas = np.full((_SIZE[1], _SIZE[0], 3), 118, np.uint8)
+    x, y = (_SIZE[0] - inner[0]) // 2, (_SIZE[1] - inner[1]) // 2
+    canvas[y : y + inner[1], x : x + inner[0]] = cv2.resize(row, inner, interpolation=cv2.INTER_AREA)
+    return canvas

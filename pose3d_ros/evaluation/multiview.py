@@ -1,0 +1,271 @@
+"""`pose3d evaluate multiview`: does the shipped pipeline say the same from four synchronised, calibrated cameras?
+
+No joint positions come with these videos, so that agreement stands in for truth: each camera's people are estimated
+from that camera alone, brought into the world by its calibration (x_cam = R X + t), and compared. The person on the
+platform is the one whose 2D joints fit together over the cameras; others in view are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations, product
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pose3d_ros import draw, skeleton
+from pose3d_ros.camera import Camera
+from pose3d_ros.camera_file import read_camera
+from pose3d_ros.person import Frame, Person
+from pose3d_ros.pipeline import Pipeline, PipelineSettings
+from pose3d_ros.video import VideoError, open_source
+
+Array = NDArray[np.float64]
+Image = NDArray[np.uint8]
+
+_SAME_PERSON_RAD = np.radians(4.0)
+"""A person belongs to the others' triangulation if half of its joints lie within this angle; 21 cm at 3 m."""
+_SHEET_FRAMES = 10
+_SHEET_COLUMNS = 5
+_SHEET_CELL_PX = 560
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """One camera of the rig: its calibration, and where it stands: x_cam = R X + t, metres. video: its file."""
+
+    name: str
+    camera: Camera
+    R: Array
+    t: Array
+    video: Path
+    fps: float
+
+    def to_world(self, points_m: Array) -> Array:
+        """Points [..., 3] of the optical frame in the world."""
+        return (points_m - self.t) @ self.R
+
+    def to_camera(self, points_m: Array) -> Array:
+        """World points [..., 3] in the optical frame."""
+        return points_m @ self.R.T + self.t
+
+
+def read_view(path: Path) -> View:
+    """A camera from its JSON file; the video lies beside it."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return View(
+        content["name"],
+        read_camera(path),
+        np.array(content["R"], float),
+        np.array(content["t"], float),
+        path.parent / content["video"],
+        float(content["fps"]),
+    )
+
+
+def triangulate(rays: Array, R: Array, t: Array) -> Array:
+    """World points [n, 3] nearest to the rays [c, n, 2] (x/z, y/z) of c cameras with R [c, 3, 3], t [c, 3].
+
+    Least squares of the linear equations x_cam - ray z_cam = 0 (direct linear transform). NaN where fewer than two
+    rays are finite.
+    """
+    # Two rows per camera: (R_0 - u R_2) X = u t_2 - t_0, likewise for v.
+    rows = R[:, None, :2, :] - rays[..., None] * R[:, None, 2:, :]
+    right = rays * t[:, None, 2:] - t[:, None, :2]
+    known = np.isfinite(rays).all(-1)
+    rows, right = np.where(known[..., None, None], rows, 0.0), np.where(known[..., None], right, 0.0)
+    normal = np.einsum("cnij,cnik->njk", rows, rows)
+    side = np.einsum("cnij,cni->nj", rows, right)
+    enough = known.sum(0) >= 2
+    points = np.full((rays.shape[1], 3), np.nan)
+    points[enough] = np.linalg.solve(normal[enough], side[enough][..., None])[..., 0]
+    return points
+
+
+def angles(rays: Array, points_cam: Array) -> Array:
+    """Angle in radians between rays [..., 2] and points [..., 3] of the optical frame."""
+    directions = np.concatenate([rays, np.ones_like(rays[..., :1])], -1)
+    cross = np.linalg.norm(np.cross(directions, points_cam), axis=-1)
+    return np.arctan2(cross, (directions * points_cam).sum(-1))
+
+
+def choose_person(candidates: Sequence[Sequence[Array]], views: Sequence[View]) -> list[int | None]:
+    """Per camera, which candidate (rays [24, 2] each) is the person that all cameras see; None where it is missing.
+
+    Tries every combination with most cameras first and takes the one whose triangulation fits best.
+    """
+    options = [[*range(len(people)), None] for people in candidates]
+    best: tuple[int, float, tuple[int | None, ...]] | None = None
+    for choice in product(*options):
+        seen = [c for c, picked in enumerate(choice) if picked is not None]
+        if len(seen) < 2:
+            continue
+        rays = np.stack([candidates[c][picked] for c, picked in enumerate(choice) if picked is not None])
+        points = triangulate(rays, np.stack([views[c].R for c in seen]), np.stack([views[c].t for c in seen]))
+        error = np.stack([angles(rays[i], views[c].to_camera(points)) for i, c in enumerate(seen)])
+        per_camera = np.nanmedian(error, axis=1)
+        if not (per_camera < _SAME_PERSON_RAD).all():
+            continue
+        rated = (-len(seen), float(per_camera.mean()), choice)
+        if best is None or rated[:2] < best[:2]:
+            best = rated
+    return list(best[2]) if best is not None else [None] * len(candidates)
+
+
+def agreement(joints_m: Array) -> tuple[Array, Array]:
+    """How far cameras disagree on world joints [c, f, 24, 3], NaN where a camera misses the person.
+
+    Returns the pelvis distances [pairs, f] and the root-aligned joint distances [pairs, f, 24], metres.
+    """
+    aligned = joints_m - joints_m[..., [skeleton.ROOT], :]
+    pairs = list(combinations(range(len(joints_m)), 2))
+    pelvis = np.stack([np.linalg.norm(joints_m[a, :, 0] - joints_m[b, :, 0], axis=-1) for a, b in pairs])
+    joints = np.stack([np.linalg.norm(aligned[a] - aligned[b], axis=-1) for a, b in pairs])
+    return pelvis, joints
+
+
+def report(chosen: Sequence[Sequence[Person | None]], views: Sequence[View]) -> dict[str, Any]:
+    """The figures of the person chosen in each camera and frame [c][f]."""
+    frames = len(chosen[0])
+    nobody = np.full((skeleton.NUM_JOINTS, 3), np.nan)
+    joints_m = np.stack(
+        [
+            np.stack([nobody if p is None or p.joints_m is None else view.to_world(p.joints_m) for p in people])
+            for people, view in zip(chosen, views, strict=True)
+        ]
+    )
+    pelvis, joints = agreement(joints_m)
+    off_px = np.full((len(views), frames, skeleton.NUM_JOINTS), np.nan)
+    along_m = np.full((len(views), frames), np.nan)
+    for f in range(frames):
+        people = [row[f] for row in chosen]
+        seen = [c for c, p in enumerate(people) if p is not None]
+        if len(seen) < 3:  # two rays meet anyway along one direction, and check little
+            continue
+        rays = np.stack([views[c].camera.rays(p.joints_px) for c, p in enumerate(people) if p is not None])
+        points = triangulate(rays, np.stack([views[c].R for c in seen]), np.stack([views[c].t for c in seen]))
+        for c in seen:
+            person, view = people[c], views[c]
+            assert person is not None
+            in_camera = view.to_camera(points)
+            off_px[c, f] = np.linalg.norm(view.camera.project(in_camera) - person.joints_px, axis=-1)
+            if person.joints_m is not None:
+                root = in_camera[skeleton.ROOT]
+                along_m[c, f] = np.linalg.norm(person.joints_m[skeleton.ROOT]) / np.linalg.norm(root) - 1
+    by_joint = {name: _mm(joints[..., j]) for j, name in enumerate(skeleton.JOINTS) if j != skeleton.ROOT}
+    names = [view.name for view in views]
+    return {
+        "frames": frames,
+        "found_share": {n: float(np.mean([p is not None for p in row])) for n, row in zip(names, chosen, strict=True)},
+        "pelvis_median_mm": _mm(pelvis),
+        "pelvis_median_mm_by_pair": {
+            f"{names[a]}-{names[b]}": _mm(pelvis[i]) for i, (a, b) in enumerate(combinations(range(len(names)), 2))
+        },
+        "root_aligned_median_mm": _mm(np.delete(joints, skeleton.ROOT, axis=-1)),
+        "root_aligned_median_mm_by_joint": by_joint,
+        "distance_error_share": {n: _median(along_m[c]) for c, n in enumerate(names)},
+        "reprojection_median_px": {n: _median(off_px[c]) for c, n in enumerate(names)},
+    }
+
+
+def run_pipeline(pipeline: Pipeline, view: View, frames: int | None) -> list[list[Person]]:
+    """The people in every frame of a camera's video."""
+    from tqdm import tqdm
+
+    pipeline.reset()
+    people = []
+    with open_source(str(view.video)) as source:
+        for index, (image, _) in enumerate(tqdm(source, view.name, source.count, unit="frame", disable=None)):
+            if index == frames:
+                break
+            people.append(pipeline.process(Frame(image, round(1e9 * index / view.fps), view.camera)))
+    return people
+
+
+def pick(people: Sequence[Sequence[Sequence[Person]]], views: Sequence[View]) -> list[list[Person | None]]:
+    """The person whom the cameras see together [c][f], of all people [c][f][…]."""
+    chosen: list[list[Person | None]] = [[] for _ in views]
+    for f in range(min(len(row) for row in people)):
+        rays = [[view.camera.rays(p.joints_px) for p in row[f]] for view, row in zip(views, people, strict=True)]
+        for c, index in enumerate(choose_person(rays, views)):
+            chosen[c].append(None if index is None else people[c][f][index])
+    return chosen
+
+
+def contact_sheet(view: View, people: Sequence[Person | None]) -> Image:
+    """Evenly spaced frames of one camera, cut to the person, with the skeleton on it; "not found" where it is not."""
+    wanted = {round(i): None for i in np.linspace(0, len(people) - 1, min(_SHEET_FRAMES, len(people)))}
+    boxes = [p.box for i in wanted if (p := people[i]) is not None]
+    size = np.array([view.camera.width, view.camera.height])
+    corner, opposite = np.zeros(2, int), size
+    if boxes:
+        low, high = np.min(boxes, 0)[:2], np.max(boxes, 0)[2:]
+        margin = 0.12 * float((high - low).max())
+        corner = np.clip(low - margin, 0, size - 2).astype(int)
+        opposite = np.clip(high + margin, corner + 2, size).astype(int)
+    cells = []
+    with open_source(str(view.video)) as source:
+        for i, (image, _) in enumerate(source):
+            if i not in wanted:
+                continue
+            person = people[i]
+            drawn = draw.draw_people(image, [person] if person is not None else [], labels=False)
+            cut = drawn[corner[1] : opposite[1], corner[0] : opposite[0]]
+            cell = np.asarray(cv2.resize(cut, _fitted(cut), interpolation=cv2.INTER_AREA), np.uint8)
+            text = f"{view.name} #{i}" + ("" if person is not None else " not found")
+            cv2.putText(cell, text, (8, 26), cv2.FONT_HERSHEY_SIMPLEX, 0.8, (0, 0, 0), 4, cv2.LINE_AA)
+            cv2.putText(cell, text, (8, 26), cv2.FONT_HERSHEY_SIMPLEX, 0.8, (255, 255, 255), 1, cv2.LINE_AA)
+            cells.append(cell)
+    cells += [np.zeros_like(cells[0])] * (-len(cells) % _SHEET_COLUMNS)
+    rows = [np.concatenate(cells[i : i + _SHEET_COLUMNS], 1) for i in range(0, len(cells), _SHEET_COLUMNS)]
+    return np.concatenate(rows, 0)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `pose3d evaluate multiview`."""
+    parser.add_argument(
+        "--data", type=Path, default=Path("../shared/data"), help="folder that holds video/ (%(default)s)"
+    )
+    parser.add_argument("--models", type=Path, metavar="DIR", help="the folder of the networks; default: the package's")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="write contact sheets and figures here")
+    parser.add_argument("--frames", type=int, metavar="N", help="only the first N frames")
+    parser.add_argument("--threads", type=int, default=PipelineSettings().threads, help="CPU threads (%(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs, prints the figures, and writes what a person should look at."""
+    folder = args.data / "video"
+    files = sorted(folder.glob("cam*.json"))
+    if len(files) < 2:
+        raise VideoError(f"{folder} holds no calibrated cameras (cam01.json, …): name the data folder with --data")
+    views = [read_view(path) for path in files]
+    pipeline = Pipeline(args.models, PipelineSettings(threads=args.threads))
+    chosen = pick([run_pipeline(pipeline, view, args.frames) for view in views], views)
+    figures = {"models": pipeline.description, **report(chosen, views)}
+    print(json.dumps(figures, indent=1))
+    if args.output is not None:
+        args.output.mkdir(parents=True, exist_ok=True)
+        (args.output / "multiview.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        for view, people in zip(views, chosen, strict=True):
+            cv2.imwrite(str(args.output / f"{view.name}.png"), contact_sheet(view, people))
+    return 0
+
+
+def _fitted(image: Image) -> tuple[int, int]:
+    """Width and height of the image scaled into a cell."""
+    scale = _SHEET_CELL_PX / max(image.shape[:2])
+    return max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+
+
+def _median(values: Array) -> float | None:
+    return round(float(np.nanmedian(values)), 3) if np.isfinite(values).any() else None
+
+
+def _mm(values: Array) -> float | None:
+    return round(1e3 * float(np.nanmedian(values)), 1) if np.isfinite(values).any() else None
