@@ -1,0 +1,217 @@
+"""Stage 2: from 2D rays to root-relative metres, per frame (residual MLP) or over time (causal GRU).
+
+Everything that the robot needs lies in the graph: rays are turned so that the person is on the optical axis and
+divided by the person's angular size, the network runs, and the result is turned back into the camera frame. Pixels
+never enter, so a camera that was not trained on makes no difference.
+
+Sources: residual fully connected lifting after Martinez et al. 2017 (arXiv:1705.03098); GRU after Cho et al. 2014.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pose3d_ros.skeleton import NUM_JOINTS, ROOT, indices
+
+MIN_SCORE = 0.05
+"""Joints below this score are taken as not reported."""
+STATURE_SD = 0.059
+"""Relative spread of adult stature (0.10 m on 1.70 m), which rays cannot see: enters every joint's sigma."""
+
+_TORSO = indices("pelvis", "spine", "thorax", "neck", "left_hip", "right_hip", "left_shoulder", "right_shoulder")
+_LIMB_CENTRE_WEIGHT = 0.1
+_MEAN_RADIUS_M = 0.52  # weighted RMS distance of the joints from their centre, for a standing adult
+_MAX_COORDINATE = 6.0
+_START_SCALE_M = 0.03
+_FEATURES = 4 * NUM_JOINTS + 1
+_OUTPUTS = 5 * NUM_JOINTS + 1
+
+
+@dataclass(frozen=True)
+class LifterConfig:
+    """kind: "gru" (over time) or "mlp" (per frame). width: of all layers. blocks: residual blocks before the head."""
+
+    kind: str = "gru"
+    width: int = 320
+    blocks: int = 1
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("gru", "mlp"):
+            raise ValueError(f"lifter kind must be 'gru' or 'mlp', not {self.kind!r}")
+
+    @property
+    def state_size(self) -> int:
+        """H of the recurrent state [N,H]; a per-frame network passes a state of one zero through."""
+        return self.width if self.kind == "gru" else 1
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values for a checkpoint."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Canonical:
+    """A person in the canonical view: ``points`` [N,24,2] = rotated rays / size, ``sigma`` [N,24] likewise.
+
+    ``rotation`` [N,3,3] takes camera coordinates to canonical ones; ``size`` [N,1] is the angular RMS radius;
+    ``score`` [N,24] is 0 and ``mask`` [N,24] is 0 where the joint was not reported.
+    """
+
+    points: Tensor
+    sigma: Tensor
+    score: Tensor
+    mask: Tensor
+    rotation: Tensor
+    size: Tensor
+
+
+def _view_rotation(centre: Tensor) -> Tensor:
+    """[N,3,3] that turns the ray ``centre`` [N,2] onto the optical axis: first about y (pan), then about x (tilt)."""
+    x, y = centre[:, 0], centre[:, 1]
+    flat = torch.sqrt(1 + x * x)
+    length = torch.sqrt(1 + x * x + y * y)
+    sin_pan, cos_pan = x / flat, 1 / flat
+    sin_tilt, cos_tilt = y / length, flat / length
+    zero = torch.zeros_like(x)
+    rows = [
+        torch.stack([cos_pan, zero, -sin_pan], -1),
+        torch.stack([-sin_tilt * sin_pan, cos_tilt, -sin_tilt * cos_pan], -1),
+        torch.stack([cos_tilt * sin_pan, sin_tilt, cos_tilt * cos_pan], -1),
+    ]
+    return torch.stack(rows, -2)
+
+
+def canonical_view(rays: Tensor, cov: Tensor, score: Tensor) -> Canonical:
+    """Turn the person onto the optical axis and divide by the angular size.
+
+    The centre is the mean of the reported joints weighted by score, torso ten times the limbs, so that a waving arm
+    does not turn the view and a missing pelvis does not matter. Nothing reported: the view stays as it is.
+
+    Args: rays [N,24,2], cov [N,24,2,2] (both normalised coordinates), score [N,24].
+    """
+    mask = (score > MIN_SCORE).to(rays.dtype)
+    weight = torch.full((NUM_JOINTS,), _LIMB_CENTRE_WEIGHT, dtype=rays.dtype, device=rays.device)
+    weight[torch.from_numpy(_TORSO)] = 1.0
+    seen = (mask * score)[..., None]
+    weighted = weight[:, None] * seen
+    centre = (weighted * rays).sum(1) / (weighted.sum(1) + 1e-6)
+    rotation = _view_rotation(centre)
+    ray3 = torch.cat([rays, torch.ones_like(rays[..., :1])], dim=-1)
+    turned = torch.matmul(ray3, rotation.transpose(1, 2))
+    points = turned[..., :2] / turned[..., 2:].clamp(min=0.05)
+    size = torch.sqrt((seen * points.square()).sum((1, 2)) / (seen.sum((1, 2)) + 1e-6) + 1e-6)[:, None]
+    points = (points / size[..., None]).clamp(-_MAX_COORDINATE, _MAX_COORDINATE) * mask[..., None]
+    sigma = torch.sqrt(0.5 * (cov[..., 0, 0] + cov[..., 1, 1]) + 1e-12) / size
+    return Canonical(points, sigma, score * mask, mask, rotation, size)
+
+
+class _Residual(nn.Module):
+    """x + W2 · relu(norm(W1 x)): Martinez' block with layer norm, which needs no batch statistics on the robot."""
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.enter = nn.Linear(width, width)
+        self.norm = nn.LayerNorm(width)
+        self.leave = nn.Linear(width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.leave(self.dropout(torch.relu(self.norm(self.enter(x)))))
+
+
+class Lifter(nn.Module):
+    """Rays, covariance, score, state → root-relative joints in the camera frame, sigma, new state.
+
+    The head gives, per joint, a gate on the measured point, a correction to it, a depth relative to the root and a
+    log-scale; and one log-depth of the root. A well-measured joint thus follows its ray, and the network's strength
+    goes into depth and into joints that are not seen.
+    """
+
+    sigma_scale: Tensor
+
+    def __init__(self, config: LifterConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.enter = nn.Sequential(nn.Linear(_FEATURES, width), nn.LayerNorm(width), nn.ReLU())
+        self.encoder = _Residual(width, config.dropout)
+        self.gru = nn.GRU(width, width, batch_first=True) if config.kind == "gru" else None
+        self.blocks = nn.Sequential(*(_Residual(width, config.dropout) for _ in range(config.blocks)))
+        self.head = nn.Linear(width, _OUTPUTS)
+        nn.init.normal_(self.head.weight, std=0.01)
+        nn.init.zeros_(self.head.bias)
+        self.register_buffer("sigma_scale", torch.ones(NUM_JOINTS))
+
+    def forward(self, rays: Tensor, cov: Tensor, score: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """One frame of N people, as exported.
+
+        Args: rays [N,24,2], cov [N,24,2,2] (normalised coordinates), score [N,24] in 0..1, state [N,H] (zeros for a
+            new track).
+        Returns: joints_m [N,24,3] (metres, camera frame, pelvis at 0), sigma_m [N,24] (metres, one axis,
+            calibrated, spread of stature included), new state [N,H].
+        """
+        view = canonical_view(rays, cov, score)
+        features = self._encode(view)
+        if self.gru is not None:
+            state = self._gru_step(features, state)
+            features = features + state
+        joints, scale = self._decode(features, view)
+        return joints, self.sigma(joints, scale), state
+
+    def forward_sequence(self, rays: Tensor, cov: Tensor, score: Tensor) -> tuple[Tensor, Tensor]:
+        """Whole sequences from a zero state: [B,T,24,...] → joints_m [B,T,24,3] and Laplace scale b [B,T,24]."""
+        batch, frames = rays.shape[:2]
+        view = canonical_view(rays.flatten(0, 1), cov.flatten(0, 1), score.flatten(0, 1))
+        features = self._encode(view)
+        if self.gru is not None:
+            states, _ = self.gru(features.unflatten(0, (batch, frames)))
+            features = features + states.flatten(0, 1)
+        joints, scale = self._decode(features, view)
+        return joints.unflatten(0, (batch, frames)), scale.unflatten(0, (batch, frames))
+
+    def sigma(self, joints: Tensor, scale: Tensor) -> Tensor:
+        """Standard deviation of one axis [...,24] in metres.
+
+        An isotropic 3D Laplace density exp(-r/b)/(8πb³) has variance 4b² per axis; ``sigma_scale`` is its calibration
+        on held-out people. A person larger by the factor (1 + s) moves each joint by s·|joint|: a third of that
+        variance goes to each axis.
+        """
+        size_variance = (STATURE_SD**2 / 3) * joints.square().sum(-1)
+        return torch.sqrt((2 * scale * self.sigma_scale).square() + size_variance + 1e-6)
+
+    def _encode(self, view: Canonical) -> Tensor:
+        log_sigma = torch.log(view.sigma).clamp(-7.0, 1.0) * view.mask / 3
+        return self.encoder(
+            self.enter(torch.cat([view.points.flatten(1), view.score, log_sigma, torch.log(view.size)], dim=1))
+        )
+
+    def _gru_step(self, features: Tensor, state: Tensor) -> Tensor:
+        """One step of `nn.GRU` written out, so that the graph holds plain products instead of a sequence operator."""
+        assert self.gru is not None
+        weight_in, weight_kept, bias_in, bias_kept = self.gru.all_weights[0]
+        given = functional.linear(features, weight_in, bias_in)
+        kept = functional.linear(state, weight_kept, bias_kept)
+        reset_in, update_in, new_in = given.chunk(3, dim=1)
+        reset_kept, update_kept, new_kept = kept.chunk(3, dim=1)
+        update = torch.sigmoid(update_in + update_kept)
+        new = torch.tanh(new_in + torch.sigmoid(reset_in + reset_kept) * new_kept)
+        return new + update * (state - new)
+
+    def _decode(self, features: Tensor, view: Canonical) -> tuple[Tensor, Tensor]:
+        out = self.head(self.blocks(features))
+        gate, across, down, depth, log_scale, log_root = torch.split(out, [*([NUM_JOINTS] * 5), 1], dim=1)
+        kept = torch.sigmoid(gate + 1.0)[..., None] * view.points
+        points = kept + torch.stack([across, down], dim=-1)
+        # A point p seen at angular size s and depth Z + z lies p·s·(Z + z) aside; s·Z is the body's own radius.
+        depth = depth - depth[:, ROOT : ROOT + 1]
+        radius = _MEAN_RADIUS_M * torch.exp(log_root.clamp(-2.0, 2.0))
+        aside = points * (radius + view.size * depth)[..., None]
+        joints = torch.cat([aside, depth[..., None]], dim=-1)
+        joints = joints - joints[:, ROOT : ROOT + 1]
+        scale = torch.exp(log_scale.clamp(-4.0, 4.0)) * _START_SCALE_M
+        return torch.matmul(joints, view.rotation), scale

@@ -1,0 +1,75 @@
+"""Stage 2 on the robot: 2D rays to root-relative 3D joints, through an exported lifter (`networks.lifter`)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pose3d_ros.engines.engine import Engine, EngineError
+from pose3d_ros.skeleton import NUM_JOINTS
+
+Array = NDArray[np.float32]
+
+
+class Lifted(NamedTuple):
+    """The 3D poses of n people, camera frame (x right, y down, z forward).
+
+    joints_m: [n, 24, 3] metres, relative to the pelvis. sigma_m: [n, 24] standard deviation of one axis, metres.
+    state: [n, H] the recurrent state to give back with the next frame of the same person.
+    """
+
+    joints_m: Array
+    sigma_m: Array
+    state: Array
+
+
+class Lifter:
+    """Runs the exported stage 2, all people in one batch.
+
+    Raises EngineError when the engine's network is not a lifter for our 24 joints.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        shapes = {spec.name: spec.shape for spec in engine.inputs}
+        outputs = {spec.name for spec in engine.outputs}
+        rays, state = shapes.get("rays", ()), shapes.get("state", ())
+        fits = rays[1:] == (NUM_JOINTS, 2) and len(state) == 2 and bool(state[1])
+        if not fits or not {"cov", "score"} <= shapes.keys() or not {"joints_m", "sigma_m", "new_state"} <= outputs:
+            raise EngineError(
+                f"this is not a lifter for {NUM_JOINTS} joints: its inputs are {shapes}, its outputs "
+                f"{sorted(outputs)}; export one with `python -m pose3d_ros.networks.export_lifter`"
+            )
+        self._engine = engine
+        self.state_size: int = int(state[1] or 0)
+        """H of the recurrent state."""
+
+    def new_state(self, people: int = 1) -> Array:
+        """The state [people, H] of tracks that begin."""
+        return np.zeros((people, self.state_size), np.float32)
+
+    def __call__(self, rays: ArrayLike, cov: ArrayLike, score: ArrayLike, state: ArrayLike) -> Lifted:
+        """Lift one frame.
+
+        Args:
+            rays: [n, 24, 2] undistorted normalised coordinates (`Camera.rays`).
+            cov: [n, 24, 2, 2] their covariance, normalised units squared.
+            score: [n, 24] probability that the joint is right, 0...1; joints below 0.05 are ignored.
+            state: [n, H] from the person's last frame, or `new_state`.
+
+        A joint whose ray or covariance is not finite (outside what the lens model reaches) counts as not seen.
+        """
+        rays, cov = np.asarray(rays, np.float32), np.asarray(cov, np.float32)
+        score, state = np.asarray(score, np.float32), np.asarray(state, np.float32)
+        if not len(rays):
+            return Lifted(np.zeros((0, NUM_JOINTS, 3), np.float32), np.zeros((0, NUM_JOINTS), np.float32), state)
+        good = np.isfinite(rays).all(-1) & np.isfinite(cov).all((-1, -2)) & np.isfinite(score)
+        arrays = {
+            "rays": np.where(good[..., None], rays, 0),
+            "cov": np.where(good[..., None, None], cov, 1),
+            "score": np.where(good, score, 0),
+            "state": state,
+        }
+        out = self._engine.run({name: np.ascontiguousarray(a, np.float32) for name, a in arrays.items()})
+        return Lifted(out["joints_m"], out["sigma_m"], out["new_state"])

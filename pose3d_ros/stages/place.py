@@ -1,0 +1,114 @@
+"""Where the person stands: the root's position from a root-relative pose and the rays of its joints.
+
+Weighted linear least squares. Joint j at X + r_j on the ray (u, v) gives two equations that are linear in X:
+
+    [1 0 −u; 0 1 −v] (X + r_j) = 0
+
+with residuals in metres. Depth comes from the size of the known pose against the size of the picture.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+SIZE_SD = 0.05
+"""Relative standard deviation of a person's size, which a single camera cannot see: sets the depth's sigma."""
+
+_MIN_SCORE = 0.05
+_MIN_JOINTS = 4
+_MIN_DEPTH_M = 0.1
+_MAX_DEPTH_M = 100.0
+_PASSES = 5
+_HUBER = 2.0  # in standard deviations of a joint's residual
+_MIN_SIGMA_M = 0.003
+_MAX_DEPTH_SD = 1.0  # relative: a depth less certain than this is no measurement
+
+
+class Placement(NamedTuple):
+    """The roots of n people in the camera frame.
+
+    root_m: [n, 3] metres; NaN where `ok` is False.
+    cov: [n, 3, 3] metres², all of the uncertainty: noise and the unknown body size.
+    noise_cov: [n, 3, 3] metres², the part that changes from frame to frame; what a filter over time may average.
+    ok: [n] False when the joints do not determine a place in front of the camera.
+    """
+
+    root_m: Array
+    cov: Array
+    noise_cov: Array
+    ok: NDArray[np.bool_]
+
+
+def place(
+    joints_m: ArrayLike,
+    sigma_m: ArrayLike,
+    rays: ArrayLike,
+    cov: ArrayLike,
+    score: ArrayLike,
+    size_sd: float = SIZE_SD,
+) -> Placement:
+    """Root positions of n people.
+
+    Args:
+        joints_m: [n, 24, 3] root-relative joints, camera frame, metres.
+        sigma_m: [n, 24] standard deviation of one axis of them, metres.
+        rays: [n, 24, 2] measured rays, normalised coordinates; NaN counts as not seen.
+        cov: [n, 24, 2, 2] their covariance.
+        score: [n, 24] probability that the ray is right; weighs the equations, below 0.05 leaves them out.
+        size_sd: relative standard deviation of body size.
+
+    Each joint's weight is the inverse covariance of its residual, z² cov + G (sigma² I) Gᵀ. It depends on the depth z,
+    hence a few passes; from the second on, robust weights limit outliers. Never gives a root behind the camera: such
+    people come back with ``ok`` False and NaN.
+    """
+    pose, sigma, ray = (np.asarray(a, np.float64) for a in (joints_m, sigma_m, rays))
+    ray_cov, weight = np.asarray(cov, np.float64), np.asarray(score, np.float64)
+    people = len(pose)
+    used = (weight > _MIN_SCORE) & np.isfinite(ray).all(-1) & np.isfinite(ray_cov).all((-1, -2))
+    used &= np.isfinite(pose).all(-1) & np.isfinite(sigma)
+    ray = np.where(used[..., None], ray, 0.0)
+    ray_cov = np.where(used[..., None, None], ray_cov, np.eye(2))
+    pose = np.where(used[..., None], pose, 0.0)
+    variance = np.where(used, np.maximum(sigma, _MIN_SIGMA_M) ** 2, 1.0)
+    weight = np.where(used, weight, 0.0)
+
+    rows = np.zeros((*ray.shape, 3))  # [n, 24, 2, 3]
+    rows[..., 0, 0] = rows[..., 1, 1] = 1.0
+    rows[..., 2] = -ray
+    right = -np.einsum("njik,njk->nji", rows, pose)
+    spread = np.einsum("njik,njlk->njil", rows, rows) * variance[..., None, None]
+
+    root, depth, robust = np.zeros((people, 3)), np.ones((people, 1)), np.ones(weight.shape)
+    normal = np.tile(np.eye(3), (people, 1, 1))
+    for k in range(_PASSES):
+        inverse = np.linalg.inv(depth[..., None, None] ** 2 * ray_cov + spread + 1e-12 * np.eye(2))
+        information = inverse * (weight * robust)[..., None, None]
+        normal = np.einsum("njki,njkl,njlm->nim", rows, information, rows)
+        vector = np.einsum("njki,njkl,njl->ni", rows, information, right)
+        root = np.linalg.solve(normal + 1e-9 * np.eye(3), vector[..., None])[..., 0]
+        depth = np.clip(root[:, 2:] + pose[..., 2], _MIN_DEPTH_M, _MAX_DEPTH_M)
+        residual = np.einsum("njik,nk->nji", rows, root) - right
+        distance = np.sqrt(np.einsum("nji,njil,njl->nj", residual, inverse, residual))
+        # Huber first; then harder, as a joint far off its ray has leverage on the depth.
+        robust = np.minimum(1.0, _HUBER / np.maximum(distance, 1e-9)) ** (1 if k == 0 else 3)
+
+    noise = np.linalg.inv(normal + 1e-9 * np.eye(3))
+    ok = (used.sum(-1) >= _MIN_JOINTS) & np.isfinite(root).all(-1)
+    ok &= (root[:, 2] > _MIN_DEPTH_M) & (root[:, 2] < _MAX_DEPTH_M)
+    # Most of the body must lie in front, and the depth must be known at all.
+    ok &= np.where(used, root[:, 2:] + pose[..., 2] > 0, True).mean(-1) > 0.5
+    ok &= np.sqrt(noise[:, 2, 2]) < _MAX_DEPTH_SD * np.abs(root[:, 2])
+    # A person larger by s stands farther by s on the same ray: the size's error lies along the root's own direction.
+    size = size_sd**2 * np.einsum("ni,nk->nik", root, root)
+    keep = ok[:, None]
+    return Placement(
+        np.where(keep, root, np.nan),
+        np.where(keep[..., None], noise + size, np.nan),
+        np.where(keep[..., None], noise, np.nan),
+        ok,
+    )

@@ -1,0 +1,359 @@
+"""Identity and time: detections to tracks with stable ids, and a Kalman filter per joint.
+
+A frame goes through a `Tracker` in two steps, since the lifter needs each person's recurrent state before there is 3D:
+
+    tracker.predict(stamp_ns)                                 # to this image's time; old tracks end
+    tracks = tracker.assign(boxes, joints_px, score)          # one track per detection, new ones begin
+    lifted = lifter(rays, cov, score, tracker.states(tracks))
+    people = tracker.update(tracks, Measurement(...))         # all people to publish, also those not seen just now
+
+Everything follows the images' stamps. The same detections give the same result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import linear_sum_assignment
+
+from pose3d_ros.person import JointState
+from pose3d_ros.skeleton import NUM_JOINTS, ROOT
+
+Array = NDArray[np.float64]
+
+_NS = 1e-9
+
+
+@dataclass(frozen=True)
+class TrackerConfig:
+    """How tracks begin, go on and end, and how fast people may move."""
+
+    min_hits: int = 1
+    """Detections before a track is published."""
+    timeout_s: float = 0.6
+    """A track that was not seen for so long ends."""
+    max_cost: float = 0.8
+    """Largest cost of a match: half 1 − IoU, half pose distance over half the person's size (0...1)."""
+    visible_score: float = 0.5
+    """A joint with at least this score counts as visible, below as inferred."""
+    root_acceleration: float = 6.0
+    """m/s², one axis, standard deviation of the process noise of the root."""
+    joint_acceleration: float = 30.0
+    """m/s², likewise of the joints relative to the root; a punch reaches 100."""
+    white_fraction: float = 0.3
+    """Part of a measurement's variance that changes from frame to frame. The rest is taken as slow: it is not
+    averaged away, and comes out in every covariance."""
+    box_margin: float = 0.15
+    """Growth of the predicted box on each side, as a fraction of its size."""
+
+
+class Measurement(NamedTuple):
+    """What the stages before found out about n detections; joints in skeleton order.
+
+    boxes [n,4] x0, y0, x1, y1 and joints_px [n,24,2] in pixels, score [n,24] 0...1; and, with a calibrated camera,
+    joints_m [n,24,3] root-relative metres, sigma_m [n,24] metres, root_m [n,3], root_cov and root_noise_cov [n,3,3]
+    (`stages.place`; NaN roots count as not measured), state [n,H] the lifter's new state.
+    """
+
+    boxes: Array
+    joints_px: Array
+    score: Array
+    joints_m: Array | None = None
+    sigma_m: Array | None = None
+    root_m: Array | None = None
+    root_cov: Array | None = None
+    root_noise_cov: Array | None = None
+    state: NDArray[np.float32] | None = None
+
+
+class Tracked(NamedTuple):
+    """One person to publish.
+
+    joint_state: [24] of JointState. joints_m [24,3] metres in the camera frame and joints_cov [24,3,3] (the root's
+    uncertainty included) are None as long as there is no 3D measurement. row: which row of the measurement, -1 when the
+    person was not seen in this frame.
+    """
+
+    id: int
+    row: int
+    age_s: float
+    box: Array
+    joints_px: Array
+    score: Array
+    joint_state: NDArray[np.uint8]
+    joints_m: Array | None
+    joints_cov: Array | None
+
+
+class PointFilter:
+    """Constant-velocity Kalman filters of K points, driven by white acceleration noise.
+
+    mean [K,2,3]: position and velocity. cov [K,2,2,3,3]: blocks of the 6×6 covariance.
+    """
+
+    _MAX_SPEED_SD = 3.0  # m/s, of a point at its first measurement
+    _COASTING_TIME_S = 0.15  # nobody swings an arm for longer than this unseen
+    _GATE = 3.0  # a residual beyond so many sigma is taken with a larger variance
+
+    def __init__(self, position: Array, noise: Array, acceleration: float) -> None:
+        count = len(position)
+        self.mean = np.zeros((count, 2, 3))
+        self.mean[:, 0] = position
+        self.cov = np.zeros((count, 2, 2, 3, 3))
+        self.cov[:, 0, 0] = noise
+        self.cov[:, 1, 1] = self._MAX_SPEED_SD**2 * np.eye(3)
+        self._acceleration_variance = acceleration**2
+
+    @property
+    def position(self) -> Array:
+        """[K,3] metres."""
+        return self.mean[:, 0].copy()
+
+    @property
+    def position_cov(self) -> Array:
+        """[K,3,3] metres²."""
+        return self.cov[:, 0, 0].copy()
+
+    def predict(self, dt: float, coasting: bool = False) -> None:
+        """Move on by ``dt`` seconds; when ``coasting`` without measurements, the motion dies out."""
+        if dt <= 0:
+            return
+        if coasting:
+            self.mean[:, 1] *= np.exp(-dt / self._COASTING_TIME_S)
+        self.mean[:, 0] += dt * self.mean[:, 1]
+        step = np.array([[1.0, dt], [0.0, 1.0]])
+        self.cov = np.einsum("ab,kbcij,dc->kadij", step, self.cov, step)
+        noise = self._acceleration_variance * np.array([[dt**4 / 4, dt**3 / 2], [dt**3 / 2, dt**2]])
+        self.cov += noise[:, :, None, None] * np.eye(3)
+
+    def correct(self, position: Array, noise: Array) -> None:
+        """Take measurements [K,3] with covariances [K,3,3]; points whose measurement is not finite stay as predicted.
+
+        A residual far outside its covariance enlarges the noise in proportion, so that one bad frame moves a joint
+        little while a real change comes through within some frames.
+        """
+        good = np.asarray(np.isfinite(position).all(-1) & np.isfinite(noise).all((-1, -2)))
+        residual = np.where(good[:, None], position - self.mean[:, 0], 0.0)
+        noise = np.where(good[:, None, None], noise, np.eye(3))
+        inverse = np.linalg.inv(self.cov[:, 0, 0] + noise)
+        distance = np.sqrt(np.einsum("ki,kij,kj->k", residual, inverse, residual) / 3)
+        excess = np.maximum(distance / self._GATE, 1.0) ** 2
+        innovation = self.cov[:, 0, 0] + noise * excess[:, None, None]
+        gain = np.einsum("kaij,kjl->kail", self.cov[:, :, 0], np.linalg.inv(innovation))
+        gain *= good[:, None, None, None]
+        self.mean += np.einsum("kail,kl->kai", gain, residual)
+        self.cov = self.cov - np.einsum("kail,kclj->kacij", gain, self.cov[:, 0])
+
+
+@dataclass
+class Track:
+    """One person over time. Its fields are the tracker's business; callers pass it back."""
+
+    id: int
+    born_ns: int
+    seen_ns: int
+    box: Array
+    joints_px: Array
+    score: Array
+    state: NDArray[np.float32]
+    hits: int = 0
+    row: int = -1
+    velocity_px: Array = field(default_factory=lambda: np.zeros(2))
+    root: PointFilter | None = None
+    joints: PointFilter | None = None
+    slow_root_cov: Array = field(default_factory=lambda: np.zeros((3, 3)))
+    slow_joint_variance: Array = field(default_factory=lambda: np.zeros(NUM_JOINTS))
+
+
+def _areas(boxes: Array) -> Array:
+    return np.prod(np.maximum(boxes[..., 2:] - boxes[..., :2], 1e-6), axis=-1)
+
+
+def iou(a: Array, b: Array) -> Array:
+    """Intersection over union [n,m] of boxes [n,4] and [m,4]."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    overlap = np.prod(np.maximum(high - low, 0), axis=-1)
+    return overlap / (_areas(a)[:, None] + _areas(b)[None] - overlap)
+
+
+def pose_distance(a_px: Array, a_score: Array, b_px: Array, b_score: Array, size_px: Array) -> Array:
+    """Mean distance [n,m] of the joints of poses [n,24,2] and [m,24,2], weighted by both scores, over ``size_px`` [m].
+
+    1 where the two share no joint.
+    """
+    weight = a_score[:, None] * b_score[None]
+    distance = np.linalg.norm(a_px[:, None] - b_px[None], axis=-1)
+    total = weight.sum(-1)
+    mean = np.where(weight > 0, weight * distance, 0.0).sum(-1) / np.maximum(total, 1e-9)
+    return np.where(total > 1e-3, mean / np.maximum(size_px, 1e-6)[None], 1.0)
+
+
+def distinct(boxes: ArrayLike, joints_px: ArrayLike, score: ArrayLike, radius: float = 0.1) -> NDArray[np.bool_]:
+    """Which of n detections [n] to keep: of two whose joints lie within ``radius`` person sizes, the better scored."""
+    box, joints, weight = (np.asarray(a, np.float64) for a in (boxes, joints_px, score))
+    keep = np.ones(len(box), bool)
+    if len(box) < 2:
+        return keep
+    size = np.sqrt(_areas(box))
+    distance = pose_distance(joints, weight, joints, weight, size)
+    for i in np.argsort(-weight.sum(-1), kind="stable"):
+        if keep[i]:
+            near = distance[i] < radius
+            near[i] = False
+            keep &= ~near
+    return keep
+
+
+class Tracker:
+    """Holds the tracks. ``state_size``: H of the lifter's recurrent state."""
+
+    def __init__(self, config: TrackerConfig | None = None, state_size: int = 0) -> None:
+        self.config = config or TrackerConfig()
+        self._state_size = state_size
+        self._tracks: list[Track] = []
+        self._next_id = 1
+        self._now_ns: int | None = None
+
+    @property
+    def tracks(self) -> tuple[Track, ...]:
+        """The living tracks, oldest first."""
+        return tuple(self._tracks)
+
+    def reset(self) -> None:
+        """Forget everything; ids begin at 1 again."""
+        self._tracks = []
+        self._next_id = 1
+        self._now_ns = None
+
+    def predict(self, stamp_ns: int) -> None:
+        """Move all tracks to an image's time. A stamp before the last one resets the tracker."""
+        if self._now_ns is not None and stamp_ns < self._now_ns:
+            self.reset()
+        dt = 0.0 if self._now_ns is None else (stamp_ns - self._now_ns) * _NS
+        self._now_ns = stamp_ns
+        timeout_ns = self.config.timeout_s / _NS
+        self._tracks = [track for track in self._tracks if stamp_ns - track.seen_ns <= timeout_ns]
+        for track in self._tracks:
+            coasting = track.hits > 0 and track.row < 0
+            track.row = -1
+            shift = track.velocity_px * dt
+            track.joints_px = track.joints_px + shift
+            track.box = track.box + np.tile(shift, 2)
+            for points in (track.root, track.joints):
+                if points is not None:
+                    points.predict(dt, coasting)
+
+    def predicted_boxes(self) -> Array:
+        """Boxes [m,4] in pixels where the tracks' people should now be, with a margin: the crops of this frame."""
+        if not self._tracks:
+            return np.zeros((0, 4))
+        boxes = np.stack([track.box for track in self._tracks])
+        margin = self.config.box_margin * (boxes[:, 2:] - boxes[:, :2])
+        return np.concatenate([boxes[:, :2] - margin, boxes[:, 2:] + margin], axis=1)
+
+    def assign(self, boxes: ArrayLike, joints_px: ArrayLike, score: ArrayLike) -> list[Track]:
+        """A track for each of n detections; new tracks begin for those that fit none. Call `predict` before."""
+        if self._now_ns is None:
+            raise RuntimeError("call predict(stamp_ns) before assign")
+        box, joints, weight = (np.asarray(a, np.float64) for a in (boxes, joints_px, score))
+        chosen: list[Track | None] = [None] * len(box)
+        if len(box) and self._tracks:
+            old = np.stack([t.box for t in self._tracks])
+            distance = pose_distance(
+                joints,
+                weight,
+                np.stack([t.joints_px for t in self._tracks]),
+                np.stack([t.score for t in self._tracks]),
+                np.sqrt(_areas(old)),
+            )
+            cost = 0.5 * np.minimum(distance / 0.5, 1.0) + 0.5 * (1 - iou(box, old))
+            for i, k in zip(*linear_sum_assignment(cost), strict=True):
+                if cost[i, k] <= self.config.max_cost:
+                    chosen[i] = self._tracks[k]
+        tracks = [track or self._begin(box[i], joints[i], weight[i]) for i, track in enumerate(chosen)]
+        for i, track in enumerate(tracks):
+            track.row = i
+        return tracks
+
+    def states(self, tracks: Sequence[Track]) -> NDArray[np.float32]:
+        """The lifter's states [n,H] of the tracks."""
+        if not tracks:
+            return np.zeros((0, self._state_size), np.float32)
+        return np.stack([track.state for track in tracks])
+
+    def update(self, tracks: Sequence[Track], seen: Measurement) -> list[Tracked]:
+        """Take the measurements of the tracks that `assign` gave, in its order; returns all people to publish, by id.
+
+        People who were not seen come along as predicted until their timeout.
+        """
+        for i, track in enumerate(tracks):
+            self._correct(track, seen, i)
+        return [self._output(track) for track in self._tracks if track.hits >= self.config.min_hits]
+
+    def _begin(self, box: Array, joints_px: Array, score: Array) -> Track:
+        assert self._now_ns is not None
+        state = np.zeros(self._state_size, np.float32)
+        track = Track(self._next_id, self._now_ns, self._now_ns, box, joints_px, score, state)
+        self._next_id += 1
+        self._tracks.append(track)
+        return track
+
+    def _correct(self, track: Track, seen: Measurement, i: int) -> None:
+        assert self._now_ns is not None
+        dt = (self._now_ns - track.seen_ns) * _NS
+        joints, box = np.asarray(seen.joints_px[i], np.float64), np.asarray(seen.boxes[i], np.float64)
+        if track.hits and dt > 0:
+            # track.joints_px is the prediction: what it missed by is the error of the velocity.
+            weight = np.minimum(track.score, seen.score[i])
+            if weight.sum() > 1e-3:
+                miss = np.average(joints - track.joints_px, axis=0, weights=weight)
+                track.velocity_px = track.velocity_px + 0.5 * miss / dt
+        track.joints_px, track.box, track.score = joints, box, np.asarray(seen.score[i], np.float64)
+        track.hits += 1
+        track.seen_ns = self._now_ns
+        if seen.state is not None:
+            track.state = seen.state[i]
+        if seen.joints_m is not None and seen.sigma_m is not None:
+            self._correct_joints(track, np.asarray(seen.joints_m[i], np.float64), np.asarray(seen.sigma_m[i]))
+        if seen.root_m is not None and seen.root_cov is not None and np.isfinite(seen.root_m[i]).all():
+            noise = seen.root_cov if seen.root_noise_cov is None else seen.root_noise_cov
+            self._correct_root(track, seen.root_m[i], seen.root_cov[i], noise[i])
+
+    def _correct_joints(self, track: Track, joints_m: Array, sigma_m: Array) -> None:
+        variance = np.asarray(sigma_m, np.float64) ** 2
+        white = (self.config.white_fraction * variance)[:, None, None] * np.eye(3)
+        if track.joints is None:
+            track.joints = PointFilter(joints_m, white, self.config.joint_acceleration)
+        else:
+            track.joints.correct(joints_m, white)
+        track.slow_joint_variance = (1 - self.config.white_fraction) * variance
+
+    def _correct_root(self, track: Track, root_m: Array, cov: Array, noise_cov: Array) -> None:
+        white = self.config.white_fraction * noise_cov
+        if track.root is None:
+            track.root = PointFilter(root_m[None], white[None], self.config.root_acceleration)
+        else:
+            track.root.correct(root_m[None], white[None])
+        track.slow_root_cov = cov - white
+
+    def _output(self, track: Track) -> Tracked:
+        assert self._now_ns is not None
+        if track.row < 0:
+            state = np.full(NUM_JOINTS, JointState.PREDICTED, np.uint8)
+        else:
+            visible = track.score >= self.config.visible_score
+            state = np.where(visible, JointState.VISIBLE, JointState.INFERRED).astype(np.uint8)
+        joints_m = joints_cov = None
+        if track.root is not None and track.joints is not None:
+            relative = track.joints.position - track.joints.position[ROOT]
+            joints_m = track.root.position[0] + relative
+            own = track.joints.position_cov + track.slow_joint_variance[:, None, None] * np.eye(3)
+            own[ROOT] = 0.0
+            joints_cov = own + track.root.position_cov[0] + track.slow_root_cov
+        age_s = (self._now_ns - track.born_ns) * _NS
+        return Tracked(track.id, track.row, age_s, track.box, track.joints_px, track.score, state, joints_m, joints_cov)

@@ -1,0 +1,177 @@
+"""Tracks: stable ids, births and deaths by stamp, filtering, joint states, replay."""
+
+import numpy as np
+import pytest
+
+from pose3d_ros.person import JointState
+from pose3d_ros.skeleton import NUM_JOINTS
+from pose3d_ros.stages.track import Measurement, PointFilter, Tracker, TrackerConfig, distinct, iou
+
+FRAME_NS = 33_333_333
+BODY_PX = np.random.default_rng(3).uniform((-40, -100), (40, 100), (NUM_JOINTS, 2))
+BODY_M = np.concatenate([BODY_PX / 100, np.zeros((NUM_JOINTS, 1))], axis=1)
+BODY_M[0] = 0
+
+
+def person(x: float, y: float = 240.0, size: float = 1.0, score: float = 0.9):
+    """Box, joints and scores of a person at a place in the image."""
+    joints = BODY_PX * size + (x, y)
+    return np.concatenate([joints.min(0), joints.max(0)]), joints, np.full(NUM_JOINTS, score)
+
+
+def measurement(people, root=(0.0, 0.0, 3.0), state=None) -> Measurement:
+    n = len(people)
+    boxes, joints, score = (np.stack([p[k] for p in people]) for k in range(3))
+    cov = np.tile(np.diag([0.01, 0.01, 0.05]) ** 2, (n, 1, 1))
+    return Measurement(
+        boxes, joints, score, np.tile(BODY_M, (n, 1, 1)), np.full((n, NUM_JOINTS), 0.03), np.tile(root, (n, 1)), cov,
+        cov, state,
+    )  # fmt: skip
+
+
+def step(tracker: Tracker, frame: int, people, **values):
+    tracker.predict(frame * FRAME_NS)
+    if not people:
+        return tracker.update([], Measurement(np.zeros((0, 4)), np.zeros((0, 24, 2)), np.zeros((0, 24))))
+    seen = measurement(people, **values)
+    return tracker.update(tracker.assign(seen.boxes, seen.joints_px, seen.score), seen)
+
+
+def test_first_frame_is_published():
+    people = step(Tracker(), 0, [person(100), person(400)])
+    assert [p.id for p in people] == [1, 2]
+    assert people[0].joints_m.shape == (NUM_JOINTS, 3)
+    np.testing.assert_allclose(people[0].joints_m[0], (0, 0, 3))
+
+
+def test_min_hits_delays_a_birth():
+    tracker = Tracker(TrackerConfig(min_hits=3))
+    assert [len(step(tracker, k, [person(100)])) for k in range(4)] == [0, 0, 1, 1]
+
+
+def test_ids_survive_a_crossing_and_the_order_of_detections():
+    tracker = Tracker()
+    rng = np.random.default_rng(0)
+    for k in range(60):
+        a, b = person(100 + 8 * k, size=1.0), person(580 - 8 * k, size=0.8)
+        swap = rng.random() < 0.5
+        out = step(tracker, k, [b, a] if swap and k else [a, b])
+        where = {p.id: p.joints_px.mean(0)[0] for p in out}
+        assert where[1] == pytest.approx(a[1].mean(0)[0])
+        assert where[2] == pytest.approx(b[1].mean(0)[0])
+
+
+def test_unseen_people_are_predicted_then_end():
+    tracker = Tracker(TrackerConfig(timeout_s=0.5))
+    step(tracker, 0, [person(100)])
+    out = step(tracker, 10, [])
+    assert out[0].row == -1
+    assert (out[0].joint_state == JointState.PREDICTED).all()
+    assert step(tracker, 20, []) == []
+    assert step(tracker, 21, [person(100)])[0].id == 2
+
+
+def test_prediction_follows_the_motion_and_its_sigma_grows():
+    tracker = Tracker()
+    for k in range(10):
+        before = step(tracker, k, [person(100 + 10 * k)], root=(0.1 * k, 0, 3))
+    box = tracker.tracks[0].box[0]
+    tracker.predict(10 * FRAME_NS)
+    assert tracker.tracks[0].box[0] - box == pytest.approx(10, rel=0.05)
+    after = step(tracker, 13, [])
+    assert after[0].joints_m[0, 0] > 0.95
+    assert (np.trace(after[0].joints_cov[5]) > np.trace(before[0].joints_cov[5])).all()
+
+
+def test_low_scores_are_inferred():
+    box, joints, score = person(100)
+    score[5] = 0.2
+    out = step(Tracker(), 0, [(box, joints, score)])
+    assert out[0].joint_state[5] == JointState.INFERRED
+    assert out[0].joint_state[6] == JointState.VISIBLE
+
+
+def test_a_jump_back_in_time_resets():
+    tracker = Tracker()
+    step(tracker, 100, [person(100), person(300)])
+    assert [p.id for p in step(tracker, 0, [person(300)])] == [1]
+    assert len(tracker.tracks) == 1
+
+
+def test_replay_gives_the_same():
+    def play():
+        tracker, rng = Tracker(), np.random.default_rng(5)
+        outs = []
+        for k in range(20):
+            outs += step(tracker, k, [person(100 + rng.normal(0, 3)), person(300 + rng.normal(0, 3))])
+        return np.stack([p.joints_m for p in outs])
+
+    np.testing.assert_array_equal(play(), play())
+
+
+def test_root_depth_noise_does_not_shake_the_limbs():
+    tracker, rng = Tracker(), np.random.default_rng(6)
+    for k in range(30):
+        out = step(tracker, k, [person(100)], root=(0, 0, 3 + rng.normal(0, 0.1)))
+        relative = out[0].joints_m - out[0].joints_m[0]
+        np.testing.assert_allclose(relative, BODY_M, atol=1e-6)
+
+
+def test_lifter_states_stay_with_their_track():
+    tracker = Tracker(state_size=4)
+    tracker.predict(0)
+    seen = measurement([person(100), person(400)], state=np.array([[1] * 4, [2] * 4], np.float32))
+    tracks = tracker.assign(seen.boxes, seen.joints_px, seen.score)
+    assert (tracker.states(tracks) == 0).all()
+    tracker.update(tracks, seen)
+    tracker.predict(FRAME_NS)
+    seen = measurement([person(400), person(100)])
+    tracks = tracker.assign(seen.boxes, seen.joints_px, seen.score)
+    np.testing.assert_array_equal(tracker.states(tracks)[:, 0], [2, 1])
+
+
+def test_without_3d_only_pixels_come_out():
+    tracker = Tracker()
+    tracker.predict(0)
+    box, joints, score = (x[None] for x in person(100))
+    out = tracker.update(tracker.assign(box, joints, score), Measurement(box, joints, score))
+    assert out[0].joints_m is None
+    assert out[0].joints_px.shape == (NUM_JOINTS, 2)
+
+
+def test_filter_smooths_and_stays_calibrated():
+    rng, sigma = np.random.default_rng(7), 0.03
+    time = np.arange(300) / 30
+    truth = 0.1 * np.sin(2 * np.pi * 0.7 * time)[:, None, None] * np.ones((1, 20, 3))
+    measured = truth + rng.normal(0, sigma, truth.shape)
+    noise = np.tile(sigma**2 * np.eye(3), (20, 1, 1))
+    points = PointFilter(measured[0], noise, 4.0)
+    filtered = [measured[0]]
+    for z in measured[1:]:
+        points.predict(1 / 30)
+        points.correct(z, noise)
+        filtered.append(points.position)
+    error = np.stack(filtered)[30:] - truth[30:]
+    assert error.std() < 0.85 * sigma
+    predicted_sigma = np.sqrt(points.position_cov[:, 0, 0].mean())
+    assert 0.6 < (np.abs(error) < predicted_sigma).mean() < 0.8
+
+
+def test_one_wild_measurement_moves_a_point_little():
+    noise = np.tile(0.02**2 * np.eye(3), (1, 1, 1))
+    points = PointFilter(np.zeros((1, 3)), noise, 30.0)
+    for k in range(20):
+        points.predict(1 / 30)
+        points.correct(np.full((1, 3), 2.0 if k == 19 else 0.0), noise)
+    assert np.abs(points.position).max() < 0.5
+
+
+def test_distinct_keeps_the_better_of_two():
+    a, b, c = person(100, score=0.6), person(103, score=0.9), person(400)
+    keep = distinct(*(np.stack([p[k] for p in (a, b, c)]) for k in range(3)))
+    np.testing.assert_array_equal(keep, [False, True, True])
+
+
+def test_iou():
+    a = np.array([[0, 0, 2, 2.0]])
+    np.testing.assert_allclose(iou(a, np.array([[0, 0, 2, 2], [1, 0, 3, 2], [5, 5, 6, 6.0]])), [[1, 1 / 3, 0]])
