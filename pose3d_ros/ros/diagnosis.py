@@ -1,0 +1,98 @@
+"""The node's findings about itself, from its figures. Knows no ROS."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from pose3d_ros.ros.calibration import CalibrationState
+from pose3d_ros.ros.health import Finding, Level
+from pose3d_ros.ros.stream_monitor import StreamStatistics
+
+_NOTABLE_LOSS = 0.05
+_PROFILE_ADVICE = (
+    "start camera driver and this node with pose3d_ros' Fast DDS profile "
+    "(FASTRTPS_DEFAULT_PROFILES_FILE=<share/pose3d_ros>/config/fastdds.xml), or send smaller or compressed images"
+)
+
+
+class ImageSource(NamedTuple):
+    """Where images come from: topic, what we ask for, who publishes, what is wrong with them, their frame."""
+
+    topic: str
+    reliability: str
+    publishers: int
+    problem: str
+    frame_id: str
+
+
+def image_finding(now: StreamStatistics, before: StreamStatistics | None, source: ImageSource) -> Finding:
+    """The state of the stream of images. before: the reading at the last report, to tell what is new."""
+    values = {
+        "topic": source.topic,
+        "frame_id": source.frame_id,
+        "publishers": str(source.publishers),
+        "reliability": source.reliability,
+        "input_rate_hz": f"{now.input_rate_hz:.1f}",
+        "output_rate_hz": f"{now.output_rate_hz:.1f}",
+        "latency_p50_ms": f"{1e3 * now.latency_p50_s:.1f}",
+        "latency_p95_ms": f"{1e3 * now.latency_p95_s:.1f}",
+        "received": str(now.received),
+        "processed": str(now.processed),
+        "dropped": str(now.dropped),
+        "rejected": str(now.rejected),
+        "waiting": str(now.waiting),
+        "last_rejection": now.last_rejection,
+        "gaps": str(now.gaps.count),
+        "gap_share": f"{now.gaps.share:.3f}",
+        "lost_share": f"{now.lost_share:.3f}",
+        "time_jumps": str(now.time_jumps),
+        "last_stamp_ns": str(now.last_stamp_ns),
+    }
+    well = f"{now.output_rate_hz:.1f} of {now.input_rate_hz:.1f} Hz processed, latency {1e3 * now.latency_p50_s:.0f} ms"
+    level, message = next(_troubles(now, before, source), (Level.OK, well))
+    return Finding("images", level, message, values)
+
+
+def _troubles(
+    now: StreamStatistics, before: StreamStatistics | None, source: ImageSource
+) -> Iterator[tuple[Level, str]]:
+    """What is wrong with the images, the worst first."""
+    if source.problem:
+        yield Level.ERROR, source.problem
+    if now.received == (before.received if before else 0):
+        if source.publishers == 0:
+            yield Level.WARN, f"nobody publishes {source.topic}: start the camera, or remap the topic `image`"
+        if now.camera_info_rate_hz > 0:
+            yield Level.WARN, f"camera_info comes, but no image on {source.topic}: if it is sent, {_PROFILE_ADVICE}"
+        yield Level.WARN, f"no image on {source.topic} since the last report, though it has a publisher"
+    if now.rejected > (before.rejected if before else 0):
+        if now.processed == (before.processed if before else 0):
+            yield Level.ERROR, f"every image is rejected: {now.last_rejection}"
+        yield Level.WARN, f"some images are rejected: {now.last_rejection}"
+    if now.processed and not source.frame_id:
+        yield Level.WARN, "images have no frame_id, so there is no TF: set the driver's frame_id"
+    if now.lost_share > _NOTABLE_LOSS:
+        yield Level.WARN, f"{100 * now.lost_share:.0f} % of the images are lost on the way: {_PROFILE_ADVICE}"
+    if now.gaps.share > _NOTABLE_LOSS:
+        missing = f"{100 * now.gaps.share:.0f} % of the images are missing, as the gaps in their stamps tell"
+        if math.isnan(now.lost_share):
+            yield Level.WARN, f"{missing}: {_PROFILE_ADVICE}"
+        yield Level.WARN, f"{missing}, but none is lost on the way: the camera or its computer is too slow"
+
+
+def camera_finding(state: CalibrationState, stream: StreamStatistics, topic: str, problem: str) -> Finding:
+    """The state of the calibration."""
+    values = {"topic": topic, "rate_hz": f"{stream.camera_info_rate_hz:.1f}"}
+    if problem and state.level != Level.OK:
+        return Finding("camera_info", Level.ERROR, problem, values)
+    return Finding("camera_info", state.level, state.text, values)
+
+
+def engine_finding(description: str, timings_ms: dict[str, float], failure: str) -> Finding:
+    """The state of the networks. failure: the engine's complaint about the last frame, empty if there is none."""
+    values = {"networks": description, **{f"{stage}_ms": f"{time:.1f}" for stage, time in timings_ms.items()}}
+    if failure:
+        return Finding("networks", Level.ERROR, failure, values)
+    return Finding("networks", Level.OK, description, values)

@@ -1,0 +1,73 @@
+"""Image message in, people out: decoding, calibration and the pipeline for one camera. Knows no rclpy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from pose3d_ros.person import Frame, Person
+from pose3d_ros.ros.calibration import CalibrationKeeper
+from pose3d_ros.ros.camera_conversion import stamp_to_ns
+from pose3d_ros.ros.image_conversion import BadImageError, Picture, compressed_to_bgr, image_to_bgr
+
+if TYPE_CHECKING:
+    from sensor_msgs.msg import CompressedImage, Image
+
+    ImageMessage = Image | CompressedImage
+
+
+class PeopleFinder(Protocol):
+    """What the processor needs of pose3d_ros.pipeline.Pipeline."""
+
+    def process(self, frame: Frame) -> list[Person]:
+        """The people in a frame."""
+
+    def reset(self) -> None:
+        """Forgets everybody."""
+
+
+class CalibrationOptions(NamedTuple):
+    """How to find the camera of an image; see CalibrationKeeper.camera_for."""
+
+    rectified: bool
+    assumed_fov_deg: float
+    timeout_s: float
+
+
+class Result(NamedTuple):
+    """What came out of one image. time_jumped: its stamp lies before the last one's, so that all was forgotten."""
+
+    picture: Picture
+    people: list[Person]
+    time_jumped: bool
+
+
+class FrameProcessor:
+    """Processes one camera's images in the order of their coming; not thread-safe but for `calibration.update`."""
+
+    def __init__(self, pipeline: PeopleFinder) -> None:
+        self._pipeline = pipeline
+        self._last_stamp_ns: int | None = None
+        self.calibration = CalibrationKeeper()
+
+    def process(self, message: ImageMessage, options: CalibrationOptions) -> Result:
+        """The people in an image. Raises BadImageError, or EngineError where a network fails on it."""
+        stamp_ns = stamp_to_ns(message.header.stamp)
+        self._check_stamp(stamp_ns)
+        picture = compressed_to_bgr(message) if hasattr(message, "format") else image_to_bgr(message)
+        time_jumped = self._last_stamp_ns is not None and stamp_ns < self._last_stamp_ns
+        if time_jumped:
+            self._pipeline.reset()
+            self.calibration.restart_waiting()
+        self._last_stamp_ns = stamp_ns
+        height, width = picture.shape[:2]
+        camera = self.calibration.camera_for(width, height, stamp_ns, **options._asdict())
+        return Result(picture, self._pipeline.process(Frame(picture, stamp_ns, camera)), time_jumped)
+
+    def _check_stamp(self, stamp_ns: int) -> None:
+        if stamp_ns <= 0:
+            raise BadImageError("the image's stamp is zero: the driver must stamp its images with the time of exposure")
+        if stamp_ns == self._last_stamp_ns:
+            raise BadImageError(
+                "the image has the same stamp as the one before: two publishers on one topic, or a driver that does "
+                "not advance its stamps"
+            )

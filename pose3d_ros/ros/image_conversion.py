@@ -1,0 +1,209 @@
+"""Image messages to BGR pictures and back, without cv_bridge (apt's does not survive NumPy 2)."""
+
+from __future__ import annotations
+
+import array
+import struct
+import zlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from sensor_msgs.msg import CompressedImage, Image
+    from std_msgs.msg import Header
+
+Picture = NDArray[np.uint8]
+
+MAX_PIXELS = 64_000_000
+"""Larger pictures are refused: no robot camera makes them, but a broken or hostile header may claim them."""
+
+
+class BadImageError(ValueError):
+    """An image that cannot be used; the message says what is wrong with it and what to do."""
+
+
+class _Encoding(NamedTuple):
+    """Bytes per pixel, the smallest unit of columns and rows, and the way to BGR (None: it is BGR)."""
+
+    channels: int
+    to_bgr: int | None
+    multiple: tuple[int, int] = (1, 1)
+
+
+# OpenCV names a Bayer pattern by the second row's second and third pixel: its BG is everybody else's RGGB.
+_ENCODINGS: dict[str, _Encoding] = {
+    "bgr8": _Encoding(3, None),
+    "rgb8": _Encoding(3, cv2.COLOR_RGB2BGR),
+    "bgra8": _Encoding(4, cv2.COLOR_BGRA2BGR),
+    "rgba8": _Encoding(4, cv2.COLOR_RGBA2BGR),
+    "mono8": _Encoding(1, cv2.COLOR_GRAY2BGR),
+    "8uc1": _Encoding(1, cv2.COLOR_GRAY2BGR),
+    "8uc3": _Encoding(3, None),
+    "8uc4": _Encoding(4, cv2.COLOR_BGRA2BGR),
+    "uyvy": _Encoding(2, cv2.COLOR_YUV2BGR_UYVY, (2, 1)),
+    "yuv422": _Encoding(2, cv2.COLOR_YUV2BGR_UYVY, (2, 1)),
+    "yuyv": _Encoding(2, cv2.COLOR_YUV2BGR_YUY2, (2, 1)),
+    "yuv422_yuy2": _Encoding(2, cv2.COLOR_YUV2BGR_YUY2, (2, 1)),
+    "bayer_rggb8": _Encoding(1, cv2.COLOR_BayerBG2BGR, (2, 2)),
+    "bayer_bggr8": _Encoding(1, cv2.COLOR_BayerRG2BGR, (2, 2)),
+    "bayer_gbrg8": _Encoding(1, cv2.COLOR_BayerGR2BGR, (2, 2)),
+    "bayer_grbg8": _Encoding(1, cv2.COLOR_BayerGB2BGR, (2, 2)),
+}
+ENCODINGS: tuple[str, ...] = tuple(name.replace("8uc", "8UC") for name in _ENCODINGS)
+
+
+def image_to_bgr(message: Image) -> Picture:
+    """The picture of a sensor_msgs/Image, [height, width, 3] uint8 BGR; for `bgr8` a view of the message's data.
+
+    Rows may be padded (`step`). Raises BadImageError for encodings other than ENCODINGS, sizes of zero or above
+    MAX_PIXELS, and data that do not fill the picture.
+    """
+    encoding = _ENCODINGS.get(message.encoding.lower())
+    if encoding is None:
+        raise BadImageError(_encoding_complaint(message.encoding))
+    height, width, step = message.height, message.width, message.step
+    _check_size(width, height)
+    columns, rows = encoding.multiple
+    if width % columns or height % rows:
+        raise BadImageError(
+            f"a {message.encoding} image of {width}x{height} pixels: width must be a multiple of {columns} and height "
+            f"of {rows}; check the driver's image size"
+        )
+    row_bytes = width * encoding.channels
+    if step < row_bytes:
+        raise BadImageError(
+            f"step is {step} bytes, but a row of {width} {message.encoding} pixels has {row_bytes}: the driver must "
+            "set step to the length of a row"
+        )
+    data = np.frombuffer(message.data, np.uint8)
+    if data.size < step * height:
+        raise BadImageError(
+            f"{data.size} bytes of data, but step x height is {step} x {height} = {step * height}: the image is "
+            "truncated; check the driver"
+        )
+    pixels = data[: step * height].reshape(height, step)[:, :row_bytes]
+    if encoding.channels > 1:
+        pixels = pixels.reshape(height, width, encoding.channels)
+    if encoding.to_bgr is None:
+        return pixels
+    return _converted(lambda: cv2.cvtColor(pixels, encoding.to_bgr), f"a {message.encoding} image")
+
+
+def compressed_to_bgr(message: CompressedImage) -> Picture:
+    """The picture of a JPEG or PNG sensor_msgs/CompressedImage, [height, width, 3] uint8 BGR.
+
+    EXIF rotation is ignored, because camera_info does not know it. Raises BadImageError for other formats, 16-bit
+    pictures, truncated or corrupt data, and sizes of zero or above MAX_PIXELS (read before anything is decoded).
+    """
+    data = bytes(message.data)
+    if data.startswith(b"\xff\xd8"):
+        width, height, depth = _jpeg_header(data)
+    elif data.startswith(b"\x89PNG\r\n\x1a\n"):
+        width, height, depth = _png_header(data)
+    else:
+        raise BadImageError(
+            f"compressed data ({len(data)} bytes, format '{message.format}') are neither JPEG nor PNG: publish one of "
+            "these (depth images are of no use here)"
+        )
+    if depth != 8:
+        raise BadImageError(f"the compressed image has {depth} bits per channel: publish 8-bit colour or grey images")
+    _check_size(width, height)
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    picture = _converted(lambda: cv2.imdecode(np.frombuffer(data, np.uint8), flags), "the compressed image")
+    if picture is None or picture.shape[:2] != (height, width):
+        raise BadImageError(f"the compressed image ({width}x{height}) cannot be decoded: it was damaged on its way")
+    return picture
+
+
+def bgr_to_image(picture: Picture, header: Header) -> Image:
+    """A `bgr8` sensor_msgs/Image of a [height, width, 3] uint8 BGR picture, with the given header."""
+    from sensor_msgs.msg import Image
+
+    height, width = picture.shape[:2]
+    message = Image(header=header, height=height, width=width, encoding="bgr8", step=3 * width)
+    # The setter takes an array.array as it is; any other sequence is checked byte by byte, which takes seconds.
+    message.data = array.array("B", np.ascontiguousarray(picture).tobytes())
+    return message
+
+
+def bgr_to_compressed(picture: Picture, header: Header, quality: int = 90) -> CompressedImage:
+    """A JPEG sensor_msgs/CompressedImage of a BGR picture."""
+    from sensor_msgs.msg import CompressedImage
+
+    _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    message = CompressedImage(header=header, format="bgr8; jpeg compressed bgr8")
+    message.data = array.array("B", data.tobytes())
+    return message
+
+
+def _encoding_complaint(encoding: str) -> str:
+    if "16" in encoding or "32" in encoding or "64" in encoding:
+        return (
+            f"encoding '{encoding}' has more than 8 bits per channel: subscribe to the camera's 8-bit colour or grey "
+            "image (depth and raw thermal images are not pictures of people)"
+        )
+    return f"unknown encoding '{encoding}': set the driver to one of {', '.join(ENCODINGS)}"
+
+
+def _check_size(width: int, height: int) -> None:
+    if width <= 0 or height <= 0:
+        raise BadImageError(f"the image is {width}x{height} pixels: the driver sent an empty picture")
+    if width * height > MAX_PIXELS:
+        raise BadImageError(
+            f"the image is {width}x{height} pixels, above the limit of {MAX_PIXELS // 1_000_000} megapixels: "
+            "set the camera to a smaller size"
+        )
+
+
+def _converted(convert: Callable[[], Picture], what: str) -> Picture:
+    try:
+        return convert()
+    except cv2.error as error:
+        raise BadImageError(f"{what} cannot be converted: {error.err or error}") from error
+
+
+def _png_header(data: bytes) -> tuple[int, int, int]:
+    """Width, height, bits per channel; walks all chunks, so that truncated and damaged files are found."""
+    header: tuple[int, int, int] | None = None
+    position = 8
+    while position + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, position)
+        end = position + 12 + length
+        if end > len(data):
+            break
+        (checksum,) = struct.unpack_from(">I", data, end - 4)
+        if zlib.crc32(memoryview(data)[position + 4 : end - 4]) != checksum:
+            raise BadImageError("the PNG is corrupt (a checksum does not match): it was damaged on its way")
+        if kind == b"IHDR" and length == 13:
+            header = struct.unpack_from(">IIB", data, position + 8)
+        if kind == b"IEND" and header:
+            return header[0], header[1], max(header[2], 8)  # 1, 2 and 4 bits are palettes or line art
+        position = end
+    raise BadImageError(f"the PNG is truncated after {len(data)} bytes: it was damaged on its way")
+
+
+_JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_LONE_MARKERS = frozenset(range(0xD0, 0xD8)) | {0x01}
+
+
+def _jpeg_header(data: bytes) -> tuple[int, int, int]:
+    """Width, height, bits per channel; the end marker must be there too, for OpenCV fills what is missing with grey."""
+    if b"\xff\xd9" not in data[-1024:]:  # some drivers pad their buffers
+        raise BadImageError(f"the JPEG is truncated after {len(data)} bytes: it was damaged on its way")
+    position = 2
+    while position + 9 <= len(data) and data[position] == 0xFF:
+        marker = data[position + 1]
+        if marker == 0xFF:  # fill byte
+            position += 1
+        elif marker in _JPEG_LONE_MARKERS:
+            position += 2
+        elif marker in _JPEG_FRAME_MARKERS:
+            depth, height, width = struct.unpack_from(">BHH", data, position + 4)
+            return width, height, depth
+        else:
+            position += 2 + struct.unpack_from(">H", data, position + 2)[0]
+    raise BadImageError("the JPEG's header is corrupt: it was damaged on its way")

@@ -1,0 +1,130 @@
+"""The parameters of pose3d_node: one table for the node, its configuration file and its documentation."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from pose3d_ros.pipeline import PipelineSettings
+
+Value = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class ParameterSpec:
+    """One parameter. Its type is that of `default`.
+
+    minimum, maximum: the range of a number. choices: all values of a text that may only be one of a few.
+    pattern: a regular expression that a text must match as a whole, and what to say if it does not.
+    live: may be changed while the node runs, and holds from the next frame on; others are read-only.
+    """
+
+    name: str
+    default: Value
+    description: str
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    pattern: tuple[str, str] | None = None
+    live: bool = False
+
+    def problem(self, value: object) -> str | None:
+        """What is wrong with a value, and what to do; None if nothing is."""
+        kind = type(self.default)
+        if type(value) is not kind:
+            return f"{self.name} must be a {_TYPE_NAMES[kind]}, not {value!r}{_TYPE_ADVICE.get(kind, '')}"
+        if self.minimum is not None and self.maximum is not None and isinstance(value, (int, float)):
+            if not (math.isfinite(value) and self.minimum <= value <= self.maximum):
+                return f"{self.name} is {value}: it must lie between {self.minimum:g} and {self.maximum:g}"
+        elif self.choices and value not in self.choices:
+            return f"{self.name} is '{value}': it must be one of {', '.join(self.choices)}"
+        elif self.pattern and not re.fullmatch(self.pattern[0], str(value)):
+            return f"{self.name} is '{value}': {self.pattern[1]}"
+        return None
+
+
+_TYPE_NAMES = {bool: "bool", int: "whole number", float: "number with a decimal point", str: "text"}
+_TYPE_ADVICE = {float: " (write 1.0, not 1)"}
+
+PARAMETERS: tuple[ParameterSpec, ...] = (
+    ParameterSpec(
+        "model_dir", "", "Folder with models.json and the networks it names. Empty: those that ship with the package."
+    ),
+    ParameterSpec("threads", PipelineSettings.threads, "CPU threads of one run of a network.", 1, 64),
+    ParameterSpec("max_people", PipelineSettings.max_people, "Most people followed at once.", 1, 50),
+    ParameterSpec(
+        "score_threshold",
+        PipelineSettings.score_threshold,
+        "Least confidence, 0 to 1, for a person to be taken up. Lower finds more people and more ghosts.",
+        0.0,
+        1.0,
+    ),
+    ParameterSpec(
+        "find_every_n_frames",
+        PipelineSettings.find_every_n_frames,
+        "Look for new people in every n-th frame; people already known are followed in each. More costs less.",
+        1,
+        1000,
+    ),
+    ParameterSpec(
+        "track_timeout_s",
+        PipelineSettings.track_timeout_s,
+        "Seconds that a person keeps the id, predicted, after being lost from sight.",
+        0.0,
+        10.0,
+    ),
+    ParameterSpec(
+        "image_transport",
+        "raw",
+        "Which images to read: raw (topic image) or compressed (JPEG or PNG, topic image/compressed).",
+        choices=("raw", "compressed"),
+    ),
+    ParameterSpec(
+        "reliability",
+        "auto",
+        "Reliability of the subscriptions. auto: reliable if all of a topic's publishers are, else best effort.",
+        choices=("auto", "reliable", "best_effort"),
+        live=True,
+    ),
+    ParameterSpec(
+        "image_is_rectified",
+        False,
+        "The image was undistorted (image_proc's image_rect): use P of camera_info, and no distortion.",
+        live=True,
+    ),
+    ParameterSpec(
+        "camera_info_timeout_s",
+        2.0,
+        "Seconds of images to wait for camera_info before saying so and, if allowed, assuming a field of view.",
+        0.0,
+        3600.0,
+        live=True,
+    ),
+    ParameterSpec(
+        "assumed_horizontal_fov_deg",
+        0.0,
+        "Horizontal field of view in degrees to assume where there is no usable camera_info; metres are rough then. "
+        "0: assume nothing; without camera_info only the 2D overlay is published.",
+        0.0,
+        170.0,
+        live=True,
+    ),
+    ParameterSpec("publish_markers", True, "Publish ~/markers for RViz.", live=True),
+    ParameterSpec("publish_tf", True, "Publish a transform per joint on /tf.", live=True),
+    ParameterSpec(
+        "tf_prefix",
+        "person_",
+        "Start of the joints' frame names, which are <tf_prefix><id>/<joint>. Give each node its own.",
+        pattern=(r"[A-Za-z_][A-Za-z0-9_/]*", "frame names begin with a letter and hold letters, digits, _ and /"),
+        live=True,
+    ),
+)
+
+
+def pipeline_settings(values: Mapping[str, Any]) -> PipelineSettings:
+    """The pipeline's settings among the values of PARAMETERS."""
+    names = {field.name for field in fields(PipelineSettings)}
+    return PipelineSettings(**{name: value for name, value in values.items() if name in names})

@@ -1,0 +1,208 @@
+"""People to messages: markers for RViz, a cloud of joints for programs, transforms.
+
+The cloud has one point per joint, all of one frame's people one after the other, joints in skeleton.JOINTS' order:
+
+    x, y, z      float32  metres in the camera's optical frame
+    confidence   float32  probability that the joint is where it is said to be, 0...1
+    sigma        float32  metres; standard deviation of the position, root mean square over the three axes
+    state        uint8    person.JointState: 0 visible, 1 inferred, 2 predicted
+    joint        uint8    index into skeleton.JOINTS
+    person       uint32   the person's id, from 1, stable over time
+
+People without metres (no calibrated camera) are in none of these messages.
+"""
+
+from __future__ import annotations
+
+import array
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from builtin_interfaces.msg import Duration
+from geometry_msgs.msg import Point, TransformStamped
+from numpy.typing import NDArray
+from sensor_msgs.msg import PointCloud2, PointField
+from std_msgs.msg import ColorRGBA, Header
+from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import Marker, MarkerArray
+
+from pose3d_ros import skeleton
+from pose3d_ros.draw import JOINT_BGR
+from pose3d_ros.person import JointState, Person
+
+Array = NDArray[np.float64]
+
+CLOUD_DTYPE = np.dtype(
+    {
+        "names": ["x", "y", "z", "confidence", "sigma", "state", "joint", "person"],
+        "formats": ["<f4", "<f4", "<f4", "<f4", "<f4", "u1", "u1", "<u4"],
+        "offsets": [0, 4, 8, 12, 16, 20, 21, 24],
+        "itemsize": 28,
+    }
+)
+_POINT_FIELD_TYPES = {"f4": PointField.FLOAT32, "u1": PointField.UINT8, "u4": PointField.UINT32}
+
+JOINTS_NAMESPACE = "joints"
+BONES_NAMESPACE = "bones"
+ID_NAMESPACE = "id"
+UNCERTAINTY_NAMESPACE = "uncertainty"
+MARKER_NAMESPACES = (JOINTS_NAMESPACE, BONES_NAMESPACE, ID_NAMESPACE, UNCERTAINTY_NAMESPACE)
+
+_JOINT_DIAMETER_M = 0.06
+_BONE_WIDTH_M = 0.03
+_UNCERTAINTY_WIDTH_M = 0.006
+_TEXT_HEIGHT_M = 0.15
+_TEXT_ABOVE_HEAD_M = 0.2
+# RViz drops markers by itself when the node died and can no longer delete them.
+_MARKER_LIFETIME = Duration(sec=2)
+_OPACITY = {JointState.VISIBLE: 1.0, JointState.INFERRED: 0.5, JointState.PREDICTED: 0.25}
+_UNCERTAINTY_OPACITY = 0.6
+
+
+def people_with_metres(people: Iterable[Person]) -> list[Person]:
+    """Those whose position in space is known."""
+    return [person for person in people if person.joints_m is not None and np.isfinite(person.joints_m).any()]
+
+
+def joint_sigma_m(person: Person) -> Array:
+    """[24] standard deviation of each joint's position in metres: root mean square over the axes; NaN if unknown."""
+    if person.joints_m_cov is None:
+        return np.full(skeleton.NUM_JOINTS, np.nan)
+    return np.sqrt(np.trace(person.joints_m_cov, axis1=1, axis2=2) / 3)
+
+
+def people_to_cloud(people: Sequence[Person], header: Header) -> PointCloud2:
+    """The sensor_msgs/PointCloud2 described above; empty (width 0) when nobody has metres."""
+    shown = people_with_metres(people)
+    points = np.zeros((len(shown), skeleton.NUM_JOINTS), CLOUD_DTYPE)
+    for row, person in zip(points, shown, strict=True):
+        row["x"], row["y"], row["z"] = np.asarray(person.joints_m).T
+        row["confidence"] = person.joint_score
+        row["sigma"] = joint_sigma_m(person)
+        row["state"] = person.joint_state
+        row["joint"] = np.arange(skeleton.NUM_JOINTS)
+        row["person"] = person.id
+    fields = CLOUD_DTYPE.fields or {}
+    message = PointCloud2(
+        header=header,
+        height=1,
+        width=points.size,
+        fields=[
+            PointField(name=name, offset=offset, datatype=_POINT_FIELD_TYPES[kind.str[1:]], count=1)
+            for name, (kind, offset) in ((name, fields[name][:2]) for name in CLOUD_DTYPE.names or ())
+        ],
+        is_bigendian=False,
+        point_step=CLOUD_DTYPE.itemsize,
+        row_step=CLOUD_DTYPE.itemsize * points.size,
+        is_dense=bool(all(np.isfinite(points[axis]).all() for axis in "xyz")),
+    )
+    message.data = array.array("B", points.tobytes())
+    return message
+
+
+def cloud_to_joints(cloud: PointCloud2) -> NDArray[np.void]:
+    """A structured array [people, 24] with CLOUD_DTYPE's fields: the inverse of people_to_cloud.
+
+    Raises ValueError when the cloud is of another kind.
+    """
+    if cloud.point_step != CLOUD_DTYPE.itemsize or len(cloud.data) % (CLOUD_DTYPE.itemsize * skeleton.NUM_JOINTS):
+        raise ValueError(f"not a cloud of joints: point_step {cloud.point_step}, {len(cloud.data)} bytes")
+    return np.frombuffer(bytes(cloud.data), CLOUD_DTYPE).reshape(-1, skeleton.NUM_JOINTS)
+
+
+def people_to_transforms(people: Sequence[Person], header: Header, prefix: str) -> TFMessage:
+    """One transform per joint: header.frame_id -> `<prefix><id>/<joint>`, unrotated; unknown joints are left out."""
+    message = TFMessage()
+    for person in people_with_metres(people):
+        positions = np.asarray(person.joints_m)
+        for name, (x, y, z) in zip(skeleton.JOINTS, positions.tolist(), strict=True):
+            if np.isfinite((x, y, z)).all():
+                transform = TransformStamped(header=header, child_frame_id=f"{prefix}{person.id}/{name}")
+                translation = transform.transform.translation
+                translation.x, translation.y, translation.z = x, y, z
+                message.transforms.append(transform)
+    return message
+
+
+class MarkerMaker:
+    """Makes marker arrays; remembers who was shown, so that those who left can be deleted."""
+
+    def __init__(self) -> None:
+        self._shown: set[int] = set()
+
+    def markers(self, people: Sequence[Person], header: Header) -> MarkerArray:
+        """A MarkerArray with joints, bones, id and uncertainty of each person; marker id = the person's id.
+
+        Uncertainty: bars of ± one standard deviation along each joint's principal axes.
+        """
+        shown = people_with_metres(people)
+        present = {person.id for person in shown}
+        message = MarkerArray()
+        for gone in sorted(self._shown - present):
+            message.markers += [_marker(header, space, gone, action=Marker.DELETE) for space in MARKER_NAMESPACES]
+        for person in shown:
+            message.markers += _person_markers(person, header)
+        self._shown = present
+        return message
+
+
+def delete_all(header: Header) -> MarkerArray:
+    """A MarkerArray that clears everything this node has shown."""
+    return MarkerArray(markers=[_marker(header, "", 0, action=Marker.DELETEALL)])
+
+
+def _person_markers(person: Person, header: Header) -> list[Marker]:
+    positions = np.asarray(person.joints_m)
+    known = np.isfinite(positions).all(1)
+    colours = _joint_colours(person)
+    points = [Point(x=x, y=y, z=z) for x, y, z in positions.tolist()]
+
+    joints = _marker(header, JOINTS_NAMESPACE, person.id, kind=Marker.SPHERE_LIST, size_m=_JOINT_DIAMETER_M)
+    joints.points = [points[j] for j in np.flatnonzero(known)]
+    joints.colors = [colours[j] for j in np.flatnonzero(known)]
+
+    bones = _marker(header, BONES_NAMESPACE, person.id, kind=Marker.LINE_LIST, size_m=_BONE_WIDTH_M)
+    drawn = [(parent, child) for parent, child in skeleton.BONES if known[parent] and known[child]]
+    bones.points = [points[j] for bone in drawn for j in bone]
+    # Both ends in the colour of the child: a bone belongs to the side of its far end.
+    bones.colors = [colours[child] for _, child in drawn for _ in range(2)]
+
+    label = _marker(header, ID_NAMESPACE, person.id, kind=Marker.TEXT_VIEW_FACING, size_m=_TEXT_HEIGHT_M)
+    label.text = f"{person.id}"
+    label.color = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
+    top = positions[known][positions[known][:, 1].argmin()]  # y points down
+    label.pose.position = Point(x=float(top[0]), y=float(top[1]) - _TEXT_ABOVE_HEAD_M, z=float(top[2]))
+
+    bars = _marker(header, UNCERTAINTY_NAMESPACE, person.id, kind=Marker.LINE_LIST, size_m=_UNCERTAINTY_WIDTH_M)
+    bars.color = ColorRGBA(r=1.0, g=1.0, b=1.0, a=_UNCERTAINTY_OPACITY)
+    bars.points = [Point(x=x, y=y, z=z) for x, y, z in _uncertainty_bars(person).tolist()]
+    return [joints, bones, label, bars]
+
+
+def _joint_colours(person: Person) -> list[ColorRGBA]:
+    colours = []
+    for (b, g, r), state in zip(JOINT_BGR, person.joint_state.tolist(), strict=True):
+        colours.append(ColorRGBA(r=r / 255, g=g / 255, b=b / 255, a=_OPACITY[JointState(state)]))
+    return colours
+
+
+def _uncertainty_bars(person: Person) -> Array:
+    """[6 n, 3] ends of the three bars of every joint whose covariance is known."""
+    if person.joints_m_cov is None:
+        return np.zeros((0, 3))
+    positions = np.asarray(person.joints_m)
+    known = np.isfinite(positions).all(1) & np.isfinite(person.joints_m_cov).all((1, 2))
+    variances, axes = np.linalg.eigh(person.joints_m_cov[known])
+    arms = np.swapaxes(axes * np.sqrt(np.maximum(variances, 0))[:, None, :], 1, 2)
+    centres = positions[known][:, None, :]
+    return np.stack([centres - arms, centres + arms], 2).reshape(-1, 3)
+
+
+def _marker(
+    header: Header, namespace: str, marker_id: int, kind: int = 0, action: int = Marker.ADD, size_m: float = 0.0
+) -> Marker:
+    marker = Marker(header=header, ns=namespace, id=marker_id, type=kind, action=action, lifetime=_MARKER_LIFETIME)
+    marker.pose.orientation.w = 1.0
+    # Spheres have three diameters; lines take their width from x alone, text its height from z alone.
+    marker.scale.x = marker.scale.y = marker.scale.z = size_m
+    return marker

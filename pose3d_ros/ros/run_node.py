@@ -1,0 +1,48 @@
+"""Runs a node until a signal ends it, with an exit status that scripts can trust."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Sequence
+
+import rclpy
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+
+
+def run_node(
+    name: str,
+    make_node: Callable[[], Node],
+    stop_node: Callable[[Node], None],
+    expected_errors: tuple[type[Exception], ...],
+    args: Sequence[str] | None = None,
+) -> int:
+    """Makes the node, spins it, and stops it on SIGINT or SIGTERM; returns the exit status.
+
+    name: of the program, for messages. expected_errors: what `make_node` raises with a text meant for people; it is
+    printed, and the status is 1. stop_node: frees what the node holds, before it is destroyed.
+    """
+    # rclpy's own handler shuts the context down, which ends the spin. Python's would besides raise KeyboardInterrupt
+    # wherever the main thread happens to be.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    rclpy.init(args=args)
+    node: Node | None = None
+    try:
+        node = make_node()
+        rclpy.spin(node)
+    except ExternalShutdownException:
+        pass
+    except expected_errors as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 1
+    except Exception:
+        # A signal during set-up shuts the context down, and then anything that needs it fails.
+        if rclpy.ok():
+            raise
+    finally:
+        if node is not None:
+            stop_node(node)
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0

@@ -1,0 +1,199 @@
+"""Counts and times a stream of images: rates, latency, losses. Knows no ROS; times are nanoseconds of any one clock."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+_RATE_WINDOW_NS = 5_000_000_000
+_LATENCY_FRAMES = 300
+_STAMP_FRAMES = 300
+_FEWEST_STAMPS = 10
+_GAP_PERIODS = 1.5
+_FAST_SHARE_PERCENTILE = 10
+
+
+class Gaps(NamedTuple):
+    """What stamps say about lost frames: the camera's period (0: unknown), number of gaps, frames lost in them."""
+
+    period_ns: int
+    count: int
+    lost: int
+    share: float
+
+
+def find_gaps(stamps_ns: Sequence[int]) -> Gaps:
+    """Gaps in a series of rising stamps.
+
+    The period is the median of the steps that are about as short as the shortest tenth, not of all of them: where
+    most frames are lost, the median of all steps is itself a gap. `share` is the lost part of all frames sent, 0...1.
+    """
+    steps = np.diff(np.asarray(stamps_ns, np.int64))
+    if len(steps) < _FEWEST_STAMPS - 1:
+        return Gaps(0, 0, 0, 0.0)
+    shortest = np.percentile(steps, _FAST_SHARE_PERCENTILE)
+    period = float(np.median(steps[steps <= _GAP_PERIODS * shortest]))
+    if period <= 0:
+        return Gaps(0, 0, 0, 0.0)
+    missing = np.where(steps > _GAP_PERIODS * period, np.rint(steps / period) - 1, 0)
+    lost = int(missing.sum())
+    return Gaps(int(period), int(np.count_nonzero(missing)), lost, lost / (lost + len(steps)))
+
+
+def share_without_image(info_stamps_ns: Iterable[int], image_stamps_ns: Sequence[int]) -> float | None:
+    """Share of the camera_info messages whose image never came, 0...1; None when too little is known.
+
+    A driver sends both with one stamp. camera_info is small and gets through where images are lost, so this tells
+    images that were lost on the way from those that the camera never took.
+    """
+    if not image_stamps_ns:
+        return None
+    arrived = set(image_stamps_ns)
+    sent = [stamp for stamp in info_stamps_ns if image_stamps_ns[0] <= stamp <= image_stamps_ns[-1]]
+    matched = sum(stamp in arrived for stamp in sent)
+    if len(sent) < _FEWEST_STAMPS or not matched:
+        return None
+    return 1 - matched / len(sent)
+
+
+class RateMeter:
+    """Events per second over the last five seconds of a clock."""
+
+    def __init__(self) -> None:
+        self._times_ns: deque[int] = deque()
+
+    def tick(self, now_ns: int) -> None:
+        """Notes one event."""
+        self._times_ns.append(now_ns)
+        self._forget(now_ns)
+
+    def rate_hz(self, now_ns: int) -> float:
+        """The rate now; it falls towards zero when no event comes."""
+        self._forget(now_ns)
+        if len(self._times_ns) < 2 or now_ns <= self._times_ns[0]:
+            return 0.0
+        return 1e9 * (len(self._times_ns) - 1) / (now_ns - self._times_ns[0])
+
+    def clear(self) -> None:
+        """Forgets all events."""
+        self._times_ns.clear()
+
+    def _forget(self, now_ns: int) -> None:
+        if self._times_ns and self._times_ns[-1] > now_ns:  # the clock was set back
+            self._times_ns.clear()
+        while self._times_ns and self._times_ns[0] < now_ns - _RATE_WINDOW_NS:
+            self._times_ns.popleft()
+
+
+@dataclass(frozen=True)
+class StreamStatistics:
+    """A reading of a StreamMonitor. received = processed + dropped + rejected + waiting, always.
+
+    waiting: frames in the mailbox or being processed. latency_*_s: from the image's stamp to its results' publication,
+    NaN before the first. gaps: as the stamps tell. lost_share: images lost on the way, 0...1 of those sent, as
+    camera_info tells; NaN where there is none with the images' stamps.
+    """
+
+    received: int
+    processed: int
+    dropped: int
+    rejected: int
+    waiting: int
+    input_rate_hz: float
+    camera_info_rate_hz: float
+    output_rate_hz: float
+    latency_p50_s: float
+    latency_p95_s: float
+    gaps: Gaps
+    lost_share: float
+    time_jumps: int
+    last_rejection: str
+    last_stamp_ns: int
+
+
+class StreamMonitor:
+    """Collects what happens to the frames of one camera. All methods are thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._received = self._processed = self._dropped = self._rejected = self._time_jumps = 0
+        self._last_rejection = ""
+        self._last_stamp_ns = 0
+        self._stamps_ns: deque[int] = deque(maxlen=_STAMP_FRAMES)
+        self._info_stamps_ns: deque[int] = deque(maxlen=_STAMP_FRAMES)
+        self._latencies_ns: deque[int] = deque(maxlen=_LATENCY_FRAMES)
+        self._input, self._output, self._camera_info = RateMeter(), RateMeter(), RateMeter()
+
+    def frame_received(self, stamp_ns: int, now_ns: int) -> None:
+        """An image arrived. A stamp before the last one's clears all windows (not the counters)."""
+        with self._lock:
+            if stamp_ns > 0:  # zero: the driver does not stamp
+                if self._stamps_ns and stamp_ns < self._stamps_ns[-1]:
+                    self._time_jumps += 1
+                    self._forget_times()
+                if not self._stamps_ns or stamp_ns > self._stamps_ns[-1]:
+                    self._stamps_ns.append(stamp_ns)
+            self._received += 1
+            self._last_stamp_ns = stamp_ns
+            self._input.tick(now_ns)
+
+    def frame_dropped(self) -> None:
+        """An image gave way to a newer one before anybody looked at it."""
+        with self._lock:
+            self._dropped += 1
+
+    def frame_rejected(self, reason: str) -> None:
+        """An image could not be used."""
+        with self._lock:
+            self._rejected += 1
+            self._last_rejection = reason
+
+    def frame_processed(self, stamp_ns: int, now_ns: int) -> None:
+        """An image's results were published."""
+        with self._lock:
+            self._processed += 1
+            self._latencies_ns.append(now_ns - stamp_ns)
+            self._output.tick(now_ns)
+
+    def camera_info_received(self, stamp_ns: int, now_ns: int) -> None:
+        """A camera_info arrived."""
+        with self._lock:
+            self._info_stamps_ns.append(stamp_ns)
+            self._camera_info.tick(now_ns)
+
+    def read(self, now_ns: int) -> StreamStatistics:
+        """The figures at this moment."""
+        with self._lock:
+            gaps = find_gaps(self._stamps_ns)
+            lost_share = share_without_image(self._info_stamps_ns, self._stamps_ns)
+            latencies = np.array(self._latencies_ns or [np.nan], float) * 1e-9
+            p50, p95 = np.percentile(latencies, (50, 95))
+            return StreamStatistics(
+                received=self._received,
+                processed=self._processed,
+                dropped=self._dropped,
+                rejected=self._rejected,
+                waiting=self._received - self._processed - self._dropped - self._rejected,
+                input_rate_hz=self._input.rate_hz(now_ns),
+                camera_info_rate_hz=self._camera_info.rate_hz(now_ns),
+                output_rate_hz=self._output.rate_hz(now_ns),
+                latency_p50_s=float(p50),
+                latency_p95_s=float(p95),
+                gaps=gaps,
+                lost_share=float("nan") if lost_share is None else lost_share,
+                time_jumps=self._time_jumps,
+                last_rejection=self._last_rejection,
+                last_stamp_ns=self._last_stamp_ns,
+            )
+
+    def _forget_times(self) -> None:
+        self._stamps_ns.clear()
+        self._info_stamps_ns.clear()
+        self._latencies_ns.clear()
+        for meter in (self._input, self._output, self._camera_info):
+            meter.clear()
