@@ -1,0 +1,174 @@
+"""What stands behind the people: panoramas, photographs, box rooms and painted clutter. All in linear light."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numba import njit
+
+from pose3d_ros.data.synthetic.assets import TEST_BACKGROUNDS
+from pose3d_ros.data.synthetic.raster import value_noise
+from pose3d_ros.data.synthetic.types import ByteArray, FloatArray
+
+
+def load_photos(root: Path, split: str) -> list[ByteArray]:
+    """Background photographs [H, W, 3] RGB of a split; an empty list when there is none."""
+    photos = []
+    for path in sorted((root / "scenes" / "backgrounds").glob("*.jpg")):
+        if path.stem.startswith(TEST_BACKGROUNDS) != (split == "test"):
+            continue
+        image = cv2.imread(str(path))
+        if image is not None:
+            photos.append(np.ascontiguousarray(image[..., ::-1]))
+    return photos
+
+
+def photo_background(rng: np.random.Generator, photo: ByteArray, width: int, height: int) -> FloatArray:
+    """A random crop [H, W, 3] of a photograph, mirrored at random."""
+    h, w = photo.shape[:2]
+    largest = min(w / width, h / height)
+    scale = float(rng.uniform(0.35, 1.0)) * largest
+    cw, ch = max(8, int(width * scale)), max(8, int(height * scale))
+    x, y = int(rng.integers(0, w - cw + 1)), int(rng.integers(0, h - ch + 1))
+    crop = photo[y : y + ch, x : x + cw]
+    if rng.random() < 0.5:
+        crop = crop[:, ::-1]
+    crop = cv2.resize(crop, (width, height), interpolation=cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR)
+    return np.asarray((crop.astype(np.float32) / 255.0) ** 2.2, dtype=np.float32)
+
+
+def clutter(rng: np.random.Generator, textures: ByteArray, width: int, height: int) -> FloatArray:
+    """A gradient or a texture with random polygons, lines and discs on it."""
+    canvas = np.empty((height, width, 3), np.float32)
+    top, bottom = rng.uniform(0, 255, 3), rng.uniform(0, 255, 3)
+    if rng.random() < 0.6:  # most walls are nearly grey
+        top = rng.uniform(20, 250) + rng.normal(0, 12, 3)
+        bottom = top + rng.normal(0, 30)
+    canvas[:] = np.linspace(top, bottom, height)[:, None, :]
+    if rng.random() < 0.3:
+        texture = textures[int(rng.integers(len(textures))), ..., :3]
+        canvas = canvas * 0.4 + cv2.resize(texture, (width, height)).astype(np.float32) * 0.6
+    for _ in range(int(rng.choice([0, 3, 10, 25]))):
+        colour = [float(c) for c in rng.uniform(0, 255, 3)]
+        centre = rng.uniform(0, 1, 2) * [width, height]
+        size = float(rng.uniform(0.03, 0.4)) * height
+        kind = rng.random()
+        if kind < 0.35:
+            a, b = rng.uniform(0.3, 1.0, 2) * size
+            corners = np.array([[-a, -b], [a, -b], [a, b], [-a, b]])
+        elif kind < 0.7:
+            corners = rng.normal(0, size * 0.7, (int(rng.integers(3, 7)), 2))
+        elif kind < 0.85:
+            end = (int(centre[0] + rng.normal(0, size * 2)), int(centre[1] + rng.normal(0, size * 2)))
+            start = (int(centre[0]), int(centre[1]))
+            cv2.line(canvas, start, end, colour, int(rng.integers(1, 12)), cv2.LINE_AA)
+            continue
+        else:
+            cv2.circle(canvas, (int(centre[0]), int(centre[1])), int(size / 2), colour, -1, cv2.LINE_AA)
+            continue
+        cv2.fillPoly(canvas, [(corners + centre).astype(np.int32)], colour, cv2.LINE_AA)
+    canvas = np.clip(canvas, 0, 255)
+    return np.asarray((canvas / 255.0) ** 2.2, dtype=np.float32)
+
+
+@njit(cache=True, fastmath=True)
+def _cast_room(rays: FloatArray, origin: FloatArray, size: FloatArray, faces: FloatArray, out: FloatArray) -> None:
+    """Colour the inside of a box seen along rays.
+
+    Args:
+        rays: [H, W, 3]; origin: [3] inside the box. size: [2, 3] lower and upper corner.
+        faces: [6, 12] per face (-x, +x, -y, +y, -z, +z): rgb, rgb 2, pattern, frequency, duty, noise, brightness, seed.
+        out: [H, W, 3]
+    """
+    for y in range(rays.shape[0]):
+        for x in range(rays.shape[1]):
+            best, face = 1e9, 0
+            for k in range(3):
+                d = rays[y, x, k]
+                if d == 0:
+                    continue
+                side = 1 if d > 0 else 0
+                t = (size[side, k] - origin[k]) / d
+                if t < best:
+                    best, face = t, 2 * k + side
+            px = origin[0] + best * rays[y, x, 0]
+            py = origin[1] + best * rays[y, x, 1]
+            pz = origin[2] + best * rays[y, x, 2]
+            if face < 2:
+                u, v = pz, py
+            elif face < 4:
+                u, v = px, pz
+            else:
+                u, v = px, py
+            row = faces[face]
+            kind, f, duty = int(row[6]), row[7], row[8]
+            seed = int(row[11])
+            t = 0.0
+            if kind == 1:  # tiles with joints
+                a, b = u * f - np.floor(u * f), v * f - np.floor(v * f)
+                t = 1.0 if a < 0.04 or b < 0.04 else 0.0
+            elif kind == 2:  # planks or wallpaper stripes
+                a = u * f - np.floor(u * f)
+                t = (1.0 if a < duty else 0.0) * 0.6 + 0.4 * value_noise(np.floor(u * f) * 7.7, v * 0.3, 0.0, seed)
+            elif kind == 3:  # chequered
+                t = 1.0 if (int(np.floor(u * f)) + int(np.floor(v * f))) % 2 == 0 else 0.0
+            elif kind == 4:  # stains, carpet, marble
+                t = value_noise(u * f, v * f, 0.0, seed) * 0.6 + 0.4 * value_noise(u * f * 5, v * f * 5, 1.0, seed)
+            if face != 2 and face != 3 and v < 0.1:
+                t = 1.0  # skirting board
+            edge = min(px - size[0, 0], size[1, 0] - px)
+            if face < 2:
+                edge = 9.0
+            edge_z = min(pz - size[0, 2], size[1, 2] - pz) if face < 4 else 9.0
+            edge_y = min(py, size[1, 1] - py) if face < 2 or face > 3 else 9.0
+            occlusion = 1 - 0.35 * np.exp(-min(edge, edge_z, edge_y) / 0.25)
+            shade = row[10] * occlusion * (1 + row[9] * (value_noise(u * 0.5, v * 0.5, 3.0, seed) - 0.5))
+            for k in range(3):
+                out[y, x, k] = (row[k] * (1 - t) + row[3 + k] * t) * shade
+
+
+def room(rng: np.random.Generator, rays: FloatArray, camera: FloatArray) -> FloatArray:
+    """A box room [H, W, 3] around the world's origin and the camera [3], the floor at y = 0."""
+    half = np.array([rng.uniform(1.5, 5), 0, rng.uniform(1.5, 5)])
+    lower = np.minimum(-half, camera - rng.uniform(0.3, 2.0, 3))
+    upper = np.maximum(half, camera + rng.uniform(0.3, 2.0, 3))
+    lower[1] = min(0.0, float(camera[1]) - 0.05)
+    upper[1] = max(float(rng.uniform(2.3, 3.8)), float(camera[1]) + 0.3)
+    faces = np.zeros((6, 12), np.float32)
+    wall = _wall_colour(rng)
+    for k in range(6):
+        colour = wall if k not in (2, 3) and rng.random() < 0.75 else _wall_colour(rng)
+        if k == 3:
+            colour = np.clip(0.75 + rng.normal(0, 0.08, 3), 0, 1)
+        second = np.clip(colour * rng.uniform(0.4, 1.2) + rng.normal(0, 0.04, 3), 0, 1)
+        pattern = int(rng.choice([0, 1, 2, 3, 4], p=[0.1, 0.25, 0.35, 0.1, 0.2] if k == 2 else [0.6, 0.1, 0.1, 0, 0.2]))
+        frequency = float(rng.uniform(1.0, 8.0))
+        brightness = float(rng.uniform(0.6, 1.1)) * (0.9 if k == 2 else 1.0)
+        faces[k] = [*colour, *second, pattern, frequency, rng.uniform(0.05, 0.6), rng.uniform(0, 0.8), brightness,
+                    rng.integers(0, 10000)]  # fmt: skip
+    out = np.empty(rays.shape, np.float32)
+    _cast_room(rays, camera.astype(np.float64), np.stack([lower, upper]).astype(np.float64), faces, out)
+    return _hang_pictures(rng, out)
+
+
+def _wall_colour(rng: np.random.Generator) -> FloatArray:
+    grey = float(rng.uniform(0.08, 0.8))
+    return np.asarray(np.clip(grey * (1 + rng.normal(0, 0.12, 3)), 0.02, 1))
+
+
+def _hang_pictures(rng: np.random.Generator, image: FloatArray) -> FloatArray:
+    """Dark and bright upright quadrilaterals: doors, windows, pictures, shelves."""
+    height, width = image.shape[:2]
+    for _ in range(int(rng.integers(0, 6))):
+        x, y = rng.uniform(0, width), rng.uniform(0, height * 0.75)
+        w, h = rng.uniform(0.05, 0.35, 2) * height
+        skew = rng.normal(0, 0.12) * w
+        corners = np.array([[x, y], [x + w, y + skew], [x + w, y + h - skew], [x, y + h]]).astype(np.int32)
+        colour = rng.uniform(0.01, 1.0) * np.clip(1 + rng.normal(0, 0.25, 3), 0, 2)
+        cv2.fillPoly(image, [corners], [float(c) for c in colour], cv2.LINE_AA)
+        if rng.random() < 0.5:
+            frame = [float(c) for c in rng.uniform(0, 0.6) * np.ones(3)]
+            cv2.polylines(image, [corners], True, frame, int(rng.integers(1, 4)), cv2.LINE_AA)
+    return image

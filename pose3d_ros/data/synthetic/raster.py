@@ -1,0 +1,398 @@
+"""A z-buffer rasteriser and a per-pixel shader, both compiled with numba.
+
+Vertices are in the camera's optical frame (x right, y down, z forward, metres). The z-buffer holds 1/z, so larger is
+nearer and 0 is empty.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from pose3d_ros.data.synthetic.types import ByteArray, FloatArray, IntArray
+
+NEAR_M = 0.08
+
+# Columns of a material row (float32).
+(
+    M_KIND, M_TEXTURE, M_R, M_G, M_B, M_R2, M_G2, M_B2, M_PATTERN, M_FREQUENCY, M_ANGLE, M_DUTY, M_DETAIL,
+    M_SPECULAR, M_UV_SCALE, M_NOISE, M_SEED, M_ALPHA,
+) = range(18)  # fmt: skip
+MATERIAL_COLUMNS = 18
+KIND_TEXTURE, KIND_LUMINANCE, KIND_FABRIC = 0, 1, 2
+(
+    PATTERN_PLAIN, PATTERN_STRIPES, PATTERN_CHECKS, PATTERN_DOTS, PATTERN_BLOTCH, PATTERN_PRINT, PATTERN_GRADIENT,
+    PATTERN_TARTAN,
+) = range(8)  # fmt: skip
+
+_SRGB_TO_LINEAR = ((np.arange(256) / 255.0) ** 2.2).astype(np.float32)
+
+
+@njit(cache=True, fastmath=True)
+def project(vertices: FloatArray, K: FloatArray) -> FloatArray:
+    """[V, 3] camera coordinates → [V, 3] of pixel x, pixel y and 1/z (0 behind the near plane)."""
+    out = np.empty(vertices.shape, np.float32)
+    for v in range(len(vertices)):
+        z = vertices[v, 2]
+        if z < NEAR_M:
+            out[v, 0] = 0.0
+            out[v, 1] = 0.0
+            out[v, 2] = 0.0
+        else:
+            w = np.float32(1.0) / z
+            out[v, 0] = K[0, 0] * vertices[v, 0] * w + K[0, 2]
+            out[v, 1] = K[1, 1] * vertices[v, 1] * w + K[1, 2]
+            out[v, 2] = w
+    return out
+
+
+@njit(cache=True, fastmath=True)
+def normals(vertices: FloatArray, triangles: IntArray) -> FloatArray:
+    """Area-weighted unit normals [V, 3]."""
+    out = np.zeros(vertices.shape, np.float32)
+    for f in range(len(triangles)):
+        a, b, c = triangles[f, 0], triangles[f, 1], triangles[f, 2]
+        ux, uy, uz = (
+            vertices[b, 0] - vertices[a, 0],
+            vertices[b, 1] - vertices[a, 1],
+            vertices[b, 2] - vertices[a, 2],
+        )
+        vx, vy, vz = (
+            vertices[c, 0] - vertices[a, 0],
+            vertices[c, 1] - vertices[a, 1],
+            vertices[c, 2] - vertices[a, 2],
+        )
+        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        for k in (a, b, c):
+            out[k, 0] += nx
+            out[k, 1] += ny
+            out[k, 2] += nz
+    for v in range(len(out)):
+        s = np.sqrt(out[v, 0] ** 2 + out[v, 1] ** 2 + out[v, 2] ** 2)
+        if s > 0:
+            for k in range(3):
+                out[v, k] /= s
+    return out
+
+
+@njit(cache=True, fastmath=True)
+def rasterise(
+    points: FloatArray,
+    triangles: IntArray,
+    uv: FloatArray,
+    material: IntArray,
+    cut: FloatArray,
+    materials: FloatArray,
+    textures: ByteArray,
+    depth: FloatArray,
+    owner: IntArray,
+    first: int,
+) -> None:
+    """Draw triangles into the z-buffer.
+
+    Args:
+        points: [V, 3] pixel x, pixel y, 1/z.
+        triangles: [F, 3]; uv: [F, 3, 2]; material: [F].
+        cut: [V]; pixels where it interpolates to a negative value are not drawn.
+        materials: [M, MATERIAL_COLUMNS]; those with M_ALPHA test the texture's alpha.
+        textures: [T, S, S, 4].
+        depth: [H, W] float32 1/z, changed in place.
+        owner: [H, W] int32 triangle index + ``first``, changed in place.
+        first: index of the first triangle.
+    """
+    height, width = depth.shape
+    size = textures.shape[1]
+    for f in range(len(triangles)):
+        a, b, c = triangles[f, 0], triangles[f, 1], triangles[f, 2]
+        wa, wb, wc = points[a, 2], points[b, 2], points[c, 2]
+        if wa <= 0 or wb <= 0 or wc <= 0:
+            continue
+        ax, ay = points[a, 0], points[a, 1]
+        bx, by = points[b, 0], points[b, 1]
+        cx, cy = points[c, 0], points[c, 1]
+        low_x, high_x = min(ax, bx, cx), max(ax, bx, cx)
+        low_y, high_y = min(ay, by, cy), max(ay, by, cy)
+        if high_x < 0 or high_y < 0 or low_x > width or low_y > height:
+            continue
+        x0, x1 = max(0, int(np.ceil(low_x - 0.5))), min(width - 1, int(np.floor(high_x - 0.5)))
+        y0, y1 = max(0, int(np.ceil(low_y - 0.5))), min(height - 1, int(np.floor(high_y - 0.5)))
+        if x1 < x0 or y1 < y0:
+            continue
+        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+        if abs(area) < 1e-9:
+            continue
+        inverse = np.float32(1.0) / area
+        m = material[f]
+        alpha = materials[m, M_ALPHA] > 0
+        texture = int(materials[m, M_TEXTURE])
+        ca, cb, cc = cut[a], cut[b], cut[c]
+        clipped = ca < 0 or cb < 0 or cc < 0
+        for y in range(y0, y1 + 1):
+            py = np.float32(y + 0.5)
+            for x in range(x0, x1 + 1):
+                px = np.float32(x + 0.5)
+                la = ((bx - px) * (cy - py) - (by - py) * (cx - px)) * inverse
+                lb = ((cx - px) * (ay - py) - (cy - py) * (ax - px)) * inverse
+                lc = np.float32(1.0) - la - lb
+                if la < 0 or lb < 0 or lc < 0:
+                    continue
+                w = la * wa + lb * wb + lc * wc
+                if w <= depth[y, x]:
+                    continue
+                if clipped and la * ca + lb * cb + lc * cc < 0:
+                    continue
+                if alpha:
+                    u = la * uv[f, 0, 0] + lb * uv[f, 1, 0] + lc * uv[f, 2, 0]
+                    v = la * uv[f, 0, 1] + lb * uv[f, 1, 1] + lc * uv[f, 2, 1]
+                    tx = int(u * size) % size
+                    ty = int(v * size) % size
+                    if textures[texture, ty, tx, 3] < 100:
+                        continue
+                depth[y, x] = w
+                owner[y, x] = first + f
+
+
+@njit(cache=True, fastmath=True)
+def rasterise_depth(points: FloatArray, triangles: IntArray, depth: FloatArray) -> None:
+    """Keep the smallest z of triangles under an orthographic projection (a shadow map).
+
+    Args:
+        points: [V, 3] pixel x, pixel y, z. triangles: [F, 3]. depth: [H, W], changed in place.
+    """
+    height, width = depth.shape
+    for f in range(len(triangles)):
+        a, b, c = triangles[f, 0], triangles[f, 1], triangles[f, 2]
+        ax, ay, az = points[a, 0], points[a, 1], points[a, 2]
+        bx, by, bz = points[b, 0], points[b, 1], points[b, 2]
+        cx, cy, cz = points[c, 0], points[c, 1], points[c, 2]
+        x0, x1 = max(0, int(min(ax, bx, cx))), min(width - 1, int(max(ax, bx, cx)))
+        y0, y1 = max(0, int(min(ay, by, cy))), min(height - 1, int(max(ay, by, cy)))
+        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+        if abs(area) < 1e-9:
+            continue
+        inverse = np.float32(1.0) / area
+        for y in range(y0, y1 + 1):
+            py = np.float32(y + 0.5)
+            for x in range(x0, x1 + 1):
+                px = np.float32(x + 0.5)
+                la = ((bx - px) * (cy - py) - (by - py) * (cx - px)) * inverse
+                lb = ((cx - px) * (ay - py) - (cy - py) * (ax - px)) * inverse
+                lc = np.float32(1.0) - la - lb
+                # A little slack closes the gaps between triangles smaller than a pixel.
+                if la < -0.3 or lb < -0.3 or lc < -0.3:
+                    continue
+                z = la * az + lb * bz + lc * cz
+                depth[y, x] = min(depth[y, x], z)
+
+
+@njit(cache=True, fastmath=True)
+def shadow_at(shadow: FloatArray, to_shadow: FloatArray, x: float, y: float, z: float, bias: float) -> float:
+    """Share 0…1 of the light that reaches a point (bilinear over a 3×3 neighbourhood).
+
+    Args:
+        shadow: [S, S] depths along the light; ``to_shadow`` [3, 4] maps the camera frame to its pixels and depth.
+        x, y, z: the point.
+        bias: metres behind the map's surface that still count as lit.
+    """
+    u = to_shadow[0, 0] * x + to_shadow[0, 1] * y + to_shadow[0, 2] * z + to_shadow[0, 3]
+    v = to_shadow[1, 0] * x + to_shadow[1, 1] * y + to_shadow[1, 2] * z + to_shadow[1, 3]
+    d = to_shadow[2, 0] * x + to_shadow[2, 1] * y + to_shadow[2, 2] * z + to_shadow[2, 3] - bias
+    size = shadow.shape[0]
+    if u < 2 or v < 2 or u >= size - 2 or v >= size - 2:
+        return 1.0
+    iu, iv = int(u), int(v)
+    lit = 0.0
+    for dv in range(-1, 2):
+        for du in range(-1, 2):
+            if shadow[iv + dv, iu + du] >= d:
+                lit += 1.0
+    return lit / 9.0
+
+
+@njit(cache=True, fastmath=True)
+def _hash(x: int, y: int, z: int) -> float:
+    n = (x * 73856093) ^ (y * 19349663) ^ (z * 83492791)
+    n = (n ^ (n >> 13)) * 1274126177
+    return float(n & 0xFFFF) / 65535.0
+
+
+@njit(cache=True, fastmath=True)
+def value_noise(x: float, y: float, z: float, seed: int) -> float:
+    """Smooth noise 0…1 with unit lattice."""
+    ix, iy, iz = int(np.floor(x)), int(np.floor(y)), int(np.floor(z))
+    fx, fy, fz = x - ix, y - iy, z - iz
+    fx, fy, fz = fx * fx * (3 - 2 * fx), fy * fy * (3 - 2 * fy), fz * fz * (3 - 2 * fz)
+    total = 0.0
+    for dz in range(2):
+        for dy in range(2):
+            for dx in range(2):
+                w = (fx if dx else 1 - fx) * (fy if dy else 1 - fy) * (fz if dz else 1 - fz)
+                total += w * _hash(ix + dx + seed, iy + dy, iz + dz)
+    return total
+
+
+@njit(cache=True, fastmath=True)
+def _pattern(row: FloatArray, x: float, y: float, z: float) -> float:
+    """How much of the second colour (0…1) a fabric shows at a rest-pose point in metres."""
+    kind = int(row[M_PATTERN])
+    f = row[M_FREQUENCY]
+    duty = row[M_DUTY]
+    c, s = np.cos(row[M_ANGLE]), np.sin(row[M_ANGLE])
+    u, v = c * x - s * y, s * x + c * y
+    if kind == PATTERN_STRIPES:
+        t = v * f
+        return 1.0 if t - np.floor(t) < duty else 0.0
+    if kind == PATTERN_CHECKS:
+        return 1.0 if (int(np.floor(u * f)) + int(np.floor(v * f))) % 2 == 0 else 0.0
+    if kind == PATTERN_TARTAN:
+        p, q = u * f, v * f
+        return (0.5 if p - np.floor(p) < duty else 0.0) + (0.5 if q - np.floor(q) < duty else 0.0)
+    if kind == PATTERN_DOTS:
+        p, q = u * f, v * f
+        p, q = p - np.floor(p) - 0.5, q - np.floor(q) - 0.5
+        return 1.0 if p * p + q * q < duty * duty * 0.25 else 0.0
+    if kind == PATTERN_BLOTCH:
+        n = value_noise(x * f, y * f, z * f, int(row[M_SEED]))
+        return 1.0 if n < duty else 0.0
+    if kind == PATTERN_PRINT:
+        # A print on the chest: a block of noise "letters".
+        if z < 0.02 or abs(x) > 0.13 or abs(y - 1.28) > 0.10 * duty + 0.02:
+            return 0.0
+        n = value_noise(x * f * 3, y * f * 3, 0.0, int(row[M_SEED]))
+        return 1.0 if n > 0.45 else 0.0
+    if kind == PATTERN_GRADIENT:
+        return min(1.0, max(0.0, (y - 0.8) * 1.5))
+    return 0.0
+
+
+@njit(cache=True, fastmath=True)
+def shade(
+    K: FloatArray,
+    depth: FloatArray,
+    owner: IntArray,
+    points: FloatArray,
+    normal: FloatArray,
+    rest: FloatArray,
+    triangles: IntArray,
+    uv: FloatArray,
+    material: IntArray,
+    materials: FloatArray,
+    textures: ByteArray,
+    harmonics: FloatArray,
+    sun_direction: FloatArray,
+    sun_colour: FloatArray,
+    shadow: FloatArray,
+    to_shadow: FloatArray,
+    linear: FloatArray,
+    out: FloatArray,
+) -> None:
+    """Colour every covered pixel.
+
+    Args:
+        K: [3, 3] of this buffer. depth, owner: [H, W] from ``rasterise``.
+        points: [V, 3] projected; normal: [V, 3] camera frame; rest: [V, 3] rest-pose metres.
+        harmonics: [9, 3] order-2 irradiance coefficients in the camera frame.
+        sun_direction: [3] towards the light, camera frame; sun_colour: [3].
+        shadow, to_shadow: see ``shadow_at``.
+        linear: [256] sRGB → linear table.
+        out: [H, W, 4] linear RGB and coverage, changed in place.
+    """
+    height, width = depth.shape
+    size = textures.shape[1]
+    for y in range(height):
+        for x in range(width):
+            f = owner[y, x]
+            if f < 0:
+                continue
+            a, b, c = triangles[f, 0], triangles[f, 1], triangles[f, 2]
+            px, py = np.float32(x + 0.5), np.float32(y + 0.5)
+            ax, ay = points[a, 0], points[a, 1]
+            bx, by = points[b, 0], points[b, 1]
+            cx, cy = points[c, 0], points[c, 1]
+            area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+            la = ((bx - px) * (cy - py) - (by - py) * (cx - px)) / area
+            lb = ((cx - px) * (ay - py) - (cy - py) * (ax - px)) / area
+            lc = np.float32(1.0) - la - lb
+            z = np.float32(1.0) / depth[y, x]
+            la *= points[a, 2] * z
+            lb *= points[b, 2] * z
+            lc *= points[c, 2] * z
+            nx = la * normal[a, 0] + lb * normal[b, 0] + lc * normal[c, 0]
+            ny = la * normal[a, 1] + lb * normal[b, 1] + lc * normal[c, 1]
+            nz = la * normal[a, 2] + lb * normal[b, 2] + lc * normal[c, 2]
+            s = np.float32(1.0) / max(np.sqrt(nx * nx + ny * ny + nz * nz), np.float32(1e-6))
+            nx, ny, nz = nx * s, ny * s, nz * s
+            gx, gy = (px - K[0, 2]) / K[0, 0], (py - K[1, 2]) / K[1, 1]
+            if nx * gx + ny * gy + nz > 0.15:  # seen from behind: a garment's inner side
+                nx, ny, nz = -nx, -ny, -nz
+            wx, wy, wz = gx * z, gy * z, z
+            rx = la * rest[a, 0] + lb * rest[b, 0] + lc * rest[c, 0]
+            ry = la * rest[a, 1] + lb * rest[b, 1] + lc * rest[c, 1]
+            rz = la * rest[a, 2] + lb * rest[b, 2] + lc * rest[c, 2]
+            row = materials[material[f]]
+            kind = int(row[M_KIND])
+            r, g, bl = row[M_R], row[M_G], row[M_B]
+            texture = int(row[M_TEXTURE])
+            if texture >= 0:
+                u = (la * uv[f, 0, 0] + lb * uv[f, 1, 0] + lc * uv[f, 2, 0]) * row[M_UV_SCALE]
+                v = (la * uv[f, 0, 1] + lb * uv[f, 1, 1] + lc * uv[f, 2, 1]) * row[M_UV_SCALE]
+                texel = textures[texture, int(v * size) % size, int(u * size) % size]
+                tr, tg, tb = linear[texel[0]], linear[texel[1]], linear[texel[2]]
+                if kind == KIND_TEXTURE:
+                    r, g, bl = r * tr, g * tg, bl * tb
+            if kind != KIND_TEXTURE:
+                if row[M_PATTERN] > 0:
+                    t = _pattern(row, rx, ry, rz)
+                    r = r * (1 - t) + row[M_R2] * t
+                    g = g * (1 - t) + row[M_G2] * t
+                    bl = bl * (1 - t) + row[M_B2] * t
+                if texture >= 0:
+                    # Only the cloth's own light and dark is kept, relative to its mean (M_DETAIL holds 1/mean).
+                    luminance = (tr * 0.3 + tg * 0.6 + tb * 0.1) * row[M_DETAIL]
+                    luminance = min(luminance, 1.8)
+                    r, g, bl = r * luminance, g * luminance, bl * luminance
+            if row[M_NOISE] > 0:
+                # Wrinkles: low-frequency noise bends the normal and darkens a little.
+                q = 22.0
+                n0 = value_noise(rx * q, ry * q, rz * q, int(row[M_SEED]))
+                n1 = value_noise(rx * q + 7.3, ry * q * 0.6, rz * q + 3.1, int(row[M_SEED]) + 5)
+                n2 = value_noise(rx * q * 0.7 + 1.7, ry * q + 5.2, rz * q, int(row[M_SEED]) + 9)
+                k = row[M_NOISE]
+                nx, ny, nz = nx + (n0 - 0.5) * k, ny + (n1 - 0.5) * k, nz + (n2 - 0.5) * k
+                s = np.float32(1.0) / np.sqrt(nx * nx + ny * ny + nz * nz)
+                nx, ny, nz = nx * s, ny * s, nz * s
+                dim = 1.0 - 0.25 * k * n0
+                r, g, bl = r * dim, g * dim, bl * dim
+            facing = nx * sun_direction[0] + ny * sun_direction[1] + nz * sun_direction[2]
+            lit = 0.0
+            if facing > 0:
+                lit = facing * shadow_at(shadow, to_shadow, wx, wy, wz, 0.025)
+            gleam = 0.0
+            if row[M_SPECULAR] > 0 and lit > 0:
+                view = np.sqrt(gx * gx + gy * gy + 1)
+                hx = sun_direction[0] - gx / view
+                hy = sun_direction[1] - gy / view
+                hz = sun_direction[2] - 1 / view
+                s = 1.0 / max(np.sqrt(hx * hx + hy * hy + hz * hz), 1e-6)
+                d = max(0.0, (nx * hx + ny * hy + nz * hz) * s)
+                gleam = row[M_SPECULAR] * d**24
+            for k in range(3):
+                e = (
+                    harmonics[0, k]
+                    + harmonics[1, k] * ny
+                    + harmonics[2, k] * nz
+                    + harmonics[3, k] * nx
+                    + harmonics[4, k] * nx * ny
+                    + harmonics[5, k] * ny * nz
+                    + harmonics[6, k] * (3 * nz * nz - 1)
+                    + harmonics[7, k] * nx * nz
+                    + harmonics[8, k] * (nx * nx - ny * ny)
+                )
+                albedo = r if k == 0 else (g if k == 1 else bl)
+                out[y, x, k] = albedo * (max(e, 0.0) + sun_colour[k] * lit) + sun_colour[k] * gleam
+            out[y, x, 3] = 1.0
+
+
+def srgb_table() -> FloatArray:
+    """[256] sRGB value → linear light."""
+    return _SRGB_TO_LINEAR
