@@ -44,7 +44,7 @@ def image_finding(now: StreamStatistics, before: StreamStatistics | None, source
         "rejected": str(now.rejected),
         "waiting": str(now.waiting),
         "last_rejection": now.last_rejection,
-        "gaps": str(now.gaps.count),
+        "gaps": str(now.gaps.number),
         "gap_share": f"{now.gaps.share:.3f}",
         "lost_share": f"{now.lost_share:.3f}",
         "time_jumps": str(now.time_jumps),

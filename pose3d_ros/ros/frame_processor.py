@@ -12,8 +12,6 @@ from pose3d_ros.ros.image_conversion import BadImageError, Picture, compressed_t
 if TYPE_CHECKING:
     from sensor_msgs.msg import CompressedImage, Image
 
-    ImageMessage = Image | CompressedImage
-
 
 class PeopleFinder(Protocol):
     """What the processor needs of pose3d_ros.pipeline.Pipeline."""
@@ -49,7 +47,7 @@ class FrameProcessor:
         self._last_stamp_ns: int | None = None
         self.calibration = CalibrationKeeper()
 
-    def process(self, message: ImageMessage, options: CalibrationOptions) -> Result:
+    def process(self, message: Image | CompressedImage, options: CalibrationOptions) -> Result:
         """The people in an image. Raises BadImageError, or EngineError where a network fails on it."""
         stamp_ns = stamp_to_ns(message.header.stamp)
         self._check_stamp(stamp_ns)

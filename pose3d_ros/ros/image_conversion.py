@@ -5,7 +5,6 @@ from __future__ import annotations
 import array
 import struct
 import zlib
-from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
@@ -90,7 +89,10 @@ def image_to_bgr(message: Image) -> Picture:
         pixels = pixels.reshape(height, width, encoding.channels)
     if encoding.to_bgr is None:
         return pixels
-    return _converted(lambda: cv2.cvtColor(pixels, encoding.to_bgr), f"a {message.encoding} image")
+    try:
+        return np.asarray(cv2.cvtColor(pixels, encoding.to_bgr), np.uint8)
+    except cv2.error as error:
+        raise BadImageError(f"a {message.encoding} image cannot be converted: {error}") from error
 
 
 def compressed_to_bgr(message: CompressedImage) -> Picture:
@@ -113,10 +115,13 @@ def compressed_to_bgr(message: CompressedImage) -> Picture:
         raise BadImageError(f"the compressed image has {depth} bits per channel: publish 8-bit colour or grey images")
     _check_size(width, height)
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    picture = _converted(lambda: cv2.imdecode(np.frombuffer(data, np.uint8), flags), "the compressed image")
+    try:
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        picture = None
     if picture is None or picture.shape[:2] != (height, width):
         raise BadImageError(f"the compressed image ({width}x{height}) cannot be decoded: it was damaged on its way")
-    return picture
+    return np.asarray(picture, np.uint8)
 
 
 def bgr_to_image(picture: Picture, header: Header) -> Image:
@@ -157,13 +162,6 @@ def _check_size(width: int, height: int) -> None:
             f"the image is {width}x{height} pixels, above the limit of {MAX_PIXELS // 1_000_000} megapixels: "
             "set the camera to a smaller size"
         )
-
-
-def _converted(convert: Callable[[], Picture], what: str) -> Picture:
-    try:
-        return convert()
-    except cv2.error as error:
-        raise BadImageError(f"{what} cannot be converted: {error.err or error}") from error
 
 
 def _png_header(data: bytes) -> tuple[int, int, int]:

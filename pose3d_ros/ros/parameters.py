@@ -46,8 +46,8 @@ class ParameterSpec:
         return None
 
 
-_TYPE_NAMES = {bool: "bool", int: "whole number", float: "number with a decimal point", str: "text"}
-_TYPE_ADVICE = {float: " (write 1.0, not 1)"}
+_TYPE_NAMES: dict[type, str] = {bool: "bool", int: "whole number", float: "number with a decimal point", str: "text"}
+_TYPE_ADVICE: dict[type, str] = {float: " (write 1.0, not 1)"}
 
 PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
@@ -59,8 +59,8 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         "score_threshold",
         PipelineSettings.score_threshold,
         "Least confidence, 0 to 1, for a person to be taken up. Lower finds more people and more ghosts.",
-        0.0,
-        1.0,
+        0.01,
+        0.99,
     ),
     ParameterSpec(
         "find_every_n_frames",

@@ -32,15 +32,25 @@ from pose3d_ros.person import JointState, Person
 
 Array = NDArray[np.float64]
 
+_CLOUD_FIELDS = (
+    ("x", "<f4", 0),
+    ("y", "<f4", 4),
+    ("z", "<f4", 8),
+    ("confidence", "<f4", 12),
+    ("sigma", "<f4", 16),
+    ("state", "u1", 20),
+    ("joint", "u1", 21),
+    ("person", "<u4", 24),
+)
 CLOUD_DTYPE = np.dtype(
     {
-        "names": ["x", "y", "z", "confidence", "sigma", "state", "joint", "person"],
-        "formats": ["<f4", "<f4", "<f4", "<f4", "<f4", "u1", "u1", "<u4"],
-        "offsets": [0, 4, 8, 12, 16, 20, 21, 24],
+        "names": [name for name, _, _ in _CLOUD_FIELDS],
+        "formats": [kind for _, kind, _ in _CLOUD_FIELDS],
+        "offsets": [offset for _, _, offset in _CLOUD_FIELDS],
         "itemsize": 28,
     }
 )
-_POINT_FIELD_TYPES = {"f4": PointField.FLOAT32, "u1": PointField.UINT8, "u4": PointField.UINT32}
+_POINT_FIELD_TYPES = {"<f4": PointField.FLOAT32, "u1": PointField.UINT8, "<u4": PointField.UINT32}
 
 JOINTS_NAMESPACE = "joints"
 BONES_NAMESPACE = "bones"
@@ -82,14 +92,13 @@ def people_to_cloud(people: Sequence[Person], header: Header) -> PointCloud2:
         row["state"] = person.joint_state
         row["joint"] = np.arange(skeleton.NUM_JOINTS)
         row["person"] = person.id
-    fields = CLOUD_DTYPE.fields or {}
     message = PointCloud2(
         header=header,
         height=1,
         width=points.size,
         fields=[
-            PointField(name=name, offset=offset, datatype=_POINT_FIELD_TYPES[kind.str[1:]], count=1)
-            for name, (kind, offset) in ((name, fields[name][:2]) for name in CLOUD_DTYPE.names or ())
+            PointField(name=name, offset=offset, datatype=_POINT_FIELD_TYPES[kind], count=1)
+            for name, kind, offset in _CLOUD_FIELDS
         ],
         is_bigendian=False,
         point_step=CLOUD_DTYPE.itemsize,

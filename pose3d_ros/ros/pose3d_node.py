@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +49,8 @@ class Pose3DNode(Node):
         values = declare_parameters(self, PARAMETERS)
         for name in unknown_parameters(self, PARAMETERS):
             self.get_logger().warning(f"there is no parameter '{name}': check its spelling")
-        self._pipeline = make_pipeline(
-            Path(values["model_dir"]) if values["model_dir"] else None, pipeline_settings(values)
-        )
+        model_dir = Path(values["model_dir"]).expanduser() if values["model_dir"] else None
+        self._pipeline = make_pipeline(model_dir, pipeline_settings(values))
         self.get_logger().info(self._pipeline.description)
         self._monitor = StreamMonitor()
         self._processor = FrameProcessor(self._pipeline)
@@ -101,7 +100,7 @@ class Pose3DNode(Node):
         figures = self._monitor.read(self._now_ns())
         publishers = self._images.publishers
         source = ImageSource(
-            self._images.topic, self._images.reliability, publishers.count, publishers.problem, self._frame_id
+            self._images.topic, self._images.reliability, publishers.number, publishers.problem, self._frame_id
         )
         camera = self._processor.calibration.state
         infos = self._camera_infos
@@ -175,7 +174,7 @@ def _make() -> Pose3DNode:
     return node
 
 
-def main(args: Sequence[str] | None = None) -> int:
+def main(args: list[str] | None = None) -> int:
     """Runs the node; returns the exit status."""
     return run_node("pose3d_node", _make, Pose3DNode.stop, (ParameterError, EngineError), args)
 

@@ -29,7 +29,7 @@ def matched_qos(wanted: str, offers: Sequence[QoSProfile], depth: int = 1) -> Qo
 class Publishers(NamedTuple):
     """Who publishes a topic, as far as it concerns us."""
 
-    count: int
+    number: int
     problem: str
 
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import TypeVar
 
 import rclpy
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 
+SomeNode = TypeVar("SomeNode", bound=Node)
+
 
 def run_node(
     name: str,
-    make_node: Callable[[], Node],
-    stop_node: Callable[[Node], None],
+    make_node: Callable[[], SomeNode],
+    stop_node: Callable[[SomeNode], None],
     expected_errors: tuple[type[Exception], ...],
-    args: Sequence[str] | None = None,
+    args: list[str] | None = None,
 ) -> int:
     """Makes the node, spins it, and stops it on SIGINT or SIGTERM; returns the exit status.
 
@@ -27,7 +30,7 @@ def run_node(
     # wherever the main thread happens to be.
     signal.signal(signal.SIGINT, lambda *_: None)
     rclpy.init(args=args)
-    node: Node | None = None
+    node: SomeNode | None = None
     try:
         node = make_node()
         rclpy.spin(node)

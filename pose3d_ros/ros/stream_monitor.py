@@ -19,11 +19,11 @@ _FAST_SHARE_PERCENTILE = 10
 
 
 class Gaps(NamedTuple):
-    """What stamps say about lost frames: the camera's period (0: unknown), number of gaps, frames lost in them."""
+    """What stamps say of missing frames: the camera's period (0: unknown), the gaps, the frames missing in them."""
 
     period_ns: int
-    count: int
-    lost: int
+    number: int
+    missing: int
     share: float
 
 
@@ -31,7 +31,7 @@ def find_gaps(stamps_ns: Sequence[int]) -> Gaps:
     """Gaps in a series of rising stamps.
 
     The period is the median of the steps that are about as short as the shortest tenth, not of all of them: where
-    most frames are lost, the median of all steps is itself a gap. `share` is the lost part of all frames sent, 0...1.
+    most frames are lost, the median of all steps is itself a gap. `share` is the missing part of all frames, 0...1.
     """
     steps = np.diff(np.asarray(stamps_ns, np.int64))
     if len(steps) < _FEWEST_STAMPS - 1:
@@ -40,9 +40,9 @@ def find_gaps(stamps_ns: Sequence[int]) -> Gaps:
     period = float(np.median(steps[steps <= _GAP_PERIODS * shortest]))
     if period <= 0:
         return Gaps(0, 0, 0, 0.0)
-    missing = np.where(steps > _GAP_PERIODS * period, np.rint(steps / period) - 1, 0)
-    lost = int(missing.sum())
-    return Gaps(int(period), int(np.count_nonzero(missing)), lost, lost / (lost + len(steps)))
+    is_gap = np.greater(steps, _GAP_PERIODS * period)
+    missing = int(np.rint(steps[is_gap] / period - 1).sum())
+    return Gaps(int(period), int(is_gap.sum()), missing, missing / (missing + len(steps)))
 
 
 def share_without_image(info_stamps_ns: Iterable[int], image_stamps_ns: Sequence[int]) -> float | None:

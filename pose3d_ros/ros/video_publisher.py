@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +164,7 @@ def _scaled(picture: Picture, width: int, height: int) -> Picture:
     return np.asarray(scaled, np.uint8)
 
 
-def main(args: Sequence[str] | None = None) -> int:
+def main(args: list[str] | None = None) -> int:
     """Runs the node; returns the exit status."""
     errors = (ParameterError, VideoError, CameraError)
     return run_node("video_publisher", VideoPublisher, VideoPublisher.stop, errors, args)
