@@ -78,7 +78,7 @@ def triangulate(rays: Array, R: Array, t: Array) -> Array:
     # Two rows per camera: (R_0 - u R_2) X = u t_2 - t_0, likewise for v.
     rows = R[:, None, :2, :] - rays[..., None] * R[:, None, 2:, :]
     right = rays * t[:, None, 2:] - t[:, None, :2]
-    known = np.isfinite(rays).all(-1)
+    known = np.asarray(np.isfinite(rays).all(-1))
     rows, right = np.where(known[..., None, None], rows, 0.0), np.where(known[..., None], right, 0.0)
     normal = np.einsum("cnij,cnik->njk", rows, rows)
     side = np.einsum("cnij,cni->nj", rows, right)

@@ -1,0 +1,274 @@
+"""Frame -> [Person]: the one place that calls the stages, in order. It owns no arithmetic beyond gluing them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pose3d_ros.camera import Camera
+from pose3d_ros.crop import box_of_joints
+from pose3d_ros.engines.engine import Engine, EngineError
+from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine
+from pose3d_ros.models import Model, models_dir, read_models
+from pose3d_ros.person import Frame, Person
+from pose3d_ros.skeleton import NUM_JOINTS
+from pose3d_ros.stages.find import Finder, without_overlaps
+from pose3d_ros.stages.lift import Lifter
+from pose3d_ros.stages.place import place
+from pose3d_ros.stages.pose2d import Pose2D, PoseEstimator
+from pose3d_ros.stages.track import Measurement, Track, Tracked, Tracker, TrackerConfig, distinct
+
+Array = NDArray[np.float64]
+Stage = TypeVar("Stage")
+
+STAGES = ("find", "pose2d", "lift", "place", "track")
+
+_BOX_SCORE = 0.3
+"""Joints below this score do not shape the person's box."""
+_LEAST_BOX_JOINTS = 4
+
+
+@dataclass(frozen=True)
+class PipelineSettings:
+    """How the pipeline works. Raises ValueError naming the setting, its value and what it may be.
+
+    threads: CPU threads of a network. max_people: most people in a frame.
+    score_threshold: least confidence that a thing is a person, of the finder and of its joints, 0...1.
+    find_every_n_frames: how often the whole image is searched while everybody known is in view.
+    track_timeout_s: how long a person who is not seen is carried on.
+    """
+
+    threads: int = 2
+    max_people: int = 6
+    score_threshold: float = 0.3
+    find_every_n_frames: int = 10
+    track_timeout_s: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("threads", "max_people", "find_every_n_frames"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} is {value}: it must be a whole number, 1 or more")
+        if not 0 < self.score_threshold < 1:
+            raise ValueError(f"score_threshold is {self.score_threshold}: it must lie between 0 and 1")
+        if not 0 <= self.track_timeout_s < float("inf"):
+            raise ValueError(f"track_timeout_s is {self.track_timeout_s}: it must be 0 s or more")
+
+
+class Pipeline:
+    """The whole way of a frame, with the state of the people it follows.
+
+    models_dir: a folder with models.json; None for the package's own.
+    timings_ms: milliseconds that each of STAGES took on the last frame. description: the networks and where they run.
+    Raises EngineError when a network is missing, damaged, or not what its stage needs.
+    """
+
+    def __init__(self, models_dir: Path | None = None, settings: PipelineSettings | None = None) -> None:
+        self.settings = settings or PipelineSettings()
+        loader = _Loader(models_dir, self.settings.threads)
+        self._finder = loader.load("find", Finder, _try_finder)
+        self._poses = loader.load("pose2d", PoseEstimator, _try_poses)
+        self._lifter = loader.load("lift", Lifter, _try_lifter)
+        self.description = loader.description
+        # The crop already adds a margin round the person's box: the tracker must not add another.
+        config = TrackerConfig(timeout_s=self.settings.track_timeout_s, box_margin=0.0)
+        self._tracker = Tracker(config, self._lifter.state_size)
+        self.timings_ms: dict[str, float] = dict.fromkeys(STAGES, 0.0)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets everybody."""
+        self._tracker.reset()
+        self._last: Frame | None = None
+        self._frames_since_find = self.settings.find_every_n_frames
+        self._somebody_missing = False
+        self._seen: dict[int, tuple[Array, float]] = {}
+
+    def process(self, frame: Frame) -> list[Person]:
+        """The people in a frame, by id; also those who are carried on without being seen.
+
+        A jump back in time resets, and so does an image of another size. Raises EngineError when a network fails.
+        """
+        last = self._last
+        if last is not None and (frame.stamp_ns < last.stamp_ns or frame.image.shape != last.image.shape):
+            self.reset()
+        self._last = frame
+        self.timings_ms = dict.fromkeys(STAGES, 0.0)
+        with self._timed("track"):
+            self._tracker.predict(frame.stamp_ns)
+            known = self._tracker.predicted_boxes()[: self.settings.max_people]
+        found = self._find(frame.image, known)
+        with self._timed("pose2d"):
+            boxes, pose = self._estimate(frame.image, known, found)
+        with self._timed("track"):
+            tracks = self._tracker.assign(boxes, pose.joints_px, pose.score)
+        measured = self._measure(frame.camera, boxes, pose, tracks)
+        with self._timed("track"):
+            tracked = self._tracker.update(tracks, measured)
+            self._somebody_missing = any(track.row < 0 for track in self._tracker.tracks)
+            return self._people(tracked, pose)
+
+    def _find(self, image: NDArray[np.uint8], known: Array) -> Array:
+        """Boxes [m, 4] of people that are not among the `known` boxes [n, 4]."""
+        self._frames_since_find += 1
+        due = self._frames_since_find >= self.settings.find_every_n_frames
+        if not (due or self._somebody_missing or not len(known)):
+            return np.zeros((0, 4))
+        with self._timed("find"):
+            self._frames_since_find = 0
+            boxes, scores = self._finder.find(image, self.settings.score_threshold)
+            # A tracked person's own crop fits better than the finder's box, hence the scores above any of its.
+            both = np.concatenate([known, boxes])
+            kept = without_overlaps(both, np.concatenate([np.full(len(known), 2.0), scores]))
+            new = kept[kept >= len(known)]
+            return both[new][: self.settings.max_people - len(known)]
+
+    def _estimate(self, image: NDArray[np.uint8], known: Array, found: Array) -> tuple[Array, Pose2D]:
+        """The people who are there: their boxes [n, 4] round their joints, and their joints."""
+        boxes = np.concatenate([known, found])
+        pose = self._poses.estimate(image, boxes)
+        if len(found):
+            # The finder's boxes are rough: look again, at the crop that the joints ask for.
+            boxes = _boxes(pose, boxes)
+            boxes[: len(known)] = known
+            pose = _joined(pose, len(known), self._poses.estimate(image, boxes[len(known) :]))
+        there = pose.person_score >= self.settings.score_threshold
+        boxes = _boxes(pose, boxes)
+        there[there] = distinct(boxes[there], pose.joints_px[there], pose.score[there])
+        return boxes[there], Pose2D(*(values[there] for values in pose))
+
+    def _measure(self, camera: Camera | None, boxes: Array, pose: Pose2D, tracks: list[Track]) -> Measurement:
+        """Pixels to metres, where a calibration tells how."""
+        if camera is None:
+            return Measurement(boxes, pose.joints_px, pose.score)
+        with self._timed("lift"):
+            rays = camera.rays(pose.joints_px)
+            jacobian = camera.ray_jacobian(pose.joints_px)
+            cov = jacobian @ pose.cov_px @ np.swapaxes(jacobian, -1, -2)
+            lifted = self._lifter(rays, cov, pose.score, self._tracker.states(tracks))
+        with self._timed("place"):
+            placed = place(lifted.joints_m, lifted.sigma_m, rays, cov, pose.score)
+        return Measurement(
+            boxes,
+            pose.joints_px,
+            pose.score,
+            lifted.joints_m.astype(float),
+            lifted.sigma_m.astype(float),
+            placed.root_m,
+            placed.cov,
+            placed.noise_cov,
+            lifted.state,
+        )
+
+    def _people(self, tracked: list[Tracked], pose: Pose2D) -> list[Person]:
+        people = []
+        for track in tracked:
+            if track.row >= 0:
+                self._seen[track.id] = (pose.cov_px[track.row], float(pose.person_score[track.row]))
+            cov_px, score = self._seen[track.id]
+            people.append(
+                Person(
+                    track.id,
+                    track.box,
+                    score,
+                    track.joints_px,
+                    cov_px,
+                    track.score,
+                    track.joint_state,
+                    track.joints_m,
+                    track.joints_cov,
+                )
+            )
+        self._seen = {track.id: self._seen[track.id] for track in tracked}
+        return people
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.timings_ms[stage] += 1e3 * (time.perf_counter() - started)
+
+
+class _Loader:
+    """Loads the networks of a models folder and keeps what to tell about them."""
+
+    def __init__(self, folder: Path | None, threads: int) -> None:
+        self._folder = models_dir() if folder is None else Path(folder)
+        self._models = read_models(self._folder)
+        self._threads = threads
+        self._told: list[str] = []
+        self._device = ""
+
+    @property
+    def description(self) -> str:
+        return f"{', '.join(self._told)}; {self._device}"
+
+    def load(self, role: str, stage: Callable[[Engine], Stage], attempt: Callable[[Stage], bool]) -> Stage:
+        """The stage with its network, after one attempt at nothing: are the answers of the right shape?
+
+        Raises EngineError naming the file.
+        """
+        model = self._model(role)
+        model.verify()
+        engine = OnnxRuntimeEngine(model.path, self._threads)
+        try:
+            loaded = stage(engine)
+            fits = attempt(loaded)
+        except (EngineError, ValueError, IndexError) as error:
+            raise EngineError(f"{model.path} does not do for '{role}': {error}") from error
+        if not fits:
+            raise EngineError(
+                f"{model.path} does not do for '{role}': its answers have another shape than this version needs "
+                f"({NUM_JOINTS} joints); export it again"
+            )
+        self._told.append(f"{model.path.name} {model.short_hash}")
+        self._device = engine.device
+        return loaded
+
+    def _model(self, role: str) -> Model:
+        if role not in self._models:
+            raise EngineError(
+                f"{self._folder} has no '{role}' network, only {sorted(self._models)}: export one, or re-install"
+            )
+        return self._models[role]
+
+
+def _try_finder(finder: Finder) -> bool:
+    boxes, scores = finder.find(np.zeros((48, 64, 3), np.uint8), 0.0)
+    return boxes.shape == (len(scores), 4)
+
+
+def _try_poses(poses: PoseEstimator) -> bool:
+    pose = poses.estimate(np.zeros((48, 64, 3), np.uint8), np.array([[0.0, 0, 63, 47]] * 2))
+    joints = (2, NUM_JOINTS)
+    shapes = ((*joints, 2), (*joints, 2, 2), joints, joints, (2,))
+    return all(values.shape == shape for values, shape in zip(pose, shapes, strict=True))
+
+
+def _try_lifter(lifter: Lifter) -> bool:
+    joints = (2, NUM_JOINTS)
+    cov = np.tile(1e-4 * np.eye(2), (*joints, 1, 1))
+    lifted = lifter(np.zeros((*joints, 2)), cov, np.ones(joints), lifter.new_state(2))
+    shapes = ((*joints, 3), joints, (2, lifter.state_size))
+    return all(values.shape == shape for values, shape in zip(lifted, shapes, strict=True))
+
+
+def _boxes(pose: Pose2D, otherwise: Array) -> Array:
+    """The people's boxes [n, 4] round the joints that are likely right; `otherwise` [n, 4] where those are too few."""
+    good = pose.score >= _BOX_SCORE
+    boxes = otherwise.copy()
+    for i in np.flatnonzero(good.sum(1) >= _LEAST_BOX_JOINTS):
+        boxes[i] = box_of_joints(pose.joints_px[i][good[i]])
+    return boxes
+
+
+def _joined(pose: Pose2D, count: int, more: Pose2D) -> Pose2D:
+    """The first `count` people of `pose`, then `more`."""
+    return Pose2D(*(np.concatenate([a[:count], b]) for a, b in zip(pose, more, strict=True)))

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx", reason="the tests make small networks with onnx")
+import onnx
+import tiny_networks
+
+from pose3d_ros.camera import Camera
+from pose3d_ros.engines.engine import EngineError
+from pose3d_ros.models import read_models, record_model
+from pose3d_ros.person import Frame, JointState, Person
+from pose3d_ros.pipeline import STAGES, Pipeline, PipelineSettings
+
+FRAME_NS = 33_000_000
+CAMERA = Camera.from_horizontal_fov(640, 480, 60)
+BRIGHT, DARK = (np.full((480, 640, 3), value, np.uint8) for value in (240, 0))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_networks.write_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture
+def pipeline(folder: Path) -> Pipeline:
+    return Pipeline(folder, PipelineSettings(threads=1))
+
+
+def play(pipeline: Pipeline, images: list[np.ndarray], camera: Camera | None = CAMERA) -> list[list[Person]]:
+    return [pipeline.process(Frame(image, i * FRAME_NS, camera)) for i, image in enumerate(images)]
+
+
+def test_a_person_is_found_and_placed(pipeline: Pipeline) -> None:
+    [person] = play(pipeline, [BRIGHT])[0]
+    assert person.id == 1
+    assert person.joints_px.shape == (24, 2)
+    assert person.joints_px_cov.shape == (24, 2, 2)
+    assert set(person.joint_state.tolist()) == {JointState.VISIBLE}
+    assert person.joints_m is not None
+    assert person.joints_m_cov is not None
+    assert np.allclose(person.joints_m - person.joints_m[0], tiny_networks.standing_pose(), atol=1e-6)
+    # The pose stands where its pixels are.
+    assert np.abs(CAMERA.project(person.joints_m) - person.joints_px).max() < 8
+    assert (np.linalg.eigvalsh(person.joints_m_cov) > 0).all()
+    assert person.score == pytest.approx(240 / 255, abs=0.05)
+    assert set(pipeline.timings_ms) == set(STAGES)
+    assert all(pipeline.timings_ms[stage] > 0 for stage in STAGES)
+
+
+def test_without_a_calibration_there_are_no_metres(pipeline: Pipeline) -> None:
+    people = play(pipeline, [BRIGHT] * 3, camera=None)
+    assert [[person.id for person in frame] for frame in people] == [[1]] * 3
+    assert all(person.joints_m is None and person.joints_m_cov is None for frame in people for person in frame)
+    assert pipeline.timings_ms["lift"] == 0
+
+
+def test_the_finder_runs_every_k_frames_while_tracking(folder: Path) -> None:
+    pipeline = Pipeline(folder, PipelineSettings(threads=1, find_every_n_frames=4))
+    searched = []
+    for i in range(9):
+        pipeline.process(Frame(BRIGHT, i * FRAME_NS, CAMERA))
+        searched.append(pipeline.timings_ms["find"] > 0)
+    assert searched == [True, False, False, False] * 2 + [True]
+
+
+def test_with_nobody_in_view_every_frame_is_searched(pipeline: Pipeline) -> None:
+    for i in range(3):
+        assert pipeline.process(Frame(DARK, i * FRAME_NS, CAMERA)) == []
+        assert pipeline.timings_ms["find"] > 0
+
+
+def test_somebody_who_leaves_is_carried_on_until_the_timeout(folder: Path) -> None:
+    pipeline = Pipeline(folder, PipelineSettings(threads=1, track_timeout_s=0.1))
+    frames = play(pipeline, [BRIGHT] * 3 + [DARK] * 6 + [BRIGHT])
+    assert [len(people) for people in frames] == [1] * 3 + [1, 1, 1] + [0] * 3 + [1]
+    gone = frames[4][0]
+    assert set(gone.joint_state.tolist()) == {JointState.PREDICTED}
+    assert gone.id == 1
+    assert frames[-1][0].id == 2
+    assert np.linalg.det(gone.joints_m_cov[5]) > np.linalg.det(frames[2][0].joints_m_cov[5])
+
+
+def test_time_going_backwards_resets(pipeline: Pipeline) -> None:
+    play(pipeline, [BRIGHT] * 3)
+    pipeline.process(Frame(DARK, 4 * FRAME_NS, CAMERA))
+    [person] = pipeline.process(Frame(BRIGHT, 0, CAMERA))
+    assert person.id == 1
+    assert person.joint_state[0] == JointState.VISIBLE
+    assert pipeline.process(Frame(DARK, 0, CAMERA))[0].id == 1  # the same stamp twice is no jump
+
+
+def test_an_image_of_another_size_resets(pipeline: Pipeline) -> None:
+    play(pipeline, [BRIGHT] * 3)
+    small = np.full((240, 320, 3), 240, np.uint8)
+    [person] = pipeline.process(Frame(small, 10 * FRAME_NS, Camera.from_horizontal_fov(320, 240, 60)))
+    assert person.id == 1
+    assert (person.joints_px < [320, 240]).all()
+
+
+def test_the_same_frames_give_the_same_people(folder: Path) -> None:
+    images = [BRIGHT, BRIGHT, DARK, BRIGHT, BRIGHT]
+    pipeline = Pipeline(folder, PipelineSettings(threads=2))
+    first = play(pipeline, images)
+    pipeline.reset()
+    for again in (play(pipeline, images), play(Pipeline(folder), images)):
+        for a, b in zip(first, again, strict=True):
+            assert [p.id for p in a] == [p.id for p in b]
+            for p, q in zip(a, b, strict=True):
+                assert np.array_equal(p.joints_m, q.joints_m)
+                assert np.array_equal(p.joints_m_cov, q.joints_m_cov)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 2000), (2000, 3), (37, 53)])
+def test_odd_images_do_no_harm(pipeline: Pipeline, shape: tuple[int, int]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    pipeline.process(Frame(noise, 0, Camera.from_horizontal_fov(shape[1], shape[0], 60)))
+    assert len(pipeline.process(Frame(BRIGHT, FRAME_NS, CAMERA))) == 1
+
+
+def test_the_description_names_networks_and_device(pipeline: Pipeline, folder: Path) -> None:
+    for model in read_models(folder).values():
+        assert f"{model.path.name} {model.short_hash}" in pipeline.description
+    assert "CPU" in pipeline.description
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"threads": 0}, "threads is 0"),
+        ({"max_people": -1}, "max_people is -1"),
+        ({"find_every_n_frames": 2.5}, "find_every_n_frames is 2.5"),
+        ({"score_threshold": 1.5}, "between 0 and 1"),
+        ({"score_threshold": float("nan")}, "between 0 and 1"),
+        ({"track_timeout_s": -0.1}, "0 s or more"),
+    ],
+)
+def test_settings_are_checked(changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PipelineSettings(**changes)
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"cannot read .*models\.json"):
+        Pipeline(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("role", ["find", "pose2d", "lift"])
+@pytest.mark.parametrize("harm", ["missing", "truncated", "unlisted", "another's", "no network"])
+def test_unusable_networks_are_named(tmp_path: Path, role: str, harm: str) -> None:
+    folder = tiny_networks.write_models(tmp_path)
+    path = folder / f"{role}.onnx"
+    if harm == "missing":
+        path.unlink()
+        message = "no network at"
+    elif harm == "truncated":
+        path.write_bytes(path.read_bytes()[:-50])
+        message = "is cut off"
+    elif harm == "unlisted":
+        index = json.loads((folder / "models.json").read_text())
+        del index["models"][role]
+        (folder / "models.json").write_text(json.dumps(index))
+        message = f"has no '{role}' network"
+    elif harm == "another's":
+        other = {"find": "pose2d", "pose2d": "lift", "lift": "find"}[role]
+        path.write_bytes((folder / f"{other}.onnx").read_bytes())
+        record_model(read_models(folder)[role])
+        message = "this is not a"
+    else:
+        path.write_bytes(b"not a network" * 10)
+        record_model(read_models(folder)[role])
+        message = "not a readable ONNX network"
+    with pytest.raises(EngineError, match=message) as error:
+        Pipeline(folder)
+    assert role in str(error.value)
+
+
+def test_a_stage_1_of_other_joints_is_refused(tmp_path: Path) -> None:
+    folder = tiny_networks.write_models(tmp_path)
+    onnx.save(tiny_networks.pose2d(joints=17), str(folder / "pose2d.onnx"))
+    record_model(read_models(folder)["pose2d"])
+    with pytest.raises(EngineError, match=r"pose2d\.onnx"):
+        Pipeline(folder)
