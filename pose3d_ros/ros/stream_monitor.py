@@ -69,8 +69,8 @@ class RateMeter:
 
     def tick(self, now_ns: int) -> None:
         """Notes one event."""
-        self._times_ns.append(now_ns)
         self._forget(now_ns)
+        self._times_ns.append(now_ns)
 
     def rate_hz(self, now_ns: int) -> float:
         """The rate now; it falls towards zero when no event comes."""

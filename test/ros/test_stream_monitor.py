@@ -1,0 +1,119 @@
+"""Rates, gaps, latency, losses, and counters that add up."""
+
+import numpy as np
+import pytest
+
+from pose3d_ros.ros.stream_monitor import RateMeter, StreamMonitor, find_gaps, share_without_image
+
+SECOND = 1_000_000_000
+PERIOD = SECOND // 30
+
+
+def stamps(kept, jitter_s=0.0):
+    """Stamps of a 30 Hz camera; kept: indices of the frames that arrived."""
+    noise = np.random.default_rng(0).normal(0, jitter_s * SECOND, len(kept))
+    return [int(SECOND + PERIOD * i + n) for i, n in zip(kept, noise, strict=True)]
+
+
+def test_no_gaps_in_a_steady_stream():
+    gaps = find_gaps(stamps(range(100), jitter_s=0.003))
+    assert gaps.number == gaps.missing == gaps.share == 0
+    assert gaps.period_ns == pytest.approx(PERIOD, rel=0.03)
+
+
+def test_missing_frames_are_counted():
+    gaps = find_gaps(stamps([i for i in range(100) if i not in (10, 11, 12, 50)]))
+    assert (gaps.number, gaps.missing) == (2, 4)
+    assert gaps.share == pytest.approx(4 / 99)
+
+
+def test_the_period_is_found_even_where_most_frames_are_missing():
+    # 8 of 30 Hz arrive, as over Fast DDS without its profile: the median of all steps would be a gap itself.
+    kept = sorted(np.random.default_rng(1).choice(300, 80, replace=False).tolist())
+    gaps = find_gaps(stamps(kept))
+    assert gaps.period_ns == pytest.approx(PERIOD, rel=0.03)
+    assert gaps.share == pytest.approx(220 / 300, abs=0.03)
+
+
+def test_few_or_equal_stamps_say_nothing():
+    assert find_gaps([]).share == 0
+    assert find_gaps(stamps([0, 50, 51])).share == 0
+    assert find_gaps([SECOND] * 50).share == 0
+
+
+def test_camera_info_tells_images_that_were_lost_from_those_never_sent():
+    infos = stamps(range(60))
+    assert share_without_image(infos, infos) == 0
+    assert share_without_image(infos, infos[::2]) == pytest.approx(0.5, abs=0.01)
+    # The camera itself skipped frames: they have no camera_info either.
+    assert share_without_image(infos[::2], infos[::2]) == 0
+    # Nothing is known without camera_info, or when it has stamps of its own.
+    assert share_without_image([], infos) is None
+    assert share_without_image([stamp + 5 for stamp in infos], infos) is None
+    assert share_without_image(infos, []) is None
+
+
+def test_rates_rise_and_fall():
+    meter = RateMeter()
+    assert meter.rate_hz(0) == 0
+    for i in range(90):
+        meter.tick(SECOND + i * PERIOD)
+    assert meter.rate_hz(SECOND + 89 * PERIOD) == pytest.approx(30, rel=0.01)
+    assert meter.rate_hz(SECOND + 89 * PERIOD + 2 * SECOND) < 25
+    assert meter.rate_hz(60 * SECOND) == 0
+
+
+def test_a_clock_set_back_does_not_confuse_the_rate():
+    meter = RateMeter()
+    for i in range(30):
+        meter.tick(100 * SECOND + i * PERIOD)
+    for i in range(30):
+        meter.tick(SECOND + i * PERIOD)
+    assert meter.rate_hz(SECOND + 29 * PERIOD) == pytest.approx(30, rel=0.05)
+
+
+def test_counters_add_up_whatever_happens():
+    monitor = StreamMonitor()
+    random = np.random.default_rng(2)
+    open_frames = 0
+    for i in range(500):
+        if open_frames and random.random() < 0.7:
+            (monitor.frame_dropped, lambda: monitor.frame_rejected("bad"), lambda: monitor.frame_processed(i, i + 5))[
+                random.integers(3)
+            ]()
+            open_frames -= 1
+        monitor.frame_received(SECOND + i * PERIOD, i * PERIOD)
+        open_frames += 1
+        figures = monitor.read(i * PERIOD)
+        assert figures.received == figures.processed + figures.dropped + figures.rejected + figures.waiting
+        assert figures.waiting == open_frames
+    assert figures.last_rejection == "bad"
+
+
+def test_latency_goes_from_the_stamp_to_the_publication():
+    monitor = StreamMonitor()
+    for i in range(1, 101):
+        monitor.frame_received(SECOND, SECOND)
+        monitor.frame_processed(SECOND, SECOND + i * 1_000_000)
+    figures = monitor.read(2 * SECOND)
+    assert figures.latency_p50_s == pytest.approx(0.0505)
+    assert figures.latency_p95_s == pytest.approx(0.095, abs=0.001)
+    assert np.isnan(StreamMonitor().read(0).latency_p50_s)
+
+
+def test_a_jump_back_in_time_clears_the_windows_and_keeps_the_counters():
+    monitor = StreamMonitor()
+    for stamp in stamps(range(0, 60, 2)):
+        monitor.frame_received(stamp + 100 * SECOND, stamp)
+    for stamp in stamps(range(20)):
+        monitor.frame_received(stamp, stamp)
+    figures = monitor.read(stamp)
+    assert (figures.received, figures.time_jumps) == (50, 1)
+    assert figures.gaps.period_ns == pytest.approx(PERIOD, rel=0.01)
+
+
+def test_unstamped_images_are_no_jump_in_time():
+    monitor = StreamMonitor()
+    for stamp in (SECOND, 0, SECOND + PERIOD, 0):
+        monitor.frame_received(stamp, SECOND)
+    assert monitor.read(SECOND).time_jumps == 0
