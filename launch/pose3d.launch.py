@@ -1,0 +1,116 @@
+"""Starts pose3d_node on a camera's topics, and RViz on request.
+
+ros2 launch pose3d_ros pose3d.launch.py image:=/camera/image_raw rviz:=true
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable
+from launch.conditions import IfCondition
+from launch.launch_description_entity import LaunchDescriptionEntity
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+SHARE = Path(__file__).resolve().parent.parent
+FAST_DDS_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")  # up to Jazzy, from Kilted on
+
+ARGUMENTS = [
+    DeclareLaunchArgument("image", default_value="image", description="Topic of the camera's images."),
+    DeclareLaunchArgument(
+        "camera_info",
+        default_value="",
+        description="Topic of the camera's calibration. Empty: camera_info beside the image topic.",
+    ),
+    DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node and of its topics."),
+    DeclareLaunchArgument(
+        "config",
+        default_value=str(SHARE / "config" / "pose3d.yaml"),
+        description="YAML file with the node's parameters.",
+    ),
+    DeclareLaunchArgument(
+        "use_sim_time",
+        default_value="false",
+        choices=["true", "false"],
+        description="Take the time from /clock, as for a bag or a simulator.",
+    ),
+    DeclareLaunchArgument(
+        "fastdds_profile",
+        default_value="true",
+        choices=["true", "false"],
+        description="Give Fast DDS the shared memory that large images need (config/fastdds.xml); "
+        "a profile that the environment names already is left alone. The camera's process needs it too.",
+    ),
+    DeclareLaunchArgument(
+        "rviz", default_value="false", choices=["true", "false"], description="Start RViz with our view."
+    ),
+    DeclareLaunchArgument(
+        "rviz_frame",
+        default_value="camera_optical_frame",
+        description="Fixed frame of RViz: the frame of the images, or one that TF connects to it.",
+    ),
+    DeclareLaunchArgument(
+        "log_level",
+        default_value="info",
+        choices=["debug", "info", "warn", "error", "fatal"],
+        description="Least severity that is logged.",
+    ),
+]
+
+
+def beside(image_topic: str) -> str:
+    """The camera_info topic that belongs to an image topic: /front/image_raw -> /front/camera_info."""
+    folder, slash, _ = image_topic.rpartition("/")
+    return f"{folder}{slash}camera_info"
+
+
+def fast_dds_profile(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """Point Fast DDS to our profile unless the environment names one, and say which one holds."""
+    if LaunchConfiguration("fastdds_profile").perform(context) != "true":
+        return []
+    for variable in FAST_DDS_VARIABLES:
+        if context.environment.get(variable):
+            return [LogInfo(msg=f"Fast DDS profile, from {variable}: {context.environment[variable]}")]
+    profile = str(SHARE / "config" / "fastdds.xml")
+    return [SetEnvironmentVariable(variable, profile) for variable in FAST_DDS_VARIABLES]
+
+
+def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    image = LaunchConfiguration("image").perform(context)
+    camera_info = LaunchConfiguration("camera_info").perform(context) or beside(image)
+    namespace = LaunchConfiguration("namespace").perform(context).strip("/")
+    use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
+    log_level = ["--log-level", LaunchConfiguration("log_level")]
+    # The view's topics are those of a node without a namespace.
+    shown = [(f"/pose3d/{topic}", f"/{namespace}/pose3d/{topic}") for topic in ("markers", "joints", "overlay")]
+    return [
+        Node(
+            package="pose3d_ros",
+            executable="pose3d_node",
+            name="pose3d",
+            namespace=namespace,
+            output="screen",
+            parameters=[LaunchConfiguration("config"), {"use_sim_time": use_sim_time}],
+            remappings=[
+                ("image", image),
+                ("camera_info", camera_info),
+            ],
+            ros_arguments=log_level,
+        ),
+        Node(
+            package="rviz2",
+            executable="rviz2",
+            name="pose3d_rviz",
+            arguments=["-d", str(SHARE / "config" / "pose3d.rviz"), "-f", LaunchConfiguration("rviz_frame")],
+            parameters=[{"use_sim_time": use_sim_time}],
+            remappings=shown if namespace else None,
+            condition=IfCondition(LaunchConfiguration("rviz")),
+        ),
+    ]
+
+
+def generate_launch_description() -> LaunchDescription:
+    return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=fast_dds_profile), OpaqueFunction(function=nodes)])
