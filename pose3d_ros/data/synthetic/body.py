@@ -10,6 +10,8 @@ from pose3d_ros import skeleton
 from pose3d_ros.data.synthetic.assets import Humans
 from pose3d_ros.data.synthetic.types import FloatArray, IntArray
 
+# MakeHuman's thighs turn about points 21 cm apart; femoral heads lie about 18 cm apart (17 cm in the mocap).
+HIP_SPACING = 0.85
 NOSE_VERTEX = 297
 CROWN_VERTEX = 881
 
@@ -147,6 +149,9 @@ def fit_rig(humans: Humans, vertices: FloatArray) -> Rig:
             placed[f"{side}_{joint}"] = (head(rig_side + bone), rig_side + bone, rig_side + bone)
         for joint, bone in (("shoulder", "Arm"), ("elbow", "ForeArm"), ("wrist", "Hand")):
             placed[f"{side}_{joint}"] = (head(rig_side + bone), rig_side + bone, rig_side + bone)
+    for side in ("left", "right"):
+        point = placed[f"{side}_hip"][0] * [HIP_SPACING, 1, 1]
+        placed[f"{side}_hip"] = (point, "Hips", "Hips")
     for side in ("left", "right"):  # the ball of the foot lies 3 cm above the sole by definition
         point, a, b = placed[f"{side}_toe"]
         placed[f"{side}_toe"] = (np.array([point[0], 0.03, point[2]]), a, b)

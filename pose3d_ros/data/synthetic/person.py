@@ -15,7 +15,7 @@ from pose3d_ros.data.synthetic.types import ByteArray, FloatArray, IntArray
 PARTS = ("skin", "eyes", "brows", "hair", "shoes", "top", "bottom")
 SKIN, EYES, BROWS, HAIR, SHOES, TOP, BOTTOM = range(7)
 ARRAYS = ("vertices", "bone_index", "bone_weight", "cut", "triangles", "uv", "part", "heads", "joints", "joint_bones")
-POOL_VERSION = 3
+POOL_VERSION = 4
 
 
 @dataclass(frozen=True)

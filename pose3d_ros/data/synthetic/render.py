@@ -228,7 +228,7 @@ def label(solids: list[Solid], k: int, camera: Camera, rendering: Rendering) -> 
     visibility[(seen == k) & (surface < joints[:, 2] - _DEPTH_TOLERANCE_M)] = SELF_OCCLUDED
     visibility[(seen != k) & (seen >= 0) & nearer] = OCCLUDED
     visibility[~inside] = OUTSIDE
-    some = solid.vertices[::11]
+    some = solid.vertices[:: max(1, len(solid.vertices) // 1500)]
     points = camera.from_world(some)
     points = points[points[:, 2] > raster.NEAR_M]
     if len(points) < 4:

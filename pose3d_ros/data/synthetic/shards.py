@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pose3d_ros.data.synthetic.render import Label
 from pose3d_ros.data.synthetic.types import ByteArray, FloatArray, IntArray
+from pose3d_ros.skeleton import NUM_JOINTS
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,9 @@ def pack(pictures: Sequence[tuple[bytes, FloatArray, Sequence[Label]]]) -> Shard
         offset=np.cumsum([0, *(len(jpeg) for jpeg, _, _ in pictures)], dtype=np.int64),
         K=np.array([K for _, K, _ in pictures], np.float32).reshape(-1, 3, 3),
         image=np.repeat(np.arange(len(pictures), dtype=np.int32), [len(people) for _, _, people in pictures]),
-        joints_px=np.array([label.joints_px for label in labels], np.float32).reshape(count, -1, 2),
-        joints_m=np.array([label.joints_m for label in labels], np.float32).reshape(count, -1, 3),
-        visibility=np.array([label.visibility for label in labels], np.uint8).reshape(count, -1),
+        joints_px=np.array([label.joints_px for label in labels], np.float32).reshape(count, NUM_JOINTS, 2),
+        joints_m=np.array([label.joints_m for label in labels], np.float32).reshape(count, NUM_JOINTS, 3),
+        visibility=np.array([label.visibility for label in labels], np.uint8).reshape(count, NUM_JOINTS),
         box=np.array([label.box for label in labels], np.float32).reshape(count, 4),
         box_full=np.array([label.box_full for label in labels], np.float32).reshape(count, 4),
         visible_fraction=np.array([label.visible_fraction for label in labels], np.float32),
