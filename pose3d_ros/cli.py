@@ -23,10 +23,12 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("evaluate", "lifter"): ("pose3d_ros.evaluation.evaluate_lifter", "3D joints against motion capture"),
     ("evaluate", "multiview"): ("pose3d_ros.evaluation.multiview", "agreement of four calibrated cameras"),
     ("train", "pose2d"): ("pose3d_ros.training.train_pose2d", "train image -> 2D joints"),
+    ("train", "finder"): ("pose3d_ros.training.train_finder", "train image -> people's boxes"),
     ("train", "lifter"): ("pose3d_ros.training.train_lifter", "train 2D -> 3D joints"),
     ("export", "pose2d"): ("pose3d_ros.networks.export_pose2d", "a trained stage 1 to ONNX"),
+    ("export", "finder"): ("pose3d_ros.networks.export_finder", "a trained finder to ONNX"),
     ("export", "lifter"): ("pose3d_ros.networks.export_lifter", "a trained lifter to ONNX"),
-    ("render",): ("pose3d_ros.data.synthetic.render", "render synthetic people"),
+    ("render",): ("pose3d_ros.data.synthetic.cli", "render synthetic people"),
 }
 _GROUPS = {"evaluate": "measure", "train": "train a network", "export": "write a network as ONNX"}
 

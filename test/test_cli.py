@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from pose3d_ros import cli, skeleton
+from pose3d_ros.camera import CameraError
+from pose3d_ros.camera_file import camera_for_image, read_camera
+from pose3d_ros.video import VideoError, open_source
+
+ROOT = Path(__file__).resolve().parents[1]
+CLIP = ROOT / "pose3d_ros" / "assets" / "clip.mp4"
+CALIBRATION = {"K": [[550, 0, 319.5], [0, 550, 239.5], [0, 0, 1]], "distortion": [-0.1, 0.01, 0, 0, 0]}
+CALIBRATION |= {"image_size": [640, 480], "distortion_model": "OpenCV k1,k2,p1,p2,k3"}
+YAML = """\
+image_width: 640
+image_height: 480
+camera_name: front
+camera_matrix: {rows: 3, cols: 3, data: [550, 0, 319.5, 0, 550, 239.5, 0, 0, 1]}
+distortion_model: plumb_bob
+distortion_coefficients: {rows: 1, cols: 5, data: [-0.1, 0.01, 0, 0, 0]}
+"""
+
+
+def pose3d(*words: object) -> subprocess.CompletedProcess[str]:
+    """Runs the command as a person would, in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENCV_LOG_LEVEL": "SILENT"}
+    command = [sys.executable, "-m", "pose3d_ros.cli", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("onnx", reason="the tests make small networks with onnx")
+    import tiny_networks
+
+    return tiny_networks.write_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a bright video of 12 frames, an image and a calibration."""
+    folder = tmp_path_factory.mktemp("inputs")
+    writer = cv2.VideoWriter(str(folder / "walk.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 25.0, (640, 480))
+    for _ in range(12):
+        writer.write(np.full((480, 640, 3), 240, np.uint8))
+    writer.release()
+    cv2.imwrite(str(folder / "photo.png"), np.full((333, 221, 3), 240, np.uint8))
+    (folder / "camera.json").write_text(json.dumps(CALIBRATION))
+    (folder / "camera.yaml").write_text(YAML)
+    return folder
+
+
+def check_records(path: Path, frames: int, metric: bool) -> int:
+    """The documented schema; returns how many people there are in all."""
+    lines = path.read_text().splitlines()
+    assert len(lines) == frames
+    count = 0
+    for index, line in enumerate(lines):
+        record = json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+        assert set(record) == {"frame", "stamp", "people"}
+        assert record["frame"] == index
+        for person in record["people"]:
+            count += 1
+            assert set(person) == {"id", "box", "score", "joints"}
+            assert len(person["box"]) == 4
+            assert tuple(person["joints"]) == skeleton.JOINTS
+            for joint in person["joints"].values():
+                assert set(joint) == {"px", "score", "state", "xyz", "sigma"}
+                assert joint["state"] in ("visible", "inferred", "predicted")
+                assert 0 <= joint["score"] <= 1
+                assert (joint["xyz"] is not None) == (joint["sigma"] is not None) == metric
+                if metric:
+                    assert math.dist(joint["xyz"], (0, 0, 0)) > 0.1
+                    assert min(joint["sigma"]) > 0
+    return count
+
+
+@pytest.mark.parametrize("calibration", ["camera.yaml", "none"])
+def test_run_on_a_video(inputs: Path, models: Path, tmp_path: Path, calibration: str) -> None:
+    how = [] if calibration == "none" else ["--camera-info", inputs / calibration]
+    done = pose3d("run", inputs / "walk.mp4", *how, "--models", models, "--output", tmp_path / "out", "--frames", 5)
+    assert done.returncode == 0, done.stderr
+    assert ("no metres" in done.stderr) == (calibration == "none")
+    assert check_records(tmp_path / "out" / "walk.jsonl", 5, metric=calibration != "none") == 5
+    picture = cv2.imread(str(tmp_path / "out" / "walk.png"))
+    assert picture.shape == (480, 640 if calibration == "none" else 1120, 3)
+    with open_source(str(tmp_path / "out" / "walk.mp4")) as video:
+        assert [image.shape for image, _ in video] == [picture.shape] * 5
+    assert all(str(tmp_path / "out" / name) in done.stdout for name in ("walk.jsonl", "walk.png", "walk.mp4"))
+
+
+def test_run_on_a_photo_of_odd_size(inputs: Path, models: Path, tmp_path: Path) -> None:
+    done = pose3d("run", inputs / "photo.png", "--fov", 50, "--models", models, "--output", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert check_records(tmp_path / "photo.jsonl", 1, metric=True) == 1
+    assert cv2.imread(str(tmp_path / "photo.png")).shape[0] == 333
+    assert not (tmp_path / "photo.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "message"),
+    [
+        ("gone.mp4", [], "no file"),
+        (".", [], "is a folder"),
+        ("camera.json", [], "not a video or image that OpenCV can decode"),
+        ("empty.png", [], "is not an image that OpenCV can decode"),
+        ("cut.mp4", [], "not a video or image that OpenCV can decode"),
+        ("photo.png", ["--fov", "190"], "must lie between 0 and 180"),
+        ("photo.png", ["--camera-info", "gone.json"], "cannot read camera-info"),
+        ("photo.png", ["--camera-info", "camera.json"], "another shape"),
+        ("photo.png", ["--threads", "0"], "threads is 0"),
+        ("photo.png", ["--models", "gone"], "models.json"),
+        ("photo.png", ["--output", "camera.json"], "cannot make the output folder"),
+    ],
+)
+def test_bad_input_is_explained_in_one_line(
+    inputs: Path,
+    models: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    source: str,
+    options: list[str],
+    message: str,
+) -> None:
+    (inputs / "empty.png").write_bytes(b"")
+    (inputs / "cut.mp4").write_bytes((inputs / "walk.mp4").read_bytes()[:300])
+    words = [inputs / word if word.startswith(("gone", "camera.")) else word for word in options]
+    status = cli.main(["run", *map(str, [inputs / source, "--models", models, "--output", tmp_path, *words])])
+    assert status == 1
+    last = capfd.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("pose3d: ")
+    assert message in last
+
+
+@pytest.mark.skipif(not CLIP.is_file(), reason="the rendered clip is not there")
+@pytest.mark.skipif(not (ROOT / "models" / "models.json").is_file(), reason="the networks are not there")
+def test_run_on_our_clip_with_the_shipped_networks(tmp_path: Path) -> None:
+    done = pose3d("run", CLIP, "--fov", 60, "--output", tmp_path, "--frames", 6)
+    assert done.returncode == 0, done.stderr
+    assert check_records(tmp_path / "clip.jsonl", 6, metric=True) >= 5
+
+
+def test_bench_measures_against_the_matmul(inputs: Path, models: Path) -> None:
+    done = pose3d("bench", "--image", inputs / "photo.png", "--models", models, "--frames", 3, "--threads", 1, "--json")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)
+    assert set(figures["stages_ms"]) == {"find", "pose2d", "lift", "place", "track"}
+    assert figures["ratio_to_matmul"] == pytest.approx(figures["total_ms"]["median"] / figures["matmul_ms"]["median"])
+    assert figures["people_mean"] == 1
+
+
+def test_commands_import_no_torch_until_they_need_it() -> None:
+    code = "import sys, pose3d_ros.cli, pose3d_ros.run_video, pose3d_ros.bench; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["--help"])
+    assert stopped.value.code == 0
+    text = capsys.readouterr().out
+    assert all(word in text for word in ("run", "bench", "evaluate"))
+
+
+@pytest.mark.parametrize("name", ["camera.json", "camera.yaml"])
+def test_camera_files(inputs: Path, name: str) -> None:
+    camera = read_camera(inputs / name)
+    assert (camera.width, camera.height, camera.model) == (640, 480, "plumb_bob")
+    assert camera.K[0, 0] == 550
+    assert camera.distortion[0] == -0.1
+    half = camera_for_image(camera, 320, 240)
+    assert half.K[0, 0] == 275
+    with pytest.raises(CameraError, match="another shape"):
+        camera_for_image(camera, 480, 640)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.json", "{", "not valid JSON"),
+        ("a.json", "[1]", "no calibration"),
+        ("a.json", "{}", "lacks 'image_size'"),
+        ("a.json", '{"image_size": [640, 480], "K": [1, 2]}', "cannot reshape"),
+        ("a.json", '{"image_size": [640, 480], "K": [0, 0, 0, 0, 0, 0, 0, 0, 0]}', "not calibrated"),
+        ("a.yaml", "a: [", "not valid YAML"),
+        ("a.yaml", "camera_matrix: {}", "lacks 'image_width'"),
+    ],
+)
+def test_bad_camera_files_are_named(tmp_path: Path, name: str, text: str, message: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(CameraError, match=message) as error:
+        read_camera(tmp_path / name)
+    assert name in str(error.value)
+
+
+def test_a_video_gives_its_frames_at_its_rate(inputs: Path) -> None:
+    with open_source(str(inputs / "walk.mp4")) as source:
+        assert source.fps == pytest.approx(25)
+        stamps = [stamp_ns for _, stamp_ns in source]
+    assert stamps == [40_000_000 * i for i in range(12)]
+
+
+def test_a_camera_that_is_not_there_is_named() -> None:
+    with pytest.raises(VideoError, match="cannot read camera 97"):
+        open_source("97")
