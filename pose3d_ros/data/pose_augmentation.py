@@ -7,6 +7,8 @@ recurrent network sees stays plausible.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -114,13 +116,13 @@ def mix_halves(joints: Array, other: Array) -> Array:
 def lean(rng: np.random.Generator, joints: Array, lying_fraction: float) -> Array:
     """Tilt each whole sequence about a horizontal axis: usually some degrees, sometimes until the person lies."""
     count = len(joints)
-    angle: Array = rng.normal(0.0, np.radians(8.0), count)
+    angle = rng.normal(0.0, np.radians(8.0), count)
     lying = rng.random(count) < lying_fraction
-    angle = np.where(lying, rng.uniform(np.radians(30), np.radians(110), count), angle)
+    far = rng.uniform(np.radians(30), np.radians(110), count)
     heading = rng.uniform(0, 2 * np.pi, count)
     axis = np.stack([np.cos(heading), np.sin(heading), np.zeros(count)], axis=-1)
     root = joints[..., ROOT, None, :]
-    return root + (joints - root) @ np.swapaxes(axis_rotation(axis, angle), -1, -2)[:, None]
+    return root + (joints - root) @ np.swapaxes(axis_rotation(axis, np.where(lying, far, angle)), -1, -2)[:, None]
 
 
 def _unit(vector: Array) -> Array:
@@ -147,10 +149,10 @@ def _between(rng: np.random.Generator, count: int, frames: int, low: float, high
 
 def _set_limb(joints: Array, chain: tuple[str, str, str], directions: tuple[Array, Array]) -> None:
     """Point the two bones of a limb along unit directions [B,T,3], in place, keeping the bones' lengths."""
-    for start, end, direction in zip(chain, chain[1:], directions, strict=False):
-        a, b = INDEX[start], INDEX[end]
-        length = np.linalg.norm(joints[..., b, :] - joints[..., a, :], axis=-1, keepdims=True)
-        joints[..., b, :] = joints[..., a, :] + length * direction
+    points = [joints[..., INDEX[name], :].copy() for name in chain]
+    lengths = [np.linalg.norm(end - start, axis=-1, keepdims=True) for start, end in pairwise(points)]
+    for (start, end), length, direction in zip(pairwise(chain), lengths, directions, strict=True):
+        joints[..., INDEX[end], :] = joints[..., INDEX[start], :] + length * direction
 
 
 def _pitched(flexion: Array, splay: Array, side: float) -> Array:

@@ -23,7 +23,7 @@ STATURE_SD = 0.059
 """Relative spread of adult stature (0.10 m on 1.70 m), which rays cannot see: enters every joint's sigma."""
 
 _TORSO = indices("pelvis", "spine", "thorax", "neck", "left_hip", "right_hip", "left_shoulder", "right_shoulder")
-_LIMB_CENTRE_WEIGHT = 0.1
+_CENTRE_WEIGHT = [1.0 if joint in _TORSO else 0.1 for joint in range(NUM_JOINTS)]
 _MEAN_RADIUS_M = 0.52  # weighted RMS distance of the joints from their centre, for a standing adult
 _MAX_COORDINATE = 6.0
 _START_SCALE_M = 0.03
@@ -95,8 +95,7 @@ def canonical_view(rays: Tensor, cov: Tensor, score: Tensor) -> Canonical:
     Args: rays [N,24,2], cov [N,24,2,2] (both normalised coordinates), score [N,24].
     """
     mask = (score > MIN_SCORE).to(rays.dtype)
-    weight = torch.full((NUM_JOINTS,), _LIMB_CENTRE_WEIGHT, dtype=rays.dtype, device=rays.device)
-    weight[torch.from_numpy(_TORSO)] = 1.0
+    weight = torch.tensor(_CENTRE_WEIGHT, dtype=rays.dtype, device=rays.device)
     seen = (mask * score)[..., None]
     weighted = weight[:, None] * seen
     centre = (weighted * rays).sum(1) / (weighted.sum(1) + 1e-6)
@@ -156,22 +155,30 @@ class Lifter(nn.Module):
             calibrated, spread of stature included), new state [N,H].
         """
         view = canonical_view(rays, cov, score)
-        features = self._encode(view)
+        features = self.encoder(self.enter(_features(view)))
         if self.gru is not None:
-            state = self._gru_step(features, state)
+            weight_in, _, bias_in, _ = self.gru.all_weights[0]
+            state = self._gru_step(functional.linear(features, weight_in, bias_in), state)
             features = features + state
-        joints, scale = self._decode(features, view)
+        joints, scale = _decode(self.head(self.blocks(features)), view)
         return joints, self.sigma(joints, scale), state
 
-    def forward_sequence(self, rays: Tensor, cov: Tensor, score: Tensor) -> tuple[Tensor, Tensor]:
-        """Whole sequences from a zero state: [B,T,24,...] → joints_m [B,T,24,3] and Laplace scale b [B,T,24]."""
+    def forward_sequence(self, rays: Tensor, cov: Tensor, score: Tensor, half: bool = False) -> tuple[Tensor, Tensor]:
+        """Whole sequences from a zero state: [B,T,24,...] → joints_m [B,T,24,3] and Laplace scale b [B,T,24].
+
+        ``half`` runs the hidden layers in bfloat16 (training on CPUs that have it); geometry, the first and the last
+        layer always stay in float32, as 8 bits of mantissa would cost millimetres there.
+        """
         batch, frames = rays.shape[:2]
         view = canonical_view(rays.flatten(0, 1), cov.flatten(0, 1), score.flatten(0, 1))
-        features = self._encode(view)
-        if self.gru is not None:
-            states, _ = self.gru(features.unflatten(0, (batch, frames)))
-            features = features + states.flatten(0, 1)
-        joints, scale = self._decode(features, view)
+        features = self.enter(_features(view))
+        with torch.autocast(rays.device.type, torch.bfloat16, enabled=half):
+            features = self.encoder(features)
+            if self.gru is not None:
+                states = self._gru_sequence(features.unflatten(0, (batch, frames)))
+                features = features + states.flatten(0, 1)
+            features = self.blocks(features)
+        joints, scale = _decode(self.head(features.float()), view)
         return joints.unflatten(0, (batch, frames)), scale.unflatten(0, (batch, frames))
 
     def sigma(self, joints: Tensor, scale: Tensor) -> Tensor:
@@ -184,34 +191,49 @@ class Lifter(nn.Module):
         size_variance = (STATURE_SD**2 / 3) * joints.square().sum(-1)
         return torch.sqrt((2 * scale * self.sigma_scale).square() + size_variance + 1e-6)
 
-    def _encode(self, view: Canonical) -> Tensor:
-        log_sigma = torch.log(view.sigma).clamp(-7.0, 1.0) * view.mask / 3
-        return self.encoder(
-            self.enter(torch.cat([view.points.flatten(1), view.score, log_sigma, torch.log(view.size)], dim=1))
-        )
-
-    def _gru_step(self, features: Tensor, state: Tensor) -> Tensor:
-        """One step of `nn.GRU` written out, so that the graph holds plain products instead of a sequence operator."""
+    def _gru_sequence(self, features: Tensor) -> Tensor:
+        """States [B,T,H] for features [B,T,W]; the input's share of the gates in one product."""
         assert self.gru is not None
-        weight_in, weight_kept, bias_in, bias_kept = self.gru.all_weights[0]
+        weight_in, _, bias_in, _ = self.gru.all_weights[0]
         given = functional.linear(features, weight_in, bias_in)
-        kept = functional.linear(state, weight_kept, bias_kept)
+        state = features.new_zeros(len(features), self.config.width)
+        states = []
+        for step in given.unbind(1):
+            state = self._gru_step(step, state)
+            states.append(state)
+        return torch.stack(states, dim=1)
+
+    def _gru_step(self, given: Tensor, state: Tensor) -> Tensor:
+        """One step of `nn.GRU`, written out so that the exported graph holds plain products.
+
+        ``given`` [N,3H]: the input's share of reset, update and new gates.
+        """
+        assert self.gru is not None
+        _, weight, _, bias = self.gru.all_weights[0]
+        kept = functional.linear(state, weight, bias)
         reset_in, update_in, new_in = given.chunk(3, dim=1)
         reset_kept, update_kept, new_kept = kept.chunk(3, dim=1)
         update = torch.sigmoid(update_in + update_kept)
         new = torch.tanh(new_in + torch.sigmoid(reset_in + reset_kept) * new_kept)
         return new + update * (state - new)
 
-    def _decode(self, features: Tensor, view: Canonical) -> tuple[Tensor, Tensor]:
-        out = self.head(self.blocks(features))
-        gate, across, down, depth, log_scale, log_root = torch.split(out, [*([NUM_JOINTS] * 5), 1], dim=1)
-        kept = torch.sigmoid(gate + 1.0)[..., None] * view.points
-        points = kept + torch.stack([across, down], dim=-1)
-        # A point p seen at angular size s and depth Z + z lies p·s·(Z + z) aside; s·Z is the body's own radius.
-        depth = depth - depth[:, ROOT : ROOT + 1]
-        radius = _MEAN_RADIUS_M * torch.exp(log_root.clamp(-2.0, 2.0))
-        aside = points * (radius + view.size * depth)[..., None]
-        joints = torch.cat([aside, depth[..., None]], dim=-1)
-        joints = joints - joints[:, ROOT : ROOT + 1]
-        scale = torch.exp(log_scale.clamp(-4.0, 4.0)) * _START_SCALE_M
-        return torch.matmul(joints, view.rotation), scale
+
+def _features(view: Canonical) -> Tensor:
+    """The network's input [N,97]."""
+    log_sigma = torch.log(view.sigma).clamp(-7.0, 1.0) * view.mask / 3
+    return torch.cat([view.points.flatten(1), view.score, log_sigma, torch.log(view.size)], dim=1)
+
+
+def _decode(out: Tensor, view: Canonical) -> tuple[Tensor, Tensor]:
+    """The head's output [N,121] → root-relative joints [N,24,3] in the camera frame and Laplace scale [N,24]."""
+    gate, across, down, depth, log_scale, log_root = torch.split(out, [*([NUM_JOINTS] * 5), 1], dim=1)
+    kept = torch.sigmoid(gate + 1.0)[..., None] * view.points
+    points = kept + torch.stack([across, down], dim=-1)
+    # A point p seen at angular size s and depth Z + z lies p·s·(Z + z) aside; s·Z is the body's own radius.
+    depth = depth - depth[:, ROOT : ROOT + 1]
+    radius = _MEAN_RADIUS_M * torch.exp(log_root.clamp(-2.0, 2.0))
+    aside = points * (radius + view.size * depth)[..., None]
+    joints = torch.cat([aside, depth[..., None]], dim=-1)
+    joints = joints - joints[:, ROOT : ROOT + 1]
+    scale = torch.exp(log_scale.clamp(-4.0, 4.0)) * _START_SCALE_M
+    return torch.matmul(joints, view.rotation), scale

@@ -66,6 +66,8 @@ class TrainConfig:
     """Sequences with ground-truth 2D; the rest passes the error model."""
     sigma_m: tuple[float, float] = (0.004, 0.05)
     """Range of the error model's noise at the person's distance, metres."""
+    half: bool = True
+    """Hidden layers in bfloat16: 1.5 times as fast on CPUs with AVX-512 bf16, slower on those without."""
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -205,7 +207,10 @@ class Trainer:
             self._resume(output / CHECKPOINT)
         fixed = TrainConfig(batch=48, frames=max(config.frames, 3), augmentation=0.0)
         self._mixed = replace(fixed, clean_fraction=0.5, sigma_m=(0.01, 0.04))
-        clean, noisy = replace(fixed, clean_fraction=1.0), replace(fixed, clean_fraction=0.0, sigma_m=(0.02, 0.02))
+        clean, noisy = (
+            replace(fixed, clean_fraction=1.0),
+            replace(fixed, clean_fraction=0.0, sigma_m=ErrorModel().sigma_m),
+        )
         self._checks = {
             name: make_batch(np.random.default_rng(7), self.held_out, c)
             for name, c in (("clean", clean), ("noisy", noisy))
@@ -235,7 +240,7 @@ class Trainer:
         batch = make_batch(np.random.default_rng((self.config.seed, self.step)), self.clips, self.config)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate_at(self.step, self.config)
-        predicted, scale = self.model.forward_sequence(batch.rays, batch.cov, batch.score)
+        predicted, scale = self.model.forward_sequence(batch.rays, batch.cov, batch.score, self.config.half)
         loss = lifting_loss(predicted, scale, batch.target, batch.ray, batch.reliable, self.config.loss)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
