@@ -1,0 +1,126 @@
+"""The interface packages that are generated where ROS 2 comes as wheels: do other ROS 2 nodes understand them?"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+# What upstream's packages say; a node of any ROS 2 installation (Iron or newer) announces the same.
+UPSTREAM_HASHES = {
+    "tf2_msgs/msg/TFMessage": "RIHS01_e369d0f05a23ae52508854b66f6aa0437f3449d652e8cbf22d5abe85d020f087",
+}
+DISCOVERY_TIMEOUT_S = 8.0
+
+needs_wheels = pytest.mark.skipif(
+    not (Path(sys.prefix) / "share" / "rosidl_generator_py").exists(),
+    reason="this Python's ROS 2 does not come from the wheels: its interface packages are upstream's own",
+)
+
+
+@pytest.fixture(scope="module")
+def generator():
+    """tools/generate_interfaces.py as a module."""
+    path = ROOT / "tools" / "generate_interfaces.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", UPSTREAM_HASHES)
+def test_type_hash_is_upstream_s(name):
+    package, kind, message = name.split("/")
+    prefixes = [*os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), sys.prefix]
+    files = [Path(prefix) / "share" / package / kind / f"{message}.json" for prefix in prefixes if prefix]
+    file = next((file for file in files if file.exists()), None)
+    if file is None:
+        pytest.skip(f"{package} of this ROS 2 comes without type descriptions (as Humble's do)")
+    hashes = {entry["type_name"]: entry["hash_string"] for entry in json.loads(file.read_text())["type_hashes"]}
+    assert hashes[name] == UPSTREAM_HASHES[name]
+
+
+def test_the_hash_is_what_a_publisher_announces():
+    """What other participants are told over DDS."""
+    rclpy = pytest.importorskip("rclpy")
+    pytest.importorskip("rclpy.type_hash", reason="this ROS 2 does not announce type hashes (as Humble)")
+    from tf2_msgs.msg import TFMessage
+
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=71)
+    try:
+        speaker = rclpy.create_node("speaker", context=context)
+        listener = rclpy.create_node("listener", context=context)
+        speaker.create_publisher(TFMessage, "/tf", 100)
+        deadline = time.monotonic() + DISCOVERY_TIMEOUT_S
+        while not (found := listener.get_publishers_info_by_topic("/tf")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert [info.topic_type for info in found] == ["tf2_msgs/msg/TFMessage"]
+        announced = found[0].topic_type_hash
+        assert f"RIHS01_{bytes(announced.value).hex()}" == UPSTREAM_HASHES["tf2_msgs/msg/TFMessage"]
+    finally:
+        rclpy.shutdown(context=context)
+
+
+def test_fields_of_tf_message():
+    messages = pytest.importorskip("tf2_msgs.msg")
+    fields = messages.TFMessage.get_fields_and_field_types()
+    assert fields == {"transforms": "sequence<geometry_msgs/TransformStamped>"}
+
+
+@needs_wheels
+@pytest.mark.parametrize("source", sorted((ROOT / "interfaces").iterdir()), ids=lambda path: path.name)
+def test_installed_package_is_made_from_our_definition(generator, source):
+    assert (generator.SHARE / source.name / generator.STAMP).read_text() == generator.fingerprint(source)
+    assert generator.build(source) is False  # nothing to do
+
+
+@needs_wheels
+def test_messages_services_and_arrays_are_generated_and_compiled(generator, tmp_path):
+    """A package of more kinds than we ship, without installing it."""
+    source = tmp_path / "made_up_msgs"
+    for file, text in {
+        "msg/Limb.msg": "std_msgs/Header header\nuint8 LEFT=1\nfloat32[3] joints\nstring<=8 name\n",
+        "msg/Body.msg": "made_up_msgs/Limb[] limbs\ngeometry_msgs/Pose[<=4] poses\n",
+        "srv/Count.srv": "bool all\n---\nint32 people\n",
+    }.items():
+        (source / file).parent.mkdir(parents=True, exist_ok=True)
+        (source / file).write_text(text)
+    work = tmp_path / "work"
+    work.mkdir()
+    package = generator.Package(source, work)
+    package.generate()
+    libraries = package.compile()
+    assert len(libraries) == len(generator.LIBRARIES)
+    assert all(library.stat().st_size for library in libraries)
+    hashes = json.loads((work / "hash" / "msg" / "Body.json").read_text())["type_hashes"]
+    assert hashes[0]["type_name"] == "made_up_msgs/msg/Body"
+
+
+@needs_wheels
+def test_stamp_follows_the_definition(generator, tmp_path):
+    message = tmp_path / "made_up_msgs" / "msg" / "One.msg"
+    message.parent.mkdir(parents=True)
+    message.write_text("int32 a\n")
+    before = generator.fingerprint(message.parent.parent)
+    message.write_text("int32 b\n")
+    assert generator.fingerprint(message.parent.parent) != before
+
+
+def test_empty_package_is_refused(generator, tmp_path):
+    with pytest.raises(generator.GenerationError, match=r"holds no msg/\*\.msg"):
+        generator.definition_files(tmp_path)
+
+
+def test_missing_compiler_is_named(generator, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(generator.GenerationError, match=r"no-such-compiler is missing: apt install gcc g\+\+"):
+        generator.compilers()
