@@ -59,13 +59,14 @@ def render_clip(studio: scene.Studio, out: Path, seed: int = 0, environment: str
     light = light.scaled(0.62 / light.grey_level())
     light = light.scaled(light.harmonics[0].mean() / light.harmonics[0])
     rays = lighting.pixel_rays(camera.K, camera.rotation, WIDTH, HEIGHT).astype(np.float32)
-    room = backgrounds.room(np.random.default_rng([seed, 3]), rays, camera.position) * 0.8
+    room = backgrounds.room(np.random.default_rng([seed, 3]), rays, camera.position)
     table = _table(np.random.default_rng([seed, 5]))
 
     out.mkdir(parents=True, exist_ok=True)
     path = out / "clip.mp4"
     film = _open_writer(path)
     truth: list[list[list[float]] | None] = []
+    empty = 0
     for step in [*steps, *[None] * int(EMPTY_S * FPS)]:
         solids = list(table)
         joints = None
@@ -78,10 +79,13 @@ def render_clip(studio: scene.Studio, out: Path, seed: int = 0, environment: str
             label = render.label(solids, 0, camera, picture)
             joints = label.joints_m.round(4).tolist() if _in_picture(label) else None
         truth.append(joints)
+        empty = 0 if joints else empty + 1
         linear = picture.colour + (1 - picture.coverage[..., None]) * room * picture.floor_shadow[..., None]
         image = np.clip(linear, 0, 1) ** np.float32(1 / 2.2)
         image = image + rng.standard_normal(image.shape, dtype=np.float32) * 0.006
         film.write(cv2.cvtColor(np.clip(image * 255 + 0.5, 0, 255).astype(np.uint8), cv2.COLOR_RGB2BGR))
+        if empty >= EMPTY_S * FPS:
+            break
     film.release()
     description = {
         "K": camera.K.tolist(),
@@ -143,11 +147,7 @@ def _choreography(studio: scene.Studio) -> list[_Step]:
     standing = [
         _Step(_waving(idle[min(k, len(idle) - 1)], k / FPS), enter[-1].spot, 0.0) for k in range(wave_frames)
     ]
-    steps = enter + _turn(enter[-1], standing[0]) + standing + _turn(standing[-1], leave[0]) + leave
-    # When the last step of the walk is still in view, the film would cut: go on straight for a moment.
-    stride = leave[-1].spot - leave[-2].spot
-    extra = [_Step(step.pose, leave[-1].spot + stride * (k + 1), step.yaw) for k, step in enumerate(leave[8:30])]
-    return steps + extra
+    return enter + _turn(enter[-1], standing[0]) + standing + _turn(standing[-1], leave[0]) + leave
 
 
 def _clip(studio: scene.Studio, name: str) -> FloatArray:
