@@ -53,24 +53,31 @@ def inverse(transform: Array) -> Array:
 
 
 def warp(image: NDArray[np.uint8], transform: Array, size: int, border: int = cv2.BORDER_CONSTANT) -> NDArray[np.uint8]:
-    """The `size` x `size` crop of an image [h, w, 3].
+    """The `size` x `size` crop of an image [h, w, 3]; see warp_to."""
+    return warp_to(image, transform, size, size, border)
 
-    A crop that shrinks the picture more than twofold averages first, so that fine texture does not alias.
+
+def warp_to(
+    image: NDArray[np.uint8], transform: Array, width: int, height: int, border: int = cv2.BORDER_CONSTANT
+) -> NDArray[np.uint8]:
+    """An image [h, w, 3] through an affine map [2, 3] onto [height, width, 3].
+
+    A map that shrinks the picture more than twofold averages first, so that fine texture does not alias.
     """
     scale = np.sqrt(abs(np.linalg.det(transform[:, :2])))
     if scale < 0.5:
-        # Work on the crop's own region only: shrinking a whole 4K image costs more than the network.
-        corners = apply(inverse(transform), [[0, 0], [size, 0], [0, size], [size, size]])
+        # Work on the part that is seen only: shrinking a whole 4K image costs more than the network.
+        corners = apply(inverse(transform), [[0, 0], [width, 0], [0, height], [width, height]])
         x0, y0 = np.maximum(np.floor(corners.min(0)).astype(int) - 2, 0)
         x1, y1 = np.minimum(np.ceil(corners.max(0)).astype(int) + 3, [image.shape[1], image.shape[0]])
         if x1 - x0 < 2 or y1 - y0 < 2:
-            return np.zeros((size, size, 3), np.uint8)
-        width, height = max(round((x1 - x0) * scale), 1), max(round((y1 - y0) * scale), 1)
-        region = cv2.resize(image[y0:y1, x0:x1], (width, height), interpolation=cv2.INTER_AREA)
-        sx, sy = width / (x1 - x0), height / (y1 - y0)
+            return np.zeros((height, width, 3), np.uint8)
+        inner_w, inner_h = max(round((x1 - x0) * scale), 1), max(round((y1 - y0) * scale), 1)
+        region = cv2.resize(image[y0:y1, x0:x1], (inner_w, inner_h), interpolation=cv2.INTER_AREA)
+        sx, sy = inner_w / (x1 - x0), inner_h / (y1 - y0)
         # region pixel = s * (image pixel - origin + 0.5) - 0.5, inverted
         to_image = np.array([[1 / sx, 0, x0 + 0.5 / sx - 0.5], [0, 1 / sy, y0 + 0.5 / sy - 0.5], [0, 0, 1]])
         transform = transform @ to_image
         image = np.asarray(region, np.uint8)
-    warped = cv2.warpAffine(image, transform, (size, size), flags=cv2.INTER_LINEAR, borderMode=border)
+    warped = cv2.warpAffine(image, transform, (width, height), flags=cv2.INTER_LINEAR, borderMode=border)
     return np.asarray(warped, np.uint8)

@@ -11,16 +11,25 @@ from pose3d_ros.crop import apply, box_of_joints, crop_transform, inverse, squar
 from pose3d_ros.data.lspet import Photos
 from pose3d_ros.skeleton import INDEX
 
-_DIAGONALS = (("left_shoulder", "right_hip"), ("right_shoulder", "left_hip"))
-TORSO = [INDEX[name] for diagonal in _DIAGONALS for name in diagonal]
+_DIAGONALS = tuple((INDEX[a], INDEX[b]) for a, b in (("left_shoulder", "right_hip"), ("right_shoulder", "left_hip")))
+TORSO = [joint for diagonal in _DIAGONALS for joint in diagonal]
 THRESHOLDS = (0.1, 0.2)
+RIGHT = 0.2
+"""A joint is right within this share of the torso's length: what scores are the probability of."""
 _BATCH = 50
 
 
-def torso_length(joints_px: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Mean of the two diagonals hip-shoulder [n] of joints [n, 24, 2], pixels."""
-    lengths = [np.linalg.norm(joints_px[:, INDEX[a]] - joints_px[:, INDEX[b]], axis=-1) for a, b in _DIAGONALS]
-    return np.mean(lengths, 0)
+def torso_length(joints_px: NDArray[np.floating], labelled: NDArray[np.bool_] | None = None) -> NDArray[np.floating]:
+    """Mean of the diagonals hip-shoulder [n] of joints [n, 24, 2], pixels.
+
+    With `labelled` [n, 24] only diagonals whose ends are labelled count; NaN where there is none.
+    """
+    lengths = np.stack([np.linalg.norm(joints_px[:, a] - joints_px[:, b], axis=-1) for a, b in _DIAGONALS], 1)
+    if labelled is None:
+        return lengths.mean(1)
+    known = np.stack([labelled[:, a] & labelled[:, b] for a, b in _DIAGONALS], 1)
+    with np.errstate(invalid="ignore"):
+        return (lengths * known).sum(1) / known.sum(1)
 
 
 def pck(predicted: NDArray[np.floating], truth: NDArray[np.floating], counted: NDArray[np.bool_]) -> dict[float, float]:
@@ -28,7 +37,7 @@ def pck(predicted: NDArray[np.floating], truth: NDArray[np.floating], counted: N
 
     Only people whose four torso joints are counted are scored. predicted, truth: [n, 24, 2] pixels.
     """
-    scored = counted[:, TORSO].all(1)
+    scored = np.asarray(counted[:, TORSO].all(1))
     error = np.linalg.norm(predicted - truth, axis=-1) / torso_length(truth)[:, None].clip(1e-6)
     used = counted & scored[:, None]
     return {threshold: float((error <= threshold)[used].mean()) for threshold in THRESHOLDS}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,8 +52,8 @@ def fit_calibration(
         x = features @ w
         return float(np.mean(np.logaddexp(0, x) - right * x) + 1e-4 * (w @ w))
 
-    weights = minimize(log_loss, np.array([1.0, 0.1, 0.0])).x
-    fitted = Calibration(*(float(w) for w in weights))
+    mass_weight, visibility_weight, bias = (float(w) for w in minimize(log_loss, np.array([1.0, 0.1, 0.0])).x)
+    fitted = Calibration(mass_weight, visibility_weight, bias)
     missed = (1 - score_of(fitted, mass, visibility))[:, None, None] * side**2 * np.eye(2)
 
     def miscoverage(log_scales: Array) -> float:
@@ -62,11 +62,4 @@ def fit_calibration(
         return sum((np.mean(distance <= limit) - share) ** 2 for share, limit in _COVERAGE.items())
 
     scales = np.exp(minimize(miscoverage, np.log([1.0, 0.005]), method="Nelder-Mead").x)
-    return Calibration(*(float(w) for w in weights), float(scales[0]), float(scales[1]))
-
-
-def expected_calibration_error(score: Array, right: NDArray[np.bool_], bins: int = 15) -> float:
-    """Mean gap between score and share of right joints over equally wide bins, weighted by their counts."""
-    index = np.minimum((score * bins).astype(int), bins - 1)
-    gaps = [abs(score[index == b].mean() - right[index == b].mean()) * np.mean(index == b) for b in np.unique(index)]
-    return float(np.sum(gaps))
+    return replace(fitted, peak_scale=float(scales[0]), miss_variance=float(scales[1]))

@@ -8,11 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from pose3d_ros.models import Model, record_model
 from pose3d_ros.networks.export_pose2d import OPSET
 from pose3d_ros.networks.finder import FinderNet
 from pose3d_ros.networks.pose2d import normalise
 
 _MOST_PEOPLE = 32
+_ABOUT = "a letterboxed picture -> people's boxes and scores, best first"
 
 
 class FinderGraph(nn.Module):
@@ -49,12 +51,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Writes the ONNX file."""
-    net, (height, width) = load_finder(args.checkpoint)
-    args.output.parent.mkdir(parents=True, exist_ok=True)
+    net, size = load_finder(args.checkpoint)
+    write_onnx(FinderGraph(net), size, args.output)
+    record_model(Model("find", args.output, "", input_size=size[::-1], about=_ABOUT))
+
+
+def write_onnx(graph: FinderGraph, size: tuple[int, int], path: Path) -> None:
+    """Writes the graph for pictures of the given height and width."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     torch.onnx.export(
-        FinderGraph(net).eval(),
-        (torch.zeros(1, height, width, 3, dtype=torch.uint8),),
-        str(args.output),
+        graph.eval(),
+        (torch.zeros(1, *size, 3, dtype=torch.uint8),),
+        str(path),
         input_names=["image"],
         output_names=["boxes", "scores"],
         opset_version=OPSET,

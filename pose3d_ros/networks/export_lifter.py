@@ -15,7 +15,7 @@ from pose3d_ros.models import Model, record_model
 from pose3d_ros.networks.lifter import Lifter, LifterConfig
 
 OPSET = 17
-INPUTS = ("rays", "cov", "score", "state")
+INPUTS = ("rays", "cov", "score", "up", "state")
 OUTPUTS = ("joints_m", "sigma_m", "new_state")
 _ABOUT = {
     "gru": "rays to root-relative metres over time (causal GRU); trained on CMU mocap seen by virtual cameras",
@@ -34,7 +34,8 @@ def load_lifter(checkpoint: Path) -> Lifter:
 def example_inputs(model: Lifter, people: int = 2) -> tuple[torch.Tensor, ...]:
     """Zeros of the graph's input shapes."""
     joints = skeleton.NUM_JOINTS
-    shapes = ((people, joints, 2), (people, joints, 2, 2), (people, joints), (people, model.config.state_size))
+    state = (people, model.config.state_size)
+    shapes = ((people, joints, 2), (people, joints, 2, 2), (people, joints), (people, 3), state)
     return tuple(torch.zeros(shape) for shape in shapes)
 
 

@@ -13,14 +13,15 @@ from torch import Tensor, nn
 
 from pose3d_ros.crop import apply, box_of_joints, crop_transform, square_of_box, warp
 from pose3d_ros.data.lspet import Photos, read_lspet
-from pose3d_ros.evaluation.pose2d import TORSO, torso_length
+from pose3d_ros.evaluation.pose2d import RIGHT, TORSO, torso_length
+from pose3d_ros.models import Model, record_model
 from pose3d_ros.networks.calibration import Calibration, fit_calibration
 from pose3d_ros.networks.decode import Decoder
 from pose3d_ros.networks.pose2d import Pose2DNet, normalise
+from pose3d_ros.skeleton import JOINTS
 
 OPSET = 17
-_RIGHT = 0.2
-"""A joint is right within this share of the torso's length."""
+_ABOUT = "a person's crop -> heatmaps -> joints in its pixels, covariance, score, visibility"
 
 
 class Pose2DGraph(nn.Module):
@@ -60,7 +61,7 @@ def calibrate(net: Pose2DNet, size: int, photos: Photos) -> Calibration:
     graph = Pose2DGraph(net, Calibration())
     scored = photos.labelled[:, TORSO].all(1)
     parts: list[tuple[np.ndarray, ...]] = []
-    for i in np.flatnonzero(scored):
+    for i in np.flatnonzero(scored).tolist():
         known = photos.labelled[i]
         transform = crop_transform(*square_of_box(box_of_joints(photos.joints_px[i][known])), size)
         crop = torch.from_numpy(warp(photos.image(i), transform, size))[None]
@@ -68,7 +69,7 @@ def calibrate(net: Pose2DNet, size: int, photos: Photos) -> Calibration:
             joints, covariance, mass, visibility = (t[0].numpy()[known] for t in graph.raw(crop))
         truth = apply(transform, photos.joints_px[i])
         error = joints - truth[known]
-        right = np.linalg.norm(error, axis=-1) <= _RIGHT * torso_length(truth[None])[0]
+        right = np.linalg.norm(error, axis=-1) <= RIGHT * torso_length(truth[None])[0]
         parts.append((mass, visibility, right, error, covariance))
     mass, visibility, right, error, covariance = (np.concatenate(column) for column in zip(*parts, strict=True))
     return fit_calibration(mass, visibility, right, error, covariance, size)
@@ -87,6 +88,7 @@ def run(args: argparse.Namespace) -> None:
     calibration = calibrate(net, size, read_lspet(args.data / "lspet", "calibration"))
     print(json.dumps(asdict(calibration)))
     write_onnx(Pose2DGraph(net, calibration), size, args.output)
+    record_model(Model("pose2d", args.output, "", input_size=(size, size), joints=JOINTS, about=_ABOUT))
 
 
 def write_onnx(graph: Pose2DGraph, size: int, path: Path) -> None:

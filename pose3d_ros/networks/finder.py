@@ -34,7 +34,12 @@ class FinderNet(nn.Module):
         features = self.head(self.pyramid(self.backbone(images)[1:]))
         reach = torch.exp(self.box(features).float().clamp(-6, 4)) * _BOX_UNIT_PX
         h, w = features.shape[-2:]
-        x = torch.arange(w, device=images.device) * FINDER_STRIDE + (FINDER_STRIDE - 1) / 2
-        y = torch.arange(h, device=images.device)[:, None] * FINDER_STRIDE + (FINDER_STRIDE - 1) / 2
+        x = self._centres(w, images.device)
+        y = self._centres(h, images.device)[:, None]
         left, top, right, bottom = reach.unbind(1)
         return self.centre(features)[:, 0], torch.stack([x - left, y - top, x + right, y + bottom], 1)
+
+    @staticmethod
+    def _centres(cells: int, device: torch.device) -> Tensor:
+        """Where the cells' centres lie, pixels of the input."""
+        return torch.arange(cells, dtype=torch.float32, device=device) * FINDER_STRIDE + (FINDER_STRIDE - 1) / 2

@@ -27,7 +27,7 @@ _CENTRE_WEIGHT = [1.0 if joint in _TORSO else 0.1 for joint in range(NUM_JOINTS)
 _MEAN_RADIUS_M = 0.52  # weighted RMS distance of the joints from their centre, for a standing adult
 _MAX_COORDINATE = 6.0
 _START_SCALE_M = 0.03
-_FEATURES = 4 * NUM_JOINTS + 1
+_FEATURES = 4 * NUM_JOINTS + 4
 _OUTPUTS = 5 * NUM_JOINTS + 1
 
 
@@ -146,16 +146,16 @@ class Lifter(nn.Module):
         nn.init.zeros_(self.head.bias)
         self.register_buffer("sigma_scale", torch.ones(NUM_JOINTS))
 
-    def forward(self, rays: Tensor, cov: Tensor, score: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, rays: Tensor, cov: Tensor, score: Tensor, up: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """One frame of N people, as exported.
 
-        Args: rays [N,24,2], cov [N,24,2,2] (normalised coordinates), score [N,24] in 0..1, state [N,H] (zeros for a
-            new track).
+        Args: rays [N,24,2], cov [N,24,2,2] (normalised coordinates), score [N,24] in 0..1, up [N,3] unit
+            vector against gravity in the camera frame (zeros: unknown), state [N,H] (zeros for a new track).
         Returns: joints_m [N,24,3] (metres, camera frame, pelvis at 0), sigma_m [N,24] (metres, one axis,
             calibrated, spread of stature included), new state [N,H].
         """
         view = canonical_view(rays, cov, score)
-        features = self.encoder(self.enter(_features(view)))
+        features = self.encoder(self.enter(_features(view, up)))
         if self.gru is not None:
             weight_in, _, bias_in, _ = self.gru.all_weights[0]
             state = self._gru_step(functional.linear(features, weight_in, bias_in), state)
@@ -163,15 +163,15 @@ class Lifter(nn.Module):
         joints, scale = _decode(self.head(self.blocks(features)), view)
         return joints, self.sigma(joints, scale), state
 
-    def forward_sequence(self, rays: Tensor, cov: Tensor, score: Tensor, half: bool = False) -> tuple[Tensor, Tensor]:
-        """Whole sequences from a zero state: [B,T,24,...] → joints_m [B,T,24,3] and Laplace scale b [B,T,24].
+    def forward_sequence(self, rays: Tensor, cov: Tensor, score: Tensor, up: Tensor, half: bool = False) -> tuple[Tensor, Tensor]:
+        """Whole sequences from a zero state: [B,T,24,...], up [B,3] → joints_m [B,T,24,3], Laplace scale [B,T,24].
 
         ``half`` runs the hidden layers in bfloat16 (training on CPUs that have it); geometry, the first and the last
         layer always stay in float32, as 8 bits of mantissa would cost millimetres there.
         """
         batch, frames = rays.shape[:2]
         view = canonical_view(rays.flatten(0, 1), cov.flatten(0, 1), score.flatten(0, 1))
-        features = self.enter(_features(view))
+        features = self.enter(_features(view, up.repeat_interleave(frames, dim=0)))
         with torch.autocast(rays.device.type, torch.bfloat16, enabled=half):
             features = self.encoder(features)
             if self.gru is not None:
@@ -218,10 +218,11 @@ class Lifter(nn.Module):
         return new + update * (state - new)
 
 
-def _features(view: Canonical) -> Tensor:
-    """The network's input [N,97]."""
+def _features(view: Canonical, up: Tensor) -> Tensor:
+    """The network's input [N,100]."""
+    turned_up = torch.matmul(view.rotation, up[..., None])[..., 0]
     log_sigma = torch.log(view.sigma).clamp(-7.0, 1.0) * view.mask / 3
-    return torch.cat([view.points.flatten(1), view.score, log_sigma, torch.log(view.size)], dim=1)
+    return torch.cat([view.points.flatten(1), view.score, log_sigma, torch.log(view.size), turned_up], dim=1)
 
 
 def _decode(out: Tensor, view: Canonical) -> tuple[Tensor, Tensor]:

@@ -4,12 +4,14 @@ joints the 2D stage really saw.
 The occlusion-aware loss. Let e_j = ŷ_j − y_j, b_j the predicted Laplace scale, r_j ∈ {0,1} the joint's reliability and
 u_j the unit ray through the true joint. With B the bones (p, c), ŵ and w their predicted and true vectors,
 
-    L = Σ_j ω_j (|e_j| / b_j + 3 log b_j)                                   ω_j = 1 visible, ω_o occluded
+    L = Σ_j ω_j β_j (|e_j| / b_j + 3 log b_j)                                   ω_j = 1 visible, ω_o occluded
       + Σ_{bones with an occluded end} [ λ_len | |ŵ| − |w| |                bone length
                                        + λ_rep | (I − u uᵀ)(ŵ − w) | ]      the limb as the camera would see it
       + Σ_{hinges with an occluded end} λ_lim max(0, −cos-limit violation)  joint limits of elbows and knees
 
-The first line is the negative log-likelihood of an isotropic 3D Laplace density exp(−|e|/b) / (8πb³). For a hidden
+The first line is the negative log-likelihood of an isotropic 3D Laplace density exp(−|e|/b) / (8πb³), with
+β_j = (b_j / 3 cm)^balance held constant in the gradient (Seitzer et al. 2022): without it, exact input drowns noisy
+input, whose gradient is smaller by the ratio of the scales. For a hidden
 joint the raw position is partly unknowable: a full penalty pulls it to the mean pose, none leaves it free. So its
 weight ω_o is below one and its scale is learned, while what is known of it (length, limits, where the limb falls
 in the picture) keeps its full weight.
@@ -43,6 +45,7 @@ class LossConfig:
     """position: "laplace" (learned scale), "mse", "mae" or "smooth_l1"; the weights are those of the formula above."""
 
     position: str = "laplace"
+    balance: float = 0.5
     occlusion_aware: bool = True
     occluded_weight: float = 0.5
     bone_length: float = 2.0
@@ -110,7 +113,10 @@ def lifting_loss(
     if config.occlusion_aware:
         weight = torch.where(reliable, weight, config.occluded_weight)
     weight[..., ROOT] = 0
-    loss = (weight * position_loss(error, scale, config.position)).sum() / weight.sum()
+    total = weight.sum()
+    if config.position == "laplace":
+        weight = weight * (scale.detach() / _BALANCE_SCALE_M) ** config.balance
+    loss = (weight * position_loss(error, scale, config.position)).sum() / total
     if config.occlusion_aware:
         hidden = ~reliable
         bone_hidden = (hidden[..., _CHILD] | hidden[..., _PARENT]).to(error.dtype)
@@ -127,5 +133,6 @@ def lifting_loss(
     return loss
 
 
+_BALANCE_SCALE_M = 0.03
 _METRE = 0.05
 """Errors of this size in metres count as one: it brings distances to the size of the likelihood's terms."""

@@ -137,9 +137,9 @@ def augmented(labels: Labels, size: int, how: Augmentation, rng: np.random.Gener
     if rng.random() < how.rotated:
         rotation = np.radians(np.clip(rng.normal(0, how.rotation_deg), -45, 45))
     mirror = rng.random() < 0.5
-    transform = crop_transform(centre, side, size, rotation, mirror)
+    transform = crop_transform(centre, float(side), size, rotation, mirror)
     border = cv2.BORDER_REPLICATE if rng.random() < 0.3 else cv2.BORDER_CONSTANT
-    crop = _recoloured(warp(labels.image, transform, size, border), how, rng)
+    crop = recoloured(warp(labels.image, transform, size, border), how, rng)
     joints, located = apply(transform, labels.joints_px), labels.located
     visible, weight = labels.visible, labels.visible_weight
     if mirror:
@@ -149,23 +149,25 @@ def augmented(labels: Labels, size: int, how: Augmentation, rng: np.random.Gener
     return Sample(_cut_out(crop, how, rng), *(a.astype(np.float32) for a in floats))
 
 
-def _recoloured(crop: NDArray[np.uint8], how: Augmentation, rng: np.random.Generator) -> NDArray[np.uint8]:
+def recoloured(crop: NDArray[np.uint8], how: Augmentation, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """The crop with random colours, sharpness and noise, as another camera in another light might see it."""
     levels = np.arange(256) / 255.0
-    gain = rng.uniform(0.6, 1.5) * rng.normal(1, 0.06, (3, 1))
+    gain = np.exp(rng.normal(0, 0.2)) * rng.normal(1, 0.06, (3, 1))
     table = np.clip((levels ** rng.uniform(0.7, 1.4) - 0.5) * gain + 0.5 + rng.uniform(-0.12, 0.12), 0, 1)
-    crop = cv2.LUT(crop, np.ascontiguousarray((table.T * 255).astype(np.uint8)[None]))
-    size = crop.shape[0]
+    image: NDArray = cv2.LUT(crop, np.ascontiguousarray((table.T * 255).astype(np.uint8)[None]))
+    h, w = image.shape[:2]
     if rng.random() < how.grey:
-        crop = cv2.cvtColor(cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+        image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     if rng.random() < how.coarse:
-        small = int(size * rng.uniform(0.25, 0.6))
-        crop = cv2.resize(cv2.resize(crop, (small, small), interpolation=cv2.INTER_AREA), (size, size))
+        share = rng.uniform(0.25, 0.6)
+        small = cv2.resize(image, (int(w * share), int(h * share)), interpolation=cv2.INTER_AREA)
+        image = cv2.resize(small, (w, h))
     elif rng.random() < how.blur:
-        crop = cv2.GaussianBlur(crop, (0, 0), rng.uniform(0.5, 2.0))
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 2.0))
     if rng.random() < how.noise:
-        noise = cv2.randn(np.empty(crop.shape, np.int16), 0, float(rng.uniform(2, 14)))
-        crop = cv2.add(crop, noise, dtype=cv2.CV_8U)
-    return np.asarray(crop, np.uint8)
+        noise = rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(2, 14))
+        image = np.clip(image + noise, 0, 255)
+    return image.astype(np.uint8)
 
 
 def _cut_out(crop: NDArray[np.uint8], how: Augmentation, rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import math
 import time
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -56,14 +55,18 @@ class TrainConfig:
     frames: int = 40
     """Frames in a sequence."""
     learning_rate: float = 1.5e-3
+    decay_fraction: float = 0.4
+    """Last part of the steps, over which the learning rate falls to zero."""
     weight_decay: float = 0.01
     warmup_steps: int = 100
     ema: float = 0.998
     clip_norm: float = 1.0
     augmentation: float = 1.0
     """Strength of the pose augmentation, 0...1."""
-    clean_fraction: float = 0.35
+    clean_fraction: float = 0.3
     """Sequences with ground-truth 2D; the rest passes the error model."""
+    known_up_fraction: float = 0.4
+    """Sequences of cameras that know which way is up, to about a degree."""
     sigma_m: tuple[float, float] = (0.004, 0.05)
     """Range of the error model's noise at the person's distance, metres."""
     half: bool = True
@@ -82,6 +85,8 @@ class Batch(NamedTuple):
     rays: Tensor
     cov: Tensor
     score: Tensor
+    up: Tensor
+    """[B,3] against gravity, zeros where unknown."""
     target: Tensor
     """[B,T,24,3] root-relative metres."""
     ray: Tensor
@@ -116,10 +121,13 @@ def make_batch(rng: np.random.Generator, clips: MocapClips, config: TrainConfig)
     seen = _choose(draw < config.clean_fraction, observe_clean(views), seen)
     seen = _choose(draw < config.clean_fraction / 4, observe_clean(views, truncate=True), seen)
     true = views.joints_m
+    known = rng.random(config.batch) < config.known_up_fraction
+    up = views.up + rng.normal(0.0, 0.02, views.up.shape)
     return Batch(
         _tensor(seen.rays),
         _tensor(seen.cov),
         _tensor(seen.score),
+        _tensor(np.where(known[:, None], up / np.linalg.norm(up, axis=-1, keepdims=True), 0.0)),
         _tensor(true - true[..., ROOT : ROOT + 1, :]),
         _tensor(true / np.linalg.norm(true, axis=-1, keepdims=True)),
         torch.from_numpy(seen.reliable),
@@ -127,11 +135,13 @@ def make_batch(rng: np.random.Generator, clips: MocapClips, config: TrainConfig)
 
 
 def learning_rate_at(step: int, config: TrainConfig) -> float:
-    """Linear warm-up, then a cosine to zero."""
-    if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
-    progress = (step - config.warmup_steps) / max(config.steps - config.warmup_steps, 1)
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+    """Linear warm-up, constant, then a linear way to zero over the last part.
+
+    A run on a busy machine can thus be stopped and resumed with other ``steps``: only the last part depends on them.
+    """
+    rising = (step + 1) / config.warmup_steps
+    falling = (config.steps - step) / (config.decay_fraction * config.steps)
+    return config.learning_rate * max(min(rising, falling, 1.0), 0.0)
 
 
 class Ema:
@@ -153,7 +163,7 @@ class Ema:
 @torch.no_grad()
 def validate(model: Lifter, batch: Batch) -> dict[str, float]:
     """MPJPE, PA-MPJPE (mm) and acceleration error (mm/frame²) over the mocap's 20 joints, root included."""
-    joints, _ = model.forward_sequence(batch.rays, batch.cov, batch.score)
+    joints, _ = model.forward_sequence(batch.rays, batch.cov, batch.score, batch.up)
     predicted = joints[:, :, MOCAP_JOINTS].numpy()
     target = batch.target[:, :, MOCAP_JOINTS].numpy()
     figures = {"mpjpe": mpjpe(predicted, target), "pa_mpjpe": pa_mpjpe(predicted, target)}
@@ -172,7 +182,7 @@ def calibrate(model: Lifter, batches: list[Batch], seed: int = 0) -> None:
     generator = torch.Generator().manual_seed(seed)
     joints, scales, errors = [], [], []
     for batch in batches:
-        predicted, scale = model.forward_sequence(batch.rays, batch.cov, batch.score)
+        predicted, scale = model.forward_sequence(batch.rays, batch.cov, batch.score, batch.up)
         size = 1 + STATURE_SD * torch.randn(len(predicted), 1, 1, 1, generator=generator)
         joints.append(predicted.flatten(0, 1))
         scales.append(scale.flatten(0, 1))
@@ -205,7 +215,7 @@ class Trainer:
         self.step = 0
         if (output / CHECKPOINT).exists():
             self._resume(output / CHECKPOINT)
-        fixed = TrainConfig(batch=48, frames=max(config.frames, 3), augmentation=0.0)
+        fixed = TrainConfig(batch=48, frames=max(config.frames, 3), augmentation=0.0, known_up_fraction=0.0)
         self._mixed = replace(fixed, clean_fraction=0.5, sigma_m=(0.01, 0.04))
         clean, noisy = (
             replace(fixed, clean_fraction=1.0),
@@ -240,7 +250,7 @@ class Trainer:
         batch = make_batch(np.random.default_rng((self.config.seed, self.step)), self.clips, self.config)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate_at(self.step, self.config)
-        predicted, scale = self.model.forward_sequence(batch.rays, batch.cov, batch.score, self.config.half)
+        predicted, scale = self.model.forward_sequence(batch.rays, batch.cov, batch.score, batch.up, self.config.half)
         loss = lifting_loss(predicted, scale, batch.target, batch.ray, batch.reliable, self.config.loss)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -27,7 +27,7 @@ class Schedule:
     final_rate: float = 0.0
     """Learning rate at the end over that at the start; 1 keeps it constant."""
     ema_decay: float = 0.998
-    evaluate_every: int = 32_000
+    evaluate_every: int = 20_000
     seed: int = 0
 
     def rate(self, samples: int) -> float:
@@ -51,7 +51,7 @@ class Trainer:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimiser = torch.optim.AdamW(
-            _parameter_groups(self.net, schedule.weight_decay), lr=schedule.learning_rate, betas=(0.9, 0.99)
+            _parameter_groups(self.net, schedule.weight_decay), lr=schedule.learning_rate, betas=(0.9, 0.99), fused=True
         )
         self.samples, self.seconds = 0, 0.0
         self._checkpoint = folder / "checkpoint.pt"

@@ -1,0 +1,185 @@
+"""Stage 1's shipped file against labelled people: PCK, calibration, coverage."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pose3d_ros.crop import CROP_MARGIN, box_of_joints
+from pose3d_ros.data.coco import read_coco
+from pose3d_ros.data.lspet import read_lspet
+from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine
+from pose3d_ros.evaluation.pose2d import RIGHT, THRESHOLDS, TORSO, torso_length
+from pose3d_ros.models import models_dir
+from pose3d_ros.skeleton import BONES, JOINTS, LIMBS_12
+from pose3d_ros.stages.pose2d import PoseEstimator
+
+_EVERYDAY_MARGIN = 1.4
+_EVERYDAY_LEAST_JOINTS, _EVERYDAY_LEAST_TORSO_PX, _EVERYDAY_LEAST_BOX_PX = 8, 12, 80
+_COVERAGE = {68: 2.279, 95: 5.991}
+"""Per cent -> squared Mahalanobis distance in two dimensions."""
+_BINS = 15
+
+
+class Case(NamedTuple):
+    """A labelled person. image: BGR. box: what is cropped round, [4]. joints_px: [24, 2]. counted: [24]."""
+
+    image: NDArray[np.uint8]
+    box: NDArray[np.float64]
+    joints_px: NDArray[np.floating]
+    counted: NDArray[np.bool_]
+    torso_px: float
+
+
+class Scores(NamedTuple):
+    """What n people gave: error [n, 24] over the torso, score [n, 24], squared Mahalanobis distance [n, 24] of the
+    error, counted [n, 24]."""
+
+    error: NDArray[np.floating]
+    score: NDArray[np.floating]
+    distance: NDArray[np.floating]
+    counted: NDArray[np.bool_]
+
+    def pck(self, threshold: float) -> float:
+        """Percentage of the counted joints within a share of the torso."""
+        return 100 * float((self.error <= threshold)[self.counted].mean())
+
+    def calibration_error(self) -> float:
+        """Expected calibration error of the score as P(error <= 0.2 torso), 15 equal bins."""
+        score, right = self.score[self.counted], (self.error <= RIGHT)[self.counted]
+        index = np.minimum((score * _BINS).astype(int), _BINS - 1)
+        gaps = [abs((score - right)[index == b].mean()) * np.mean(index == b) for b in np.unique(index)]
+        return float(np.sum(gaps))
+
+    def coverage(self, percent: int) -> float:
+        """Percentage of the counted joints inside the ellipse that ought to hold `percent` of them."""
+        return 100 * float((self.distance <= _COVERAGE[percent])[self.counted].mean())
+
+
+def lspet_cases(folder: Path) -> Iterator[Case]:
+    """The validation photos whose four torso joints are labelled; the crop from the labels."""
+    photos = read_lspet(folder, "val")
+    for i in range(len(photos)):
+        known, joints = photos.labelled[i], photos.joints_px[i]
+        if known[TORSO].all():
+            torso = float(torso_length(joints[None])[0])
+            yield Case(photos.image(i), box_of_joints(joints[known]), joints, known, torso)
+
+
+def everyday_cases(annotations: Path) -> Iterator[Case]:
+    """People of everyday photos that are large enough; the 12 joints of the limbs; crop 1.4 x box."""
+    limbs = np.zeros(len(JOINTS), bool)
+    limbs[LIMBS_12] = True
+    for person in read_coco(annotations):
+        torso = float(torso_length(person.joints_px[None], person.labelled[None])[0])
+        size = person.box[2:] - person.box[:2]
+        if (
+            person.labelled.sum() >= _EVERYDAY_LEAST_JOINTS
+            and torso >= _EVERYDAY_LEAST_TORSO_PX
+            and size.max() >= _EVERYDAY_LEAST_BOX_PX
+        ):
+            middle, half = person.box[:2] + size / 2, size / 2 * _EVERYDAY_MARGIN / CROP_MARGIN
+            image = np.asarray(cv2.imread(str(person.path)), np.uint8)
+            box = np.concatenate([middle - half, middle + half])
+            yield Case(image, box, person.joints_px, person.labelled & limbs, torso)
+
+
+def rendered_cases(folder: Path) -> Iterator[Case]:
+    """Rendered people whose joints are visible or hidden by themselves."""
+    from pose3d_ros.training.synthetic_source import SyntheticSource
+
+    source = SyntheticSource(folder)
+    rng = np.random.default_rng(0)
+    for i in range(len(source)):
+        person = source.labels(i, rng)
+        torso = float(torso_length(person.joints_px[None])[0])
+        yield Case(person.image, np.asarray(person.box, float), person.joints_px, person.located >= 1, torso)
+
+
+def score_cases(estimator: PoseEstimator, cases: Iterable[Case]) -> tuple[Scores, list[tuple[float, NDArray]]]:
+    """Scores of all cases, and for each its mean error and a picture of it (found joints on the crop's part)."""
+    columns: list[tuple[NDArray, ...]] = []
+    pictures = []
+    for case in cases:
+        pose = estimator.estimate(case.image, case.box[None])
+        offset = pose.joints_px[0] - case.joints_px
+        error = np.linalg.norm(offset, axis=-1) / max(case.torso_px, 1e-6)
+        distance = np.einsum("ji,jik,jk->j", offset, np.linalg.inv(pose.cov_px[0]), offset)
+        columns.append((error, pose.score[0], distance, case.counted))
+        pictures.append((float(error[case.counted].mean()), _picture(case, pose.joints_px[0])))
+    return Scores(*(np.stack(column) for column in zip(*columns, strict=True))), pictures
+
+
+def _picture(case: Case, joints_px: NDArray) -> NDArray[np.uint8]:
+    """The person's part of the picture, 192 x 192: found joints in green, labelled ones as red dots."""
+    low, high = case.box[:2], case.box[2:]
+    side = CROP_MARGIN * float((high - low).max())
+    scale = 192 / side
+    shift = 96 - scale * (low + high) / 2
+    canvas = cv2.warpAffine(case.image, np.array([[scale, 0, shift[0]], [0, scale, shift[1]]]), (192, 192))
+    found, truth = joints_px * scale + shift, case.joints_px * scale + shift
+    for a, b in BONES:
+        cv2.line(canvas, _pixel(found[a]), _pixel(found[b]), (0, 255, 0), 1, cv2.LINE_AA)
+    for joint in truth[case.counted]:
+        cv2.circle(canvas, _pixel(joint), 2, (0, 0, 255), -1)
+    return np.asarray(canvas, np.uint8)
+
+
+def _pixel(point: NDArray) -> tuple[int, int]:
+    return int(np.clip(point[0], -999, 999)), int(np.clip(point[1], -999, 999))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("--model", type=Path, help="stage 1's ONNX file; default: the shipped one")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the data sets")
+    parser.add_argument("--rendered", type=Path, help="folder of rendered test crops (pose3d render --split test)")
+    parser.add_argument("--worst", type=Path, help="folder for a contact sheet of each set's 20 worst cases")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Prints a row per data set that is there, and the PCK of each joint."""
+    estimator = PoseEstimator(OnnxRuntimeEngine(args.model or models_dir() / "pose2d.onnx"))
+    sets: dict[str, Iterator[Case]] = {}
+    if (args.data / "lspet").is_dir():
+        sets["LSPET val-00"] = lspet_cases(args.data / "lspet")
+    if (args.data / "everyday").is_dir():
+        sets["everyday"] = everyday_cases(args.data / "everyday/person_keypoints.json")
+    if args.rendered is not None:
+        sets["rendered test"] = rendered_cases(args.rendered)
+    if not sets:
+        raise ValueError(f"no labelled people in {args.data}: name the folder of the data sets with --data")
+    print(f"{'set':16s} people  PCK@0.2  PCK@0.1    ECE  in 68 %  in 95 %")
+    for name, cases in sets.items():
+        scores, pictures = score_cases(estimator, cases)
+        print(
+            f"{name:16s} {len(scores.error):6d}  {scores.pck(0.2):7.1f}  {scores.pck(0.1):7.1f}  "
+            f"{scores.calibration_error():5.3f}  {scores.coverage(68):7.1f}  {scores.coverage(95):7.1f}"
+        )
+        _print_joints(scores)
+        if args.worst is not None:
+            _write_worst(pictures, args.worst / f"worst_{name.split()[0].lower()}.png")
+
+
+def _print_joints(scores: Scores) -> None:
+    for threshold in THRESHOLDS[::-1]:
+        parts = []
+        for j, joint in enumerate(JOINTS):
+            counted = scores.counted[:, j]
+            if counted.any():
+                parts.append(f"{joint} {100 * (scores.error[counted, j] <= threshold).mean():.0f}")
+        print(f"  @{threshold}: " + ", ".join(parts))
+
+
+def _write_worst(pictures: list[tuple[float, NDArray]], path: Path) -> None:
+    worst = [picture for _, picture in sorted(pictures, key=lambda pair: -pair[0])[:20]]
+    worst += [np.zeros_like(worst[0])] * (-len(worst) % 5)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.vstack([np.hstack(worst[i : i + 5]) for i in range(0, len(worst), 5)]))
+    print(f"  20 worst: {path}")

@@ -1,0 +1,125 @@
+"""Trains the person finder, resumably: `pose3d train finder --config … --data … --output runs/…`."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from pose3d_ros.crop import box_of_joints
+from pose3d_ros.data.lspet import Photos, read_lspet
+from pose3d_ros.networks.export_finder import FinderGraph
+from pose3d_ros.networks.finder import FINDER_STRIDE, FinderNet
+from pose3d_ros.networks.finder_losses import box_loss, centre_targets, focal_loss
+from pose3d_ros.stages.find import letterbox, overlap
+from pose3d_ros.training.config import read_config
+from pose3d_ros.training.scene_data import EmptySource, PhotoSceneSource, SceneSource, SceneStream
+from pose3d_ros.training.train_pose2d import network_input, pictures_without_people
+from pose3d_ros.training.trainer import Schedule, Trainer
+
+_FOUND_OVERLAP = 0.5
+_FOUND_SCORE = 0.3
+
+
+@dataclass(frozen=True)
+class FinderConfig(Schedule):
+    """One training of the finder."""
+
+    depth: int = 18
+    width: int = 32
+    head_width: int = 64
+    input_width: int = 320
+    input_height: int = 256
+    box_share: float = 1.0
+    """Weight of the boxes' loss."""
+    shares: dict[str, float] = field(default_factory=lambda: {"lspet": 0.4, "synthetic": 0.5, "empty": 0.1})
+    """Proportions of the sources: lspet, synthetic, empty."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("--config", type=Path, required=True, help="YAML file of training/configs")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the data sets")
+    parser.add_argument("--synthetic", type=Path, help="folder of rendered scenes (see pose3d render)")
+    parser.add_argument("--output", type=Path, required=True, help="folder of checkpoint and log; resumed")
+    parser.add_argument("--init", type=Path, help="checkpoint whose weights to start from; stage 1's will do")
+    parser.add_argument("--workers", type=int, default=2, help="processes that make scenes")
+    parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Trains until the configuration's number of samples is reached, from the last checkpoint on."""
+    torch.set_num_threads(args.threads)
+    config = read_config(FinderConfig, args.config)
+    torch.manual_seed(config.seed)
+    trainer = Trainer(FinderNet(config.depth, config.width, config.head_width), config, args.output, args.init)
+    sources, shares = _sources(config, args.data, args.synthetic)
+    size = (config.input_width, config.input_height)
+    stream = SceneStream(sources, shares, size, config.seed + trainer.samples)
+    loader = DataLoader(stream, config.batch, num_workers=args.workers, pin_memory=torch.cuda.is_available())
+    validation = read_lspet(args.data / "lspet", "val")
+
+    def loss_of(net: nn.Module, batch: Any) -> Tensor:
+        image, boxes, weight = batch
+        with torch.autocast(image.device.type, torch.bfloat16):
+            logits, found = net(network_input(image))
+        heat, goal = centre_targets(boxes, logits.shape[-2], logits.shape[-1], FINDER_STRIDE)
+        # A person's own cells always count; only emptiness can be in doubt.
+        weight = torch.maximum(weight, heat)
+        return focal_loss(logits.float(), heat, weight) + config.box_share * box_loss(found, goal, heat)
+
+    trainer.train(iter(loader), loss_of, lambda net: share_found(net, size, validation))
+
+
+def share_found(net: nn.Module, size: tuple[int, int], photos: Photos) -> dict[str, float]:
+    """Percentage of the labelled people whose box of the joints (grown by 15 %) some found box overlaps by half."""
+    graph = FinderGraph(net)  # type: ignore[arg-type]
+    device = next(net.parameters()).device
+    found = []
+    for i in range(len(photos)):
+        canvas, scale, offset = letterbox(photos.image(i), *size)
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+            boxes, scores = graph(torch.from_numpy(canvas)[None].to(device))
+        own = boxes[0][scores[0] >= _FOUND_SCORE].float().cpu().numpy()
+        truth = (box_of_joints(photos.joints_px[i][photos.labelled[i]]) + 0.5) * scale + np.tile(offset, 2) - 0.5
+        found.append(bool(len(own)) and overlap(truth, own).max() >= _FOUND_OVERLAP)
+    return {"found": 100 * float(np.mean(found))}
+
+
+def _sources(config: FinderConfig, data: Path, synthetic: Path | None) -> tuple[list[SceneSource], list[float]]:
+    empty = EmptySource(pictures_without_people(data))
+    makers = {
+        "lspet": lambda: PhotoSceneSource(read_lspet(data / "lspet", "train"), empty),
+        "synthetic": lambda: _synthetic_source(synthetic),
+        "empty": lambda: empty,
+    }
+    unknown = set(config.shares) - set(makers)
+    if unknown:
+        raise ValueError(f"unknown sources {sorted(unknown)} in shares; known are {sorted(makers)}")
+    used = {name: share for name, share in config.shares.items() if share > 0}
+    return [makers[name]() for name in used], list(used.values())
+
+
+def _synthetic_source(folder: Path | None) -> SceneSource:
+    if folder is None:
+        raise ValueError("the configuration asks for rendered scenes: give their folder with --synthetic")
+    from pose3d_ros.training.synthetic_source import SyntheticSceneSource
+
+    return SyntheticSceneSource(folder)
+
+
+def main() -> None:
+    """Runs the command by itself."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_arguments(parser)
+    run(parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""Stage 1: shapes of every variant, decoding, losses, and the exported file against PyTorch."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch is needed to train and export only")
+
+from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine  # noqa: E402
+from pose3d_ros.networks.calibration import Calibration  # noqa: E402
+from pose3d_ros.networks.decode import Decoder  # noqa: E402
+from pose3d_ros.networks.export_pose2d import Pose2DGraph, write_onnx  # noqa: E402
+from pose3d_ros.networks.heatmap_losses import HEATMAP_LOSSES, gaussian_targets  # noqa: E402
+from pose3d_ros.networks.pose2d import Pose2DNet  # noqa: E402
+
+
+@pytest.mark.parametrize("depth", [18, 34, 50])
+def test_every_depth_gives_maps_at_stride_4(depth):
+    logits, visibility = Pose2DNet(depth, 8, 16).eval()(torch.zeros(2, 3, 64, 64))
+    assert logits.shape == (2, 24, 16, 16)
+    assert visibility.shape == (2, 24)
+
+
+def test_unknown_depth_is_refused():
+    with pytest.raises(ValueError, match="depth is 19"):
+        Pose2DNet(19, 8, 16)
+
+
+def test_decoder_finds_the_place_the_target_was_made_from():
+    """Between the pixels too, and with the target's own spread."""
+    joints = torch.from_numpy(np.random.default_rng(0).uniform(40, 150, (3, 24, 2))).float()
+    sigma = 1.5
+    maps = gaussian_targets((joints - 1.5) / 4, 48, sigma)
+    found, covariance, mass = Decoder()(maps.clamp_min(1e-12).log())
+    np.testing.assert_allclose(found, joints, atol=0.5)
+    np.testing.assert_allclose(covariance[..., 0, 0], (4 * sigma) ** 2, rtol=0.15)
+    assert mass.min() > 0.9
+
+
+@pytest.mark.parametrize("name", sorted(HEATMAP_LOSSES))
+def test_losses_are_least_at_the_target(name):
+    target = gaussian_targets(torch.tensor([[[20.0, 30.0]]]), 48, 1.5)
+    right = target if name == "mse" else target.clamp_min(1e-12).log()
+    wrong = torch.roll(right, 5, -1)
+    assert HEATMAP_LOSSES[name](right, target) < HEATMAP_LOSSES[name](wrong, target)
+
+
+def test_exported_file_equals_pytorch(tmp_path):
+    torch.manual_seed(0)
+    graph = Pose2DGraph(Pose2DNet(18, 8, 16).eval(), Calibration(1.2, 0.3, -0.1, 0.8, 0.004)).eval()
+    write_onnx(graph, 64, tmp_path / "net.onnx")
+    engine = OnnxRuntimeEngine(tmp_path / "net.onnx", threads=1)
+    for people in (1, 3):
+        crops = np.random.default_rng(people).integers(0, 256, (people, 64, 64, 3), np.uint8)
+        ours = engine.run({"crops": crops})
+        with torch.inference_mode():
+            theirs = dict(
+                zip(("joints", "covariance", "score", "visible"), graph(torch.from_numpy(crops)), strict=True)
+            )
+        for name, value in theirs.items():
+            np.testing.assert_allclose(ours[name], value, atol=1e-4 * max(1.0, float(value.abs().max())), err_msg=name)
