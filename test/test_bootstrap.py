@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import subprocess
 import sys
 from pathlib import Path
 
@@ -118,12 +117,21 @@ def test_a_step_that_failed_is_done_again_and_one_that_succeeded_is_not(bootstra
     assert calls == ["fail", "done", "done"]  # with the same fingerprint only once
 
 
-def test_broken_environment_is_made_again(bootstrap, interpreter):
+def test_broken_environment_is_made_again(bootstrap, interpreter, tmp_path):
     """As an interrupted `python -m venv` leaves it: a Python without pip."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(bootstrap.VENV)], check=True)
+    (bootstrap.VENV / "bin").mkdir(parents=True)
+    (bootstrap.VENV / "bin" / "python").symlink_to(sys.executable)
+    home = Path(sys.base_prefix) / "bin"
+    (bootstrap.VENV / "pyvenv.cfg").write_text(f"home = {home}\ninclude-system-site-packages = false\n")
+    bootstrap.STAMPS.mkdir()
+    (bootstrap.STAMPS / "runtime").write_text("from before")
     assert bootstrap.venv_version() is None
-    bootstrap.make_venv(interpreter())
-    assert bootstrap.venv_version() == f"{sys.version_info[0]}.{sys.version_info[1]}"
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\nmkdir -p "$3/bin" && echo "$*" > "$3/made"\n')
+    python.chmod(0o755)
+    bootstrap.make_venv(interpreter(path=str(python)))
+    assert (bootstrap.VENV / "made").read_text() == f"-m venv {bootstrap.VENV}\n"
+    assert not bootstrap.STAMPS.exists()  # everything is installed anew
 
 
 def test_foreign_folder_is_not_deleted(bootstrap, interpreter):
