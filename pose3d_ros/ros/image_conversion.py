@@ -5,7 +5,7 @@ from __future__ import annotations
 import array
 import struct
 import zlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -130,8 +130,7 @@ def bgr_to_image(picture: Picture, header: Header) -> Image:
 
     height, width = picture.shape[:2]
     message = Image(header=header, height=height, width=width, encoding="bgr8", step=3 * width)
-    # The setter takes an array.array as it is; any other sequence is checked byte by byte, which takes seconds.
-    message.data = array.array("B", np.ascontiguousarray(picture).tobytes())
+    message.data = _byte_array(picture)
     return message
 
 
@@ -141,8 +140,15 @@ def bgr_to_compressed(picture: Picture, header: Header, quality: int = 90) -> Co
 
     _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
     message = CompressedImage(header=header, format="bgr8; jpeg compressed bgr8")
-    message.data = array.array("B", data.tobytes())
+    message.data = _byte_array(data)
     return message
+
+
+def _byte_array(values: NDArray[Any]) -> array.array[int]:
+    """The array's bytes as the messages' setters take them; any other kind is checked byte by byte, for seconds."""
+    data = array.array("B")
+    data.frombytes(np.ascontiguousarray(values).data.cast("B"))
+    return data
 
 
 def _encoding_complaint(encoding: str) -> str:

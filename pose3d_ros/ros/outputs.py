@@ -43,7 +43,7 @@ class Outputs:
         self._tf = node.create_publisher(TFMessage, "/tf", reliable(_TF_DEPTH))
         self._marker_maker = MarkerMaker()
 
-    def publish(self, header: Header, picture: Picture, people: Sequence[Person], options: OutputOptions) -> None:
+    def publish(self, header: Header, people: Sequence[Person], options: OutputOptions) -> None:
         """Publishes one frame's people, all under the image's header."""
         if options.tf and header.frame_id and self._tf.get_subscription_count():
             transforms = people_to_transforms(people, header, options.tf_prefix)
@@ -55,6 +55,9 @@ class Outputs:
             markers = self._marker_maker.markers(people if options.markers else (), header)
             if options.markers or markers.markers:
                 self._markers.publish(markers)
+
+    def publish_overlay(self, header: Header, picture: Picture, people: Sequence[Person]) -> None:
+        """Publishes the image with the people drawn on it, for who wants to see it; it takes longer than the rest."""
         if self._overlay.get_subscription_count():
             self._overlay.publish(bgr_to_image(draw_people(picture, people), header))
 

@@ -119,6 +119,25 @@ def cloud_to_joints(cloud: PointCloud2) -> NDArray[np.void]:
     return np.frombuffer(bytes(cloud.data), CLOUD_DTYPE).reshape(-1, skeleton.NUM_JOINTS)
 
 
+def joints_to_people(joints: NDArray[np.void]) -> list[Person]:
+    """The people of a frame from `cloud_to_joints`; what the cloud does not hold (pixels, boxes) is NaN."""
+    count = skeleton.NUM_JOINTS
+    return [
+        Person(
+            id=int(row["person"][0]),
+            box=np.full(4, np.nan),
+            score=float(row["confidence"].mean()),
+            joints_px=np.full((count, 2), np.nan),
+            joints_px_cov=np.full((count, 2, 2), np.nan),
+            joint_score=row["confidence"].astype(float),
+            joint_state=row["state"],
+            joints_m=np.stack([row["x"], row["y"], row["z"]], 1).astype(float),
+            joints_m_cov=row["sigma"].astype(float)[:, None, None] ** 2 * np.eye(3),
+        )
+        for row in joints
+    ]
+
+
 def people_to_transforms(people: Sequence[Person], header: Header, prefix: str) -> TFMessage:
     """One transform per joint: header.frame_id -> `<prefix><id>/<joint>`, unrotated; unknown joints are left out."""
     message = TFMessage()

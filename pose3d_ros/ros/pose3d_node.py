@@ -141,8 +141,9 @@ class Pose3DNode(Node):
         self._frame_id = message.header.frame_id
         self._engine_failure = ""
         outputs = OutputOptions(self._value("publish_markers"), self._value("publish_tf"), self._value("tf_prefix"))
-        self._outputs.publish(message.header, result.picture, result.people, outputs)
+        self._outputs.publish(message.header, result.people, outputs)
         self._monitor.frame_processed(stamp_to_ns(message.header.stamp), self._now_ns())
+        self._outputs.publish_overlay(message.header, result.picture, result.people)
 
     def _fail(self, error: Exception) -> None:
         """One frame's failure, of a network or of our own: it is counted and told, and the next frame is tried."""

@@ -9,10 +9,14 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 
+DEPTH = 5
+"""What DDS keeps until our callback comes. The callback only puts the message into the mailbox, where the newest wins
+and the others are counted; with a depth of 1, DDS itself drops some on a busy machine, and nobody knows.
+"""
 _CHOICES = {"reliable": ReliabilityPolicy.RELIABLE, "best_effort": ReliabilityPolicy.BEST_EFFORT}
 
 
-def matched_qos(wanted: str, offers: Sequence[QoSProfile], depth: int = 1) -> QoSProfile:
+def matched_qos(wanted: str, offers: Sequence[QoSProfile], depth: int = DEPTH) -> QoSProfile:
     """The profile to subscribe with, given what all publishers of the topic offer.
 
     wanted: auto, reliable or best_effort. auto: reliable where everybody is, else best effort, which fits both.
@@ -34,7 +38,7 @@ class Publishers(NamedTuple):
 
 
 class MatchedSubscription:
-    """A subscription of depth 1 that is made anew when the publishers of its topic offer something else.
+    """A subscription that is made anew when the publishers of its topic offer something else.
 
     wanted_reliability: returns auto, reliable or best_effort. Call `refresh` now and then, from the executor's thread.
     """

@@ -46,7 +46,7 @@ VIDEO_PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "reliability",
         "reliable",
-        "What the publishers offer: reliable or best_effort.",
+        "What the publishers of images offer: reliable or best_effort.",
         choices=("reliable", "best_effort"),
     ),
     ParameterSpec("wait_for_subscribers", 0, "Begin only when so many nodes subscribe to the images.", 0, 100),
@@ -76,7 +76,8 @@ class VideoPublisher(Node):
         self._compressed = (
             self.create_publisher(CompressedImage, topic + "/compressed", qos) if self._values["compressed"] else None
         )
-        self._infos = self.create_publisher(CameraInfo, "camera_info", qos) if self._camera else None
+        # Always reliable, which suits every subscriber: there is no second chance to send what is this small.
+        self._infos = self.create_publisher(CameraInfo, "camera_info", _QUEUE_DEPTH) if self._camera else None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._publish_all, args=(source,), name="video", daemon=True)
         self._thread.start()

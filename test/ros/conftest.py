@@ -1,12 +1,20 @@
-"""What the tests of the ROS room share."""
+"""What the tests of the ROS room share: people to convert, and a node in a process of its own to talk to."""
 
 from __future__ import annotations
+
+import os
+import time
+from collections import defaultdict
 
 import numpy as np
 import pytest
 
 from pose3d_ros import skeleton
 from pose3d_ros.person import Person
+
+# DDS discovery takes 0.2 s or, at random, 3 s; a loaded machine may take longer.
+DISCOVERY_TIMEOUT_S = 30.0
+FRAME_TIMEOUT_S = 20.0
 
 
 @pytest.fixture
@@ -16,7 +24,7 @@ def make_person():
     def make(person_id=1, depth_m=3.0, metres=True, state=0):
         count = skeleton.NUM_JOINTS
         random = np.random.default_rng(person_id)
-        joints_m = random.normal(0, 0.4, (count, 3)) + (0, 0, depth_m)
+        joints_m = random.normal(0, 0.4, (count, 3)) + np.array([0, 0, depth_m])
         spread = random.normal(0, 0.02, (count, 3, 3))
         return Person(
             id=person_id,
@@ -31,3 +39,166 @@ def make_person():
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def ros_environment():
+    """Variables of a DDS domain of this session's own, in this process' environment too."""
+    pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
+    from pose3d_ros.ros.processes import ros_environment
+
+    before = dict(os.environ)
+    os.environ.pop("ROS_DOMAIN_ID", None)
+    os.environ.update(ros_environment())
+    yield dict(os.environ)
+    os.environ.clear()
+    os.environ.update(before)
+
+
+class Robot:
+    """The robot's side: a camera driver's publishers, subscriptions to all that the node sends, and services."""
+
+    def __init__(self, context):
+        import rclpy
+        from diagnostic_msgs.msg import DiagnosticArray
+        from rclpy.executors import SingleThreadedExecutor
+        from rclpy.qos import QoSProfile
+        from sensor_msgs.msg import Image, PointCloud2
+        from tf2_msgs.msg import TFMessage
+        from visualization_msgs.msg import MarkerArray
+
+        self.node = rclpy.create_node("robot", context=context)
+        self._executor = SingleThreadedExecutor(context=context)
+        self._executor.add_node(self.node)
+        self.heard = defaultdict(list)
+        for name, kind, topic in (
+            ("markers", MarkerArray, "pose3d/markers"),
+            ("joints", PointCloud2, "pose3d/joints"),
+            ("overlay", Image, "pose3d/overlay"),
+            ("tf", TFMessage, "/tf"),
+            ("diagnostics", DiagnosticArray, "/diagnostics"),
+        ):
+            self.node.create_subscription(kind, topic, self.heard[name].append, QoSProfile(depth=100))
+        self._publishers = {}
+
+    def spin_until(self, condition, timeout_s, what):
+        """Handles messages until the condition holds; fails with `what` when it never does."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            if time.monotonic() > deadline:
+                pytest.fail(f"waited {timeout_s:g} s in vain for {what}")
+            self._executor.spin_once(timeout_sec=0.02)
+
+    def spin_for(self, seconds):
+        """Handles messages for some time."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self._executor.spin_once(timeout_sec=0.02)
+
+    def advertise(self, message_type, topic, reliability="reliable"):
+        """A publisher that somebody listens to."""
+        from rclpy.qos import QoSProfile, ReliabilityPolicy
+
+        qos = QoSProfile(depth=10, reliability=ReliabilityPolicy[reliability.upper()])
+        publisher = self._publishers[topic] = self.node.create_publisher(message_type, topic, qos)
+        self.spin_until(publisher.get_subscription_count, DISCOVERY_TIMEOUT_S, f"a subscriber of {topic}")
+        return publisher
+
+    def silence(self, topic):
+        """Ends a publisher."""
+        self.node.destroy_publisher(self._publishers.pop(topic))
+
+    def header(self, stamp_ns=None, frame_id="camera_optical_frame"):
+        """A header with this stamp, or now."""
+        from std_msgs.msg import Header
+
+        header = Header(frame_id=frame_id)
+        stamp_ns = time.time_ns() if stamp_ns is None else stamp_ns
+        header.stamp.sec, header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
+        return header
+
+    def answer_to(self, publisher, message, output="joints"):
+        """Publishes an image and returns the output that carries its stamp."""
+        publisher.publish(message)
+
+        def found():
+            return [m for m in self.heard[output] if m.header.stamp == message.header.stamp]
+
+        self.spin_until(found, FRAME_TIMEOUT_S, f"{output} of an image")
+        return found()[0]
+
+    def report(self, part):
+        """The node's next two diagnostics (the first may be old) of one part: level, message, values."""
+        seen = len(self.heard["diagnostics"])
+        self.spin_until(lambda: len(self.heard["diagnostics"]) >= seen + 2, 10, "diagnostics")
+        (status,) = [s for s in self.heard["diagnostics"][-1].status if s.name == f"pose3d: {part}"]
+        return status.level[0], status.message, {v.key: v.value for v in status.values}
+
+    def call(self, service_type, name, request):
+        """Calls a service and returns its response."""
+        client = self.node.create_client(service_type, name)
+        self.spin_until(client.service_is_ready, DISCOVERY_TIMEOUT_S, f"service {name}")
+        future = client.call_async(request)
+        self.spin_until(future.done, FRAME_TIMEOUT_S, f"an answer of {name}")
+        self.node.destroy_client(client)
+        return future.result()
+
+    def wait_for_node(self, process):
+        """Until the node's reports arrive, and every subscription of ours has its publisher."""
+
+        def ready():
+            if process.exit_status is not None:
+                pytest.fail(f"{process.name} ended:\n{process.output()}")
+            topics = ("pose3d/markers", "pose3d/joints", "pose3d/overlay", "/tf")
+            return self.heard["diagnostics"] and all(self.node.count_publishers(topic) for topic in topics)
+
+        self.spin_until(ready, DISCOVERY_TIMEOUT_S, "the node")
+        self.spin_for(0.5)
+
+    def close(self):
+        """Leaves the network."""
+        self._executor.shutdown()
+        self.node.destroy_node()
+
+
+@pytest.fixture(scope="module")
+def robot(ros_environment):
+    """The robot's side of the conversation, for one module's tests."""
+    import rclpy
+    from rclpy.context import Context
+
+    context = Context()
+    rclpy.init(context=context)
+    robot = Robot(context)
+    yield robot
+    robot.close()
+    rclpy.try_shutdown(context=context)
+
+
+@pytest.fixture(scope="module")
+def start_node(ros_environment, tmp_path_factory):
+    """Starts a module of pose3d_ros.ros as a process; it is ended after the module's tests, if not before."""
+    from pose3d_ros.ros.processes import NodeProcess
+
+    processes = []
+
+    def start(module, parameters=None, *arguments):
+        log = tmp_path_factory.mktemp("log") / f"{module}.log"
+        processes.append(NodeProcess(module, parameters or {}, ros_environment, log, *arguments))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.stop()
+
+
+@pytest.fixture(scope="session")
+def clip():
+    """The package's clip: frames [n, h, w, 3] in a list, stamps in ns, and its camera."""
+    from pose3d_ros.camera_file import read_camera
+    from pose3d_ros.ros.video_publisher import DEFAULT_VIDEO
+    from pose3d_ros.video import open_source
+
+    with open_source(str(DEFAULT_VIDEO)) as source:
+        frames, stamps = zip(*((frame.copy(), stamp) for frame, stamp in source), strict=True)
+    return list(frames), list(stamps), read_camera(DEFAULT_VIDEO.with_suffix(".json"))

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-for package in ("sensor_msgs", "visualization_msgs", "tf2_msgs"):
-    pytest.importorskip(package, reason="needs the ROS 2 message packages")
+pytest.importorskip("visualization_msgs", reason="needs the ROS 2 message packages")
+pytest.importorskip("tf2_msgs", reason="needs the ROS 2 message packages")
 
 from sensor_msgs.msg import PointField
 from std_msgs.msg import Header

@@ -1,5 +1,7 @@
 """Rates, gaps, latency, losses, and counters that add up."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -78,9 +80,12 @@ def test_counters_add_up_whatever_happens():
     open_frames = 0
     for i in range(500):
         if open_frames and random.random() < 0.7:
-            (monitor.frame_dropped, lambda: monitor.frame_rejected("bad"), lambda: monitor.frame_processed(i, i + 5))[
-                random.integers(3)
-            ]()
+            ends = (
+                monitor.frame_dropped,
+                partial(monitor.frame_rejected, "bad"),
+                partial(monitor.frame_processed, i, i),
+            )
+            ends[random.integers(3)]()
             open_frames -= 1
         monitor.frame_received(SECOND + i * PERIOD, i * PERIOD)
         open_frames += 1

@@ -1,0 +1,76 @@
+"""What the node says about itself, in every state."""
+
+from dataclasses import replace
+
+import pytest
+
+from pose3d_ros.ros.calibration import CalibrationState
+from pose3d_ros.ros.diagnosis import ImageSource, camera_finding, engine_finding, image_finding
+from pose3d_ros.ros.health import Finding, Level, to_diagnostics
+from pose3d_ros.ros.stream_monitor import Gaps, StreamMonitor
+
+EMPTY = StreamMonitor().read(0)
+BEFORE = replace(EMPTY, received=100, processed=90, dropped=10)
+GOOD = replace(BEFORE, received=130, processed=117, dropped=13, input_rate_hz=30.0, output_rate_hz=27.0, lost_share=0.0)
+SOURCE = ImageSource("/image", "reliable", 1, "", "camera")
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "source", "level", "text"),
+    [
+        (GOOD, BEFORE, SOURCE, Level.OK, "27.0 of 30.0 Hz"),
+        (EMPTY, None, SOURCE._replace(publishers=0), Level.WARN, "nobody publishes /image"),
+        (EMPTY, None, SOURCE, Level.WARN, "no image on /image"),
+        (BEFORE, BEFORE, SOURCE, Level.WARN, "no image on /image"),
+        (replace(EMPTY, camera_info_rate_hz=30.0), None, SOURCE, Level.WARN, "fastdds.xml"),
+        (EMPTY, None, SOURCE._replace(problem="usb_cam is best effort"), Level.ERROR, "usb_cam is best effort"),
+        (replace(GOOD, rejected=5, last_rejection="odd"), BEFORE, SOURCE, Level.WARN, "some images are rejected: odd"),
+        (
+            replace(GOOD, processed=90, rejected=30, last_rejection="odd"),
+            BEFORE,
+            SOURCE,
+            Level.ERROR,
+            "every image is rejected: odd",
+        ),
+        (GOOD, BEFORE, SOURCE._replace(frame_id=""), Level.WARN, "frame_id"),
+        (replace(GOOD, lost_share=0.73), BEFORE, SOURCE, Level.WARN, "73 % of the images are lost on the way"),
+        (
+            replace(GOOD, lost_share=float("nan"), gaps=Gaps(33, 9, 20, 0.4)),
+            BEFORE,
+            SOURCE,
+            Level.WARN,
+            "fastdds.xml",
+        ),
+        (replace(GOOD, gaps=Gaps(33, 9, 20, 0.4)), BEFORE, SOURCE, Level.WARN, "too slow"),
+    ],
+)
+def test_the_images_state(now, before, source, level, text):
+    finding = image_finding(now, before, source)
+    assert finding.level == level
+    assert text in finding.message
+    assert finding.values["received"] == str(now.received)
+
+
+def test_the_calibrations_state():
+    waiting = CalibrationState(Level.WARN, "no camera_info")
+    assert camera_finding(waiting, EMPTY, "/camera_info", "").level == Level.WARN
+    mismatch = camera_finding(waiting, EMPTY, "/camera_info", "usb_cam is best effort")
+    assert (mismatch.level, mismatch.message) == (Level.ERROR, "usb_cam is best effort")
+    assert camera_finding(CalibrationState(Level.OK, "fine"), EMPTY, "/camera_info", "").message == "fine"
+
+
+def test_the_networks_state():
+    well = engine_finding("pose2d.onnx", {"find": 1.25}, "")
+    assert (well.level, well.values["find_ms"]) == (Level.OK, "1.2")
+    assert engine_finding("pose2d.onnx", {}, "out of memory").level == Level.ERROR
+
+
+def test_the_message_follows_rep_107():
+    pytest.importorskip("diagnostic_msgs", reason="needs the ROS 2 message packages")
+    from builtin_interfaces.msg import Time
+
+    array = to_diagnostics([Finding("images", Level.ERROR, "bad", {"a": "b"})], "pose3d", Time(sec=3))
+    (status,) = array.status
+    assert array.header.stamp.sec == 3
+    assert (status.name, status.level, status.message) == ("pose3d: images", b"\x02", "bad")
+    assert (status.values[0].key, status.values[0].value) == ("a", "b")

@@ -1,0 +1,71 @@
+"""The table of parameters: complete, sound, and the same as the pipeline's settings."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from pose3d_ros.pipeline import PipelineSettings
+from pose3d_ros.ros.parameters import PARAMETERS, pipeline_settings
+
+BY_NAME = {spec.name: spec for spec in PARAMETERS}
+CONFIG = Path(__file__).parents[2] / "config" / "pose3d.yaml"
+
+
+@pytest.mark.parametrize("spec", PARAMETERS, ids=lambda spec: spec.name)
+def test_every_parameter_is_described_and_its_default_allowed(spec):
+    assert spec.description.endswith(".")
+    assert spec.problem(spec.default) is None
+    if type(spec.default) in (int, float):
+        assert spec.minimum is not None
+        assert spec.maximum is not None
+
+
+def test_names_are_unique():
+    assert len(BY_NAME) == len(PARAMETERS)
+
+
+def test_the_pipelines_settings_are_parameters_with_its_defaults():
+    for field in fields(PipelineSettings):
+        assert BY_NAME[field.name].default == getattr(PipelineSettings(), field.name)
+    assert pipeline_settings({spec.name: spec.default for spec in PARAMETERS}) == PipelineSettings()
+
+
+@pytest.mark.parametrize("spec", [BY_NAME[f.name] for f in fields(PipelineSettings)], ids=lambda spec: spec.name)
+def test_the_pipeline_takes_the_ends_of_every_range(spec):
+    for value in (spec.minimum, spec.maximum):
+        PipelineSettings(**{spec.name: type(spec.default)(value)})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("threads", 0, "between 1 and 64"),
+        ("threads", 2.0, "whole number"),
+        ("threads", True, "whole number"),
+        ("score_threshold", 1, "write 1.0"),
+        ("score_threshold", 1.5, "between"),
+        ("score_threshold", float("nan"), "between"),
+        ("track_timeout_s", -1.0, "between"),
+        ("reliability", "fast", "one of auto, reliable, best_effort"),
+        ("image_transport", "theora", "one of raw, compressed"),
+        ("publish_tf", "yes", "bool"),
+        ("tf_prefix", "", "frame names"),
+        ("tf_prefix", "/person", "frame names"),
+        ("tf_prefix", "person 1", "frame names"),
+    ],
+)
+def test_wrong_values_are_refused_with_a_reason(name, value, text):
+    problem = BY_NAME[name].problem(value)
+    assert problem.startswith(name)
+    assert text in problem
+
+
+@pytest.mark.skipif(not CONFIG.is_file(), reason="no config/pose3d.yaml here")
+def test_the_configuration_file_has_every_parameter_with_its_default():
+    yaml = pytest.importorskip("yaml")
+    content = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    (sections,) = content.values()
+    values = sections["ros__parameters"]
+    assert {name: type(value) for name, value in values.items()} == {s.name: type(s.default) for s in PARAMETERS}
+    assert values == {spec.name: spec.default for spec in PARAMETERS}
