@@ -3,6 +3,7 @@ PYTHON ?=
 TORCH ?= auto
 VIDEO ?=
 CAMERA ?=
+CAMERA_INFO ?=
 OUTPUT ?= output/demo
 PYTEST_ARGS ?=
 export PYTHON TORCH
@@ -23,13 +24,15 @@ help:
 	@echo "make demo                the real node over real ROS 2 topics, on a short clip; results in $(OUTPUT)"
 	@echo "make demo VIDEO=path     the same on your own video"
 	@echo "make demo CAMERA=0       the same on your own camera (number or device)"
+	@echo "     ... CAMERA_INFO=path  with its calibration (camera_calibration's YAML, or JSON)"
 	@echo "make test                every test        (TORCH=0: without PyTorch; PYTEST_ARGS=...: for pytest)"
 	@echo "make lint                ruff and mypy"
 	@echo "make setup               only set .venv up (PYTHON=python3.12: with that Python)"
 	@echo "make clean               remove .venv and what was built (not output/)"
 
 demo: setup
-	@$(VENV_PYTHON) -m pose3d_ros.ros.demo $(if $(VIDEO),--video "$(VIDEO)") $(if $(CAMERA),--camera "$(CAMERA)") --output "$(OUTPUT)"
+	@$(VENV_PYTHON) -m pose3d_ros.ros.demo $(if $(VIDEO),--video "$(VIDEO)") $(if $(CAMERA),--camera "$(CAMERA)") \
+	  $(if $(CAMERA_INFO),--camera-info "$(CAMERA_INFO)") --output "$(OUTPUT)"
 
 test: setup-test
 	@$(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
