@@ -71,7 +71,7 @@ def _parse(text: str, path: Path) -> Mapping[str, Any]:
 
 
 def _from_json(content: Mapping[str, Any]) -> Camera:
-    width, height = content["image_size"]
+    width, height = content["size"] if "size" in content else content["image_size"]
     distortion = np.asarray(content.get("distortion", []), float).ravel()
     model = str(content.get("distortion_model", ""))
     if model.lower() not in _KNOWN_MODELS:  # a free description, such as "OpenCV k1,k2,p1,p2,k3"

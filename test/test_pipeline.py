@@ -11,13 +11,18 @@ import onnx
 import tiny_networks
 
 from pose3d_ros.camera import Camera
+from pose3d_ros.camera_file import read_camera
 from pose3d_ros.engines.engine import EngineError
 from pose3d_ros.models import read_models, record_model
 from pose3d_ros.person import Frame, JointState, Person
 from pose3d_ros.pipeline import STAGES, Pipeline, PipelineSettings
+from pose3d_ros.video import open_source
 
+ROOT = Path(__file__).resolve().parents[1]
+CLIP = ROOT / "pose3d_ros" / "assets" / "clip.mp4"
 FRAME_NS = 33_000_000
 CAMERA = Camera.from_horizontal_fov(640, 480, 60)
+PREDICTED = JointState.PREDICTED
 BRIGHT, DARK = (np.full((480, 640, 3), value, np.uint8) for value in (240, 0))
 
 
@@ -185,3 +190,40 @@ def test_a_stage_1_of_other_joints_is_refused(tmp_path: Path) -> None:
     record_model(read_models(folder)["pose2d"])
     with pytest.raises(EngineError, match=r"pose2d\.onnx"):
         Pipeline(folder)
+
+
+@pytest.mark.skipif(not CLIP.is_file(), reason="the rendered clip is not there")
+@pytest.mark.skipif(not (ROOT / "models" / "models.json").is_file(), reason="the networks are not there")
+def test_the_shipped_networks_see_our_clip() -> None:
+    """Every third frame of a rendered person who walks in, turns, waves and walks out; then nobody."""
+    truth = json.loads(CLIP.with_suffix(".json").read_text())
+    camera = read_camera(CLIP.with_suffix(".json"))
+    pipeline = Pipeline()
+    inside, found, pixels, aligned, distance, late = 0, 0, [], [], [], []
+    with open_source(str(CLIP)) as source:
+        for i, (image, stamp_ns) in enumerate(source):
+            if i % 3:
+                continue
+            people = [p for p in pipeline.process(Frame(image, stamp_ns, camera)) if p.joint_state[0] != PREDICTED]
+            if truth["joints_m"][i] is None:
+                late += people if i > 290 else []  # after the last frame with the person, and the timeout
+                continue
+            joints = np.array(truth["joints_m"][i])
+            expected = camera.project(joints)
+            if ((expected < 0) | (expected > [639, 479])).any():
+                continue
+            inside += 1
+            if len(people) != 1:
+                continue
+            [person] = people
+            found += 1
+            assert person.joints_m is not None
+            pixels.append(np.median(np.linalg.norm(person.joints_px - expected, axis=-1)))
+            aligned.append(np.mean(np.linalg.norm(person.joints_m - person.joints_m[0] - joints + joints[0], axis=-1)))
+            distance.append(np.linalg.norm(person.joints_m[0] - joints[0]) / joints[0, 2])
+    assert inside > 50
+    assert found >= 0.95 * inside
+    assert np.median(pixels) < 8
+    assert np.median(aligned) < 0.15
+    assert np.median(distance) < 0.2
+    assert not late
