@@ -116,7 +116,7 @@ def mix_halves(joints: Array, other: Array) -> Array:
 def lean(rng: np.random.Generator, joints: Array, lying_fraction: float) -> Array:
     """Tilt each whole sequence about a horizontal axis: usually some degrees, sometimes until the person lies."""
     count = len(joints)
-    angle = rng.normal(0.0, np.radians(8.0), count)
+    angle = rng.normal(0.0, np.radians(3.0), count)
     lying = rng.random(count) < lying_fraction
     far = rng.uniform(np.radians(30), np.radians(110), count)
     heading = rng.uniform(0, 2 * np.pi, count)
@@ -232,6 +232,6 @@ def augment(rng: np.random.Generator, joints: Array, strength: float = 1.0) -> A
         if len(rows):
             joints[rows] = change(rng, joints[rows])
     rows = some(0.5)
-    joints[rows] = lean(rng, joints[rows], lying_fraction=0.12)
+    joints[rows] = lean(rng, joints[rows], lying_fraction=0.15)
     turn = yaw_rotation(rng.uniform(0, 2 * np.pi, len(joints)))
     return vary_body(rng, (joints @ np.swapaxes(turn, -1, -2)[:, None]).astype(np.float32))

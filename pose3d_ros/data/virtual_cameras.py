@@ -24,10 +24,15 @@ _DISTANCE_M = (0.8, 10.0)
 
 @dataclass(frozen=True)
 class Views:
-    """Sequences seen by cameras: joints [B,T,24,3] in the camera frame, metres; image half extents [B,2] (tangents)."""
+    """Sequences seen by cameras.
+
+    joints_m: [B,T,24,3] in the camera frame, metres. half_extent: [B,2] of the image, tangents.
+    up: [B,3] unit vector against gravity in the camera frame.
+    """
 
     joints_m: Array
     half_extent: Array
+    up: Array
 
     def rays(self) -> Array:
         """[B,T,24,2] normalised coordinates without any error."""
@@ -105,7 +110,7 @@ def sample_views(rng: np.random.Generator, joints: Array, full_view_fraction: fl
 
     seen = (joints - centre[:, :, None]) @ np.swapaxes(rotation, -1, -2)[:, None]
     seen = _step_back(rng, seen, half_extent, full_view_fraction)
-    return Views(seen.astype(np.float32), half_extent.astype(np.float32))
+    return Views(seen.astype(np.float32), half_extent.astype(np.float32), rotation[..., 2].astype(np.float32))
 
 
 def _rotation_vectors(vectors: Array) -> Array:

@@ -3,11 +3,12 @@
     python -m pose3d_ros.evaluation.evaluate_lifter --model models/lifter.onnx --data ../shared/data
 
 Protocol: every clip of the split at 30 Hz, seen by ``--cameras`` cameras each (field of view 35-110°, height
-0.2-2.5 m, distance 0.8-10 m, with roll; the person need not be in the middle). Root-relative joints in the camera
-frame against mocap, real body sizes, no scale from the truth. The 20 joints that the mocap has, the pelvis (always 0)
-included; "no root" leaves it out. "GT 2D" gives exact rays of all joints; "noisy 2D" passes them through
-`virtual_cameras.ErrorModel` (noise, 18 mm off on average where visible, more when hidden; outliers, occluders,
-truncation). Causal throughout; no test-time augmentation; nothing is skipped.
+0.2-2.5 m, distance 0.8-10 m, with roll and pitch; not centred, but stepped back until the whole clip fits; the
+"truncated" row leaves that out). The camera does not know which way is up, except in the rows that say so.
+Root-relative joints in the camera frame against mocap, real body sizes, no scale from the truth. The 20 joints that
+the mocap has, the pelvis (always 0) included; "no root" leaves it out. "GT 2D" gives exact rays of all joints;
+"noisy 2D" passes them through `virtual_cameras.ErrorModel` (noise, 18 mm off on average where visible, more when
+hidden; outliers, occluders). Causal throughout; no test-time augmentation; nothing is skipped.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Sequence3D:
     score: Array
     reliable: NDArray[np.bool_]
     joints_m: Array
+    up: Array
 
     @property
     def target(self) -> Array:
@@ -58,11 +60,11 @@ class Estimate:
     sigma_m: Array
 
 
-def make_sequences(clips: MocapClips, cameras: int, seed: int, noisy: bool) -> list[Sequence3D]:
+def make_sequences(clips: MocapClips, cameras: int, seed: int, noisy: bool, whole: bool = True) -> list[Sequence3D]:
     """Each clip through its cameras. The cameras are the same for noisy and exact 2D."""
     sequences = []
     for k in range(len(clips)):
-        views = sample_views(np.random.default_rng((seed, k)), np.repeat(clips[k][None], cameras, axis=0))
+        views = sample_views(np.random.default_rng((seed, k)), np.repeat(clips[k][None], cameras, axis=0), float(whole))
         rng = np.random.default_rng((seed, k, 1))
         seen = observe(rng, views, ErrorModel()) if noisy else observe_clean(views)
         sequences += [_sequence(views, seen, camera) for camera in range(cameras)]
@@ -70,10 +72,12 @@ def make_sequences(clips: MocapClips, cameras: int, seed: int, noisy: bool) -> l
 
 
 def _sequence(views: Views, seen: Observations, i: int) -> Sequence3D:
-    return Sequence3D(seen.rays[i], seen.cov[i], seen.score[i], seen.reliable[i], views.joints_m[i])
+    return Sequence3D(seen.rays[i], seen.cov[i], seen.score[i], seen.reliable[i], views.joints_m[i], views.up[i])
 
 
-def lift_sequences(lifter: Lifter, sequences: Sequence[Sequence3D], recurrent: bool) -> list[Estimate]:
+def lift_sequences(
+    lifter: Lifter, sequences: Sequence[Sequence3D], recurrent: bool = True, know_up: bool = False
+) -> list[Estimate]:
     """Lift all sequences frame by frame in one batch, with the state carried on or, per frame, always new."""
     order = np.argsort([-len(s.rays) for s in sequences], kind="stable")
     lengths = np.array([len(sequences[i].rays) for i in order])
@@ -84,7 +88,7 @@ def lift_sequences(lifter: Lifter, sequences: Sequence[Sequence3D], recurrent: b
         now = [sequences[i] for i in order[:running]]
         state = state[:running] if recurrent else lifter.new_state(running)
         arrays = (np.stack([getattr(s, name)[t] for s in now]) for name in ("rays", "cov", "score"))
-        lifted = lifter(*arrays, state)
+        lifted = lifter(*arrays, state, up=np.stack([s.up for s in now]) if know_up else None)
         state = lifted.state
         for estimate, joints, sigma in zip(out[:running], lifted.joints_m, lifted.sigma_m, strict=True):
             estimate.joints_m[t], estimate.sigma_m[t] = joints, sigma
@@ -158,12 +162,16 @@ def evaluate(lifter: Lifter, clips: MocapClips, cameras: int, seed: int) -> dict
     """All rows of the table by name."""
     rows = {}
     for source in ("GT 2D", "noisy 2D"):
-        sequences = make_sequences(clips, cameras, seed, noisy=source == "noisy 2D")
-        recurrent = lift_sequences(lifter, sequences, recurrent=True)
+        noisy = source == "noisy 2D"
+        sequences = make_sequences(clips, cameras, seed, noisy)
+        recurrent = lift_sequences(lifter, sequences)
         rows[f"{source}, recurrent"] = figures(sequences, recurrent) | root_figures(sequences, recurrent)
         smooth = [filtered(estimate, clips.fps) for estimate in recurrent]
         rows[f"{source}, recurrent + Kalman"] = figures(sequences, smooth)
         rows[f"{source}, per frame"] = figures(sequences, lift_sequences(lifter, sequences, recurrent=False))
+        rows[f"{source}, recurrent, up known"] = figures(sequences, lift_sequences(lifter, sequences, know_up=True))
+    sequences = make_sequences(clips, cameras, seed, noisy=True, whole=False)
+    rows["noisy 2D, recurrent, truncated"] = figures(sequences, lift_sequences(lifter, sequences))
     return rows
 
 

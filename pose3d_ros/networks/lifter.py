@@ -146,7 +146,9 @@ class Lifter(nn.Module):
         nn.init.zeros_(self.head.bias)
         self.register_buffer("sigma_scale", torch.ones(NUM_JOINTS))
 
-    def forward(self, rays: Tensor, cov: Tensor, score: Tensor, up: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, rays: Tensor, cov: Tensor, score: Tensor, up: Tensor, state: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """One frame of N people, as exported.
 
         Args: rays [N,24,2], cov [N,24,2,2] (normalised coordinates), score [N,24] in 0..1, up [N,3] unit
@@ -163,7 +165,9 @@ class Lifter(nn.Module):
         joints, scale = _decode(self.head(self.blocks(features)), view)
         return joints, self.sigma(joints, scale), state
 
-    def forward_sequence(self, rays: Tensor, cov: Tensor, score: Tensor, up: Tensor, half: bool = False) -> tuple[Tensor, Tensor]:
+    def forward_sequence(
+        self, rays: Tensor, cov: Tensor, score: Tensor, up: Tensor, half: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """Whole sequences from a zero state: [B,T,24,...], up [B,3] → joints_m [B,T,24,3], Laplace scale [B,T,24].
 
         ``half`` runs the hidden layers in bfloat16 (training on CPUs that have it); geometry, the first and the last

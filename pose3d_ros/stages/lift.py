@@ -36,7 +36,11 @@ class Lifter:
         outputs = {spec.name for spec in engine.outputs}
         rays, state = shapes.get("rays", ()), shapes.get("state", ())
         fits = rays[1:] == (NUM_JOINTS, 2) and len(state) == 2 and bool(state[1])
-        if not fits or not {"cov", "score"} <= shapes.keys() or not {"joints_m", "sigma_m", "new_state"} <= outputs:
+        if (
+            not fits
+            or not {"cov", "score", "up"} <= shapes.keys()
+            or not {"joints_m", "sigma_m", "new_state"} <= outputs
+        ):
             raise EngineError(
                 f"this is not a lifter for {NUM_JOINTS} joints: its inputs are {shapes}, its outputs "
                 f"{sorted(outputs)}; export one with `python -m pose3d_ros.networks.export_lifter`"
@@ -49,7 +53,9 @@ class Lifter:
         """The state [people, H] of tracks that begin."""
         return np.zeros((people, self.state_size), np.float32)
 
-    def __call__(self, rays: ArrayLike, cov: ArrayLike, score: ArrayLike, state: ArrayLike) -> Lifted:
+    def __call__(
+        self, rays: ArrayLike, cov: ArrayLike, score: ArrayLike, state: ArrayLike, up: ArrayLike | None = None
+    ) -> Lifted:
         """Lift one frame.
 
         Args:
@@ -57,6 +63,8 @@ class Lifter:
             cov: [n, 24, 2, 2] their covariance, normalised units squared.
             score: [n, 24] probability that the joint is right, 0...1; joints below 0.05 are ignored.
             state: [n, H] from the person's last frame, or `new_state`.
+            up: [3] (or [n, 3]) unit vector against gravity in the camera frame, where the robot knows it: a lean
+                towards the camera and a camera that looks down are hard to tell apart otherwise.
 
         A joint whose ray or covariance is not finite (outside what the lens model reaches) counts as not seen.
         """
@@ -69,6 +77,7 @@ class Lifter:
             "rays": np.where(good[..., None], rays, 0),
             "cov": np.where(good[..., None, None], cov, 1),
             "score": np.where(good, score, 0),
+            "up": np.broadcast_to(np.zeros(3) if up is None else np.asarray(up, np.float64), (len(rays), 3)),
             "state": state,
         }
         out = self._engine.run({name: np.ascontiguousarray(a, np.float32) for name, a in arrays.items()})

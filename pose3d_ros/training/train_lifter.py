@@ -31,6 +31,7 @@ from pose3d_ros.training.config import read_config
 
 LOG = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.pt"
+_CALIBRATION_BATCHES = 12
 
 
 def _section(kind: type, values: Any, name: str) -> Any:
@@ -281,7 +282,7 @@ class Trainer:
                 self.save()
                 saved = time.monotonic()
         rng = np.random.default_rng(11)
-        calibrate(self.ema.model, [make_batch(rng, self.held_out, self._mixed) for _ in range(20)])
+        calibrate(self.ema.model, [make_batch(rng, self.held_out, self._mixed) for _ in range(_CALIBRATION_BATCHES)])
         self.save()
         return self.ema.model
 

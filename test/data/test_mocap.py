@@ -8,8 +8,17 @@ import pytest
 
 from pose3d_ros.data import mocap
 from pose3d_ros.data.pose_augmentation import (
-    REFERENCE_STATURE_M, augment, bend_legs, free_arms, lean, mirror, mix_halves, resize, scale_bones, stature,
-)  # fmt: skip
+    REFERENCE_STATURE_M,
+    augment,
+    bend_legs,
+    free_arms,
+    lean,
+    mirror,
+    mix_halves,
+    resize,
+    scale_bones,
+    stature,
+)
 from pose3d_ros.data.virtual_cameras import ErrorModel, observe, observe_clean, sample_views, self_occluded
 from pose3d_ros.skeleton import BONES, INDEX, NUM_JOINTS, PARENTS
 

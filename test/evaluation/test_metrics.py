@@ -17,7 +17,7 @@ def rotation(seed: int) -> np.ndarray:
 
 
 def test_mpjpe_of_a_shift(poses):
-    assert metrics.mpjpe(poses + [0, 3, 4], poses) == pytest.approx(5)
+    assert metrics.mpjpe(poses + np.array([0, 3, 4]), poses) == pytest.approx(5)
 
 
 def test_n_mpjpe_ignores_scale(poses):

@@ -1,0 +1,232 @@
+"""The lifter: geometry of its view, one step against whole sequences, ONNX against PyTorch, loss, training."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from pose3d_ros.networks.lifter import Lifter, LifterConfig, canonical_view  # noqa: E402
+from pose3d_ros.networks.losses import POSITION_LOSSES, LossConfig, lifting_loss  # noqa: E402
+from pose3d_ros.skeleton import NUM_JOINTS, ROOT, indices  # noqa: E402
+from pose3d_ros.training.config import read_config  # noqa: E402
+from pose3d_ros.training.train_lifter import TrainConfig, Trainer, learning_rate_at  # noqa: E402
+
+KINDS = ("gru", "mlp")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small products on several threads spend their time waiting for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def small(kind: str, seed: int = 0) -> Lifter:
+    """A small network whose head is not at its start, so that everything has an effect."""
+    torch.manual_seed(seed)
+    model = Lifter(LifterConfig(kind, width=32))
+    torch.nn.init.normal_(model.head.weight, std=0.2)
+    return model.eval()
+
+
+def inputs(people: int, seed: int = 0) -> tuple:
+    generator = torch.Generator().manual_seed(seed)
+    rays = 0.2 * torch.randn(people, NUM_JOINTS, 2, generator=generator) + 0.3
+    cov = (0.002 * torch.eye(2)).square().expand(people, NUM_JOINTS, 2, 2)
+    score = torch.rand(people, NUM_JOINTS, generator=generator).clamp(min=0.1)
+    up = torch.nn.functional.normalize(torch.randn(people, 3, generator=generator), dim=-1)
+    return rays, cov, score, up
+
+
+def turn(rays: torch.Tensor, angle: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same people after the camera panned; and the rotation."""
+    c, s = np.cos(angle), np.sin(angle)
+    rotation = torch.tensor([[c, 0, s], [0, 1, 0], [-s, 0, c]], dtype=rays.dtype)
+    turned = torch.cat([rays, torch.ones_like(rays[..., :1])], -1) @ rotation.T
+    return turned[..., :2] / turned[..., 2:], rotation
+
+
+def test_canonical_view_is_centred_and_of_unit_size():
+    rays, cov, score, _ = inputs(5)
+    view = canonical_view(rays, cov, torch.ones_like(score))
+    assert torch.allclose(view.points.square().sum(-1).mean(-1), torch.ones(5), atol=1e-3)
+    assert view.points[:, indices("pelvis", "thorax", "left_hip", "right_hip")].mean().abs() < 0.7
+    identity = view.rotation @ view.rotation.transpose(1, 2)
+    assert torch.allclose(identity, torch.eye(3).expand(5, 3, 3), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_camera_that_pans_changes_nothing_but_the_direction(kind):
+    """A person at the image's height: turning the camera about y turns the result, whatever the place in the image."""
+    model = small(kind)
+    rays, cov, score, up = inputs(3)
+    rays = rays - torch.tensor([0.3, 0.3])
+    rays[..., 1] -= (rays[..., 1] * score).mean()
+    turned, rotation = turn(rays, 0.3)
+    state = torch.zeros(3, model.config.state_size)
+    with torch.no_grad():
+        straight = canonical_view(rays, cov, score)
+        aside = canonical_view(turned, cov, score)
+        first = model(rays, cov, score, up, state)[0]
+        second = model(turned, cov, score, up @ rotation.T, state)[0]
+    # The centre is a mean of image points, which a turn moves a little: equal to some percent.
+    assert (straight.points - aside.points).abs().max() < 0.15
+    assert (first @ rotation.T - second).norm(dim=-1).mean() < 0.1 * first.norm(dim=-1).mean()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_step_at_a_time_equals_the_sequence(kind):
+    model = small(kind)
+    rays, cov, score, up = inputs(2 * 6)
+    rays, cov, score, up = (x.unflatten(0, (2, 6)) for x in (rays, cov, score, up))
+    up = up[:, 0]
+    state = torch.zeros(2, model.config.state_size)
+    with torch.no_grad():
+        whole, scale = model.forward_sequence(rays, cov, score, up)
+        for t in range(6):
+            joints, sigma, state = model(rays[:, t], cov[:, t], score[:, t], up, state)
+            assert torch.allclose(joints, whole[:, t], atol=1e-5)
+            assert torch.allclose(sigma, model.sigma(whole[:, t], scale[:, t]), atol=1e-5)
+
+
+def test_the_written_out_step_is_a_gru():
+    model = small("gru")
+    features = torch.randn(2, 5, 32)
+    with torch.no_grad():
+        assert torch.allclose(model._gru_sequence(features), model.gru(features)[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_missing_joints_and_nothing_at_all_stay_finite(kind):
+    model = small(kind)
+    rays, cov, score, up = inputs(2)
+    score[0, :12] = 0
+    score[1] = 0
+    state = torch.zeros(2, model.config.state_size)
+    with torch.no_grad():
+        first = model(rays, cov, score, up, state)
+        assert all(torch.isfinite(x).all() for x in first)
+        rays[0, :12] += 5  # what was not reported must not matter
+        second = model(rays, cov, score, up, state)
+    assert torch.allclose(first[0], second[0], atol=1e-6)
+    assert (first[0][:, ROOT] == 0).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.filterwarnings("ignore")
+def test_onnx_equals_pytorch(kind, tmp_path):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine
+    from pose3d_ros.networks.export_lifter import INPUTS, OUTPUTS, write_onnx
+
+    model = small(kind)
+    model.sigma_scale[:] = 1.3
+    write_onnx(model, tmp_path / "lifter.onnx")
+    engine = OnnxRuntimeEngine(tmp_path / "lifter.onnx", threads=1)
+    for people in (1, 2, 5):
+        arguments = (*inputs(people, people), torch.randn(people, model.config.state_size))
+        out = engine.run({name: x.numpy() for name, x in zip(INPUTS, arguments, strict=True)})
+        with torch.no_grad():
+            for name, expected in zip(OUTPUTS, model(*arguments), strict=True):
+                np.testing.assert_allclose(out[name], expected.numpy(), atol=1e-4, err_msg=name)
+
+
+def losses_of(config: LossConfig, reliable: bool, offset: float = 0.05) -> float:
+    generator = torch.Generator().manual_seed(1)
+    target = torch.randn(2, 4, NUM_JOINTS, 3, generator=generator)
+    target[..., ROOT, :] = 0
+    ray = torch.nn.functional.normalize(torch.randn(2, 4, NUM_JOINTS, 3, generator=generator) + 3, dim=-1)
+    mask = torch.full((2, 4, NUM_JOINTS), reliable)
+    scale = torch.full((2, 4, NUM_JOINTS), 0.05)
+    predicted = target + offset * torch.randn(target.shape, generator=generator)
+    return lifting_loss(predicted, scale, target, ray, mask, config).item()
+
+
+@pytest.mark.parametrize("position", POSITION_LOSSES)
+def test_losses_grow_with_the_error(position):
+    config = LossConfig(position=position)
+    assert losses_of(config, True, 0.02) < losses_of(config, True, 0.1) < losses_of(config, True, 0.3)
+
+
+def test_structure_counts_for_hidden_joints_only():
+    plain, aware = LossConfig(occlusion_aware=False), LossConfig()
+    assert losses_of(plain, False) == pytest.approx(losses_of(plain, True))
+    assert losses_of(aware, True) == pytest.approx(losses_of(plain, True))
+    assert losses_of(aware, False) > losses_of(aware, True)
+
+
+def test_laplace_scale_is_best_at_a_third_of_the_mean_error():
+    """E|e|/3 is the maximum-likelihood scale of exp(-|e|/b)/(8πb³)."""
+    from pose3d_ros.networks.losses import laplace_nll
+
+    error = torch.randn(5000, 3, generator=torch.Generator().manual_seed(0))
+    scales = torch.linspace(0.2, 1.5, 131)
+    best = scales[torch.stack([laplace_nll(error, b).mean() for b in scales]).argmin()]
+    assert float(best) == pytest.approx(float(error.norm(dim=-1).mean()) / 3, abs=0.02)
+
+
+def test_unknown_keys_are_refused(tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text("network: {kind: gru, wdith: 3}\n")
+    with pytest.raises(ValueError, match="wdith"):
+        read_config(TrainConfig, file)
+    file.write_text("stesp: 3\n")
+    with pytest.raises(ValueError, match="stesp"):
+        read_config(TrainConfig, file)
+    with pytest.raises(ValueError, match="position loss"):
+        LossConfig(position="l3")
+    with pytest.raises(ValueError, match="kind"):
+        LifterConfig(kind="transformer")
+
+
+def test_learning_rate_rises_holds_and_falls():
+    config = TrainConfig(steps=1000, warmup_steps=100, learning_rate=1.0)
+    rates = [learning_rate_at(step, config) for step in (0, 99, 500, 800, 1000)]
+    assert rates == pytest.approx([0.01, 1.0, 1.0, 0.5, 0.0])
+
+
+@pytest.fixture
+def tiny_data(tmp_path):
+    """A mocap file of one body that waves, in every split."""
+    names = ["pelvis", "spine", "thorax", "neck", "head", "head_top", "nose"]
+    names += [f"{s}_{j}" for s in "rl" for j in ("hip", "knee", "ankle", "toe", "shoulder", "elbow", "wrist")]
+    heights = [0.93, 1.15, 1.42, 1.5, 1.6, 1.72, 1.58, *(0.93, 0.5, 0.08, 0.03, 1.4, 1.12, 0.87) * 2]
+    sides = [0.0] * 7 + [-0.1, -0.1, -0.1, -0.1, -0.2, -0.25, -0.25] + [0.1, 0.1, 0.1, 0.1, 0.2, 0.25, 0.25]
+    body = np.stack([np.zeros(21), sides, heights], axis=-1)
+    body[[names.index(n) for n in ("nose", "r_toe", "l_toe")], 0] = 0.13
+    points = np.repeat(body[None], 40, axis=0).astype(np.float32)
+    points[:, names.index("l_wrist"), 0] = 0.2 * np.sin(np.arange(40) / 3)
+    file = tmp_path / "mocap.npz"
+    start = [0, 40, 80, 120]
+    np.savez(
+        file, positions=np.concatenate([points] * 3), clip_start=start, clip_name=["a", "b", "c"], joint_names=names,
+        split=[0, 1, 2], fps=30,
+    )  # fmt: skip
+    return file
+
+
+def test_training_learns_and_resumes(tiny_data, tmp_path):
+    config = TrainConfig(network=LifterConfig(width=32), steps=30, batch=8, frames=4, warmup_steps=5, half=False)
+    whole = Trainer(config, tiny_data, tmp_path / "whole")
+    before = [whole.take_step() for _ in range(5)]
+    while whole.step < config.steps - 5:
+        whole.take_step()
+    after = [whole.take_step() for _ in range(5)]
+    assert np.mean(after) < np.mean(before)
+    trained = whole.train()  # only calibrates and saves now
+    assert trained.sigma_scale[1:].min() > 0
+
+    first = Trainer(config, tiny_data, tmp_path / "parts")
+    for _ in range(10):
+        first.take_step()
+    first.save()
+    second = Trainer(config, tiny_data, tmp_path / "parts")
+    assert second.step == 10
+    resumed = second.train()
+    for mine, theirs in zip(resumed.parameters(), trained.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-3, rtol=1e-3)
+    with pytest.raises(ValueError, match="another network"):
+        Trainer(TrainConfig(network=LifterConfig(width=16)), tiny_data, tmp_path / "parts")

@@ -1,0 +1,87 @@
+"""The lift stage against a fake engine: what it passes on, what it refuses."""
+
+import numpy as np
+import pytest
+
+from pose3d_ros.engines.engine import EngineError, TensorSpec
+from pose3d_ros.skeleton import NUM_JOINTS
+from pose3d_ros.stages.lift import Lifter
+
+SHAPES = {
+    "rays": (None, NUM_JOINTS, 2), "cov": (None, NUM_JOINTS, 2, 2), "score": (None, NUM_JOINTS), "up": (None, 3),
+    "state": (None, 5),
+}  # fmt: skip
+
+
+class FakeEngine:
+    """Remembers what it was given; counts the state up."""
+
+    device = "fake"
+
+    def __init__(self, shapes=SHAPES, outputs=("joints_m", "sigma_m", "new_state")):
+        self.inputs = tuple(TensorSpec(name, shape, np.dtype(np.float32)) for name, shape in shapes.items())
+        self.outputs = tuple(TensorSpec(name, (None,), np.dtype(np.float32)) for name in outputs)
+
+    def run(self, arrays):
+        self.given = arrays
+        people = len(arrays["rays"])
+        zeros = np.zeros((people, NUM_JOINTS, 3), np.float32)
+        return {"joints_m": zeros, "sigma_m": zeros[..., 0], "new_state": arrays["state"] + 1}
+
+    def close(self):
+        pass
+
+
+def observation(people=2):
+    rays = np.full((people, NUM_JOINTS, 2), 0.1)
+    cov = np.tile(1e-6 * np.eye(2), (people, NUM_JOINTS, 1, 1))
+    return rays, cov, np.ones((people, NUM_JOINTS))
+
+
+def test_state_goes_round():
+    lifter = Lifter(FakeEngine())
+    first = lifter(*observation(), lifter.new_state(2))
+    second = lifter(*observation(), first.state)
+    assert lifter.state_size == 5
+    np.testing.assert_array_equal(second.state, np.full((2, 5), 2))
+
+
+def test_unreachable_rays_count_as_not_seen():
+    engine = FakeEngine()
+    rays, cov, score = observation()
+    rays[0, 3], cov[1, 4] = np.nan, np.inf
+    Lifter(engine)(rays, cov, score, np.zeros((2, 5)))
+    assert np.isfinite(engine.given["rays"]).all()
+    assert np.isfinite(engine.given["cov"]).all()
+    assert (engine.given["score"][0, 3], engine.given["score"][1, 4]) == (0, 0)
+    assert engine.given["score"].sum() == 2 * NUM_JOINTS - 2
+    assert {array.dtype for array in engine.given.values()} == {np.dtype(np.float32)}
+
+
+def test_up_is_passed_on_or_zero():
+    engine = FakeEngine()
+    Lifter(engine)(*observation(), np.zeros((2, 5)))
+    assert (engine.given["up"] == 0).all()
+    Lifter(engine)(*observation(), np.zeros((2, 5)), up=(0, -1, 0))
+    np.testing.assert_array_equal(engine.given["up"], [(0, -1, 0)] * 2)
+
+
+def test_nobody_runs_nothing():
+    engine = FakeEngine()
+    lifted = Lifter(engine)(*observation(0), np.zeros((0, 5)))
+    assert lifted.joints_m.shape == (0, NUM_JOINTS, 3)
+    assert not hasattr(engine, "given")
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        SHAPES | {"rays": (None, 17, 2)},
+        {name: shape for name, shape in SHAPES.items() if name != "state"},
+        {"crops": (None, 192, 192, 3)},
+    ],
+    ids=["17 joints", "no state", "a stage 1"],
+)
+def test_other_networks_are_refused(shapes):
+    with pytest.raises(EngineError, match="not a lifter"):
+        Lifter(FakeEngine(shapes))
