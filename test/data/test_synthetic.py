@@ -1,5 +1,7 @@
 """The renderer of synthetic people, on made-up meshes and skeletons: needs no assets."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -203,7 +205,7 @@ class TestPoses:
         pose = standing()
         changed = change(np.random.default_rng(3), pose)
         for chain in (*poses.ARMS.values(), *poses.LEGS.values()):
-            for a, b in zip(chain, chain[1:], strict=False):
+            for a, b in pairwise(chain):
                 length = np.linalg.norm(pose[a] - pose[b])
                 assert np.linalg.norm(changed[a] - changed[b]) == pytest.approx(length, rel=1e-6)
 
@@ -273,7 +275,8 @@ class TestFiles:
     def test_obj_and_garment(self, tmp_path):
         (tmp_path / "g.obj").write_text("v 0 0 0\nv 10 0 10\nv 0 10 0\nv 10 10 0\nvt 0 0\nvt 1 1\nf 1/1 2/2 4/1 3/2\n")
         (tmp_path / "g.mhclo").write_text(
-            "x_scale 0 1 10\ny_scale 0 2 10\nz_scale 0 1 10\nverts 0\n0\n1\n2\n0 1 2 0.5 0.5 0 0 0 1\ndelete_verts\n0 - 2 3\n"
+            "x_scale 0 1 10\ny_scale 0 2 10\nz_scale 0 1 10\nverts 0\n0\n1\n2\n0 1 2 0.5 0.5 0 0 0 1\n"
+            "delete_verts\n0 - 2 3\n"
         )
         mesh = read_obj(tmp_path / "g.obj")
         assert mesh.triangles.tolist() == [[0, 1, 3], [0, 3, 2]]

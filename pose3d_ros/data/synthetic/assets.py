@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,7 +110,7 @@ class Humans:
     bones: tuple[Bone, ...]
     bone_index: NDArray[np.uint8]
     bone_weight: FloatArray
-    groups: dict[str, IntArray]
+    groups: Mapping[str, IntArray]
     garments: dict[str, dict[str, Garment]]
     textures: NDArray[np.uint8]
     texture_ids: dict[str, int]
@@ -283,7 +283,7 @@ def _read_humans(folder: Path, fabric_folder: Path) -> Humans:
     )
 
 
-def _read_bones(folder: Path, groups: dict[str, IntArray]) -> tuple[tuple[Bone, ...], dict[str, int]]:
+def _read_bones(folder: Path, groups: Mapping[str, IntArray]) -> tuple[tuple[Bone, ...], dict[str, int]]:
     table = json.loads((folder / "rig.cmu_mb.json").read_text(encoding="utf-8"))
     table = table.get("bones", table)
     order: dict[str, int] = {}

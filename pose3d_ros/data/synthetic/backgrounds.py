@@ -21,7 +21,7 @@ def load_photos(root: Path, split: str) -> list[ByteArray]:
             continue
         image = cv2.imread(str(path))
         if image is not None:
-            photos.append(np.ascontiguousarray(image[..., ::-1]))
+            photos.append(np.ascontiguousarray(image[..., ::-1], dtype=np.uint8))
     return photos
 
 
@@ -35,8 +35,9 @@ def photo_background(rng: np.random.Generator, photo: ByteArray, width: int, hei
     crop = photo[y : y + ch, x : x + cw]
     if rng.random() < 0.5:
         crop = crop[:, ::-1]
-    crop = cv2.resize(crop, (width, height), interpolation=cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR)
-    return np.asarray((crop.astype(np.float32) / 255.0) ** 2.2, dtype=np.float32)
+    method = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
+    resized = np.asarray(cv2.resize(crop, (width, height), interpolation=method), np.float32)
+    return np.asarray((resized / 255.0) ** 2.2, dtype=np.float32)
 
 
 def clutter(rng: np.random.Generator, textures: ByteArray, width: int, height: int) -> FloatArray:
@@ -74,6 +75,23 @@ def clutter(rng: np.random.Generator, textures: ByteArray, width: int, height: i
 
 
 @njit(cache=True, fastmath=True)
+def _wall_pattern(row: FloatArray, u: float, v: float) -> float:
+    """How much of the second colour (0…1) a face shows at (u, v) metres; the row is that of ``_cast_room``."""
+    kind, f, duty, seed = int(row[6]), row[7], row[8], int(row[11])
+    t = 0.0
+    a, b = u * f - np.floor(u * f), v * f - np.floor(v * f)
+    if kind == 1 and (a < 0.04 or b < 0.04):  # tiles with joints
+        t = 1.0
+    elif kind == 2:  # planks or wallpaper stripes
+        t = (0.6 if a < duty else 0.0) + 0.4 * value_noise(np.floor(u * f) * 7.7, v * 0.3, 0.0, seed)
+    elif kind == 3:  # chequered
+        t = float((int(np.floor(u * f)) + int(np.floor(v * f))) % 2)
+    elif kind == 4:  # stains, carpet, marble
+        t = value_noise(u * f, v * f, 0.0, seed) * 0.6 + 0.4 * value_noise(u * f * 5, v * f * 5, 1.0, seed)
+    return t
+
+
+@njit(cache=True, fastmath=True)
 def _cast_room(rays: FloatArray, origin: FloatArray, size: FloatArray, faces: FloatArray, out: FloatArray) -> None:
     """Colour the inside of a box seen along rays.
 
@@ -82,49 +100,27 @@ def _cast_room(rays: FloatArray, origin: FloatArray, size: FloatArray, faces: Fl
         faces: [6, 12] per face (-x, +x, -y, +y, -z, +z): rgb, rgb 2, pattern, frequency, duty, noise, brightness, seed.
         out: [H, W, 3]
     """
+    point = np.empty(3)
     for y in range(rays.shape[0]):
         for x in range(rays.shape[1]):
-            best, face = 1e9, 0
+            best, axis, side = 1e9, 0, 0
             for k in range(3):
                 d = rays[y, x, k]
-                if d == 0:
-                    continue
-                side = 1 if d > 0 else 0
-                t = (size[side, k] - origin[k]) / d
+                t = (size[1 if d > 0 else 0, k] - origin[k]) / d if d != 0 else 1e9
                 if t < best:
-                    best, face = t, 2 * k + side
-            px = origin[0] + best * rays[y, x, 0]
-            py = origin[1] + best * rays[y, x, 1]
-            pz = origin[2] + best * rays[y, x, 2]
-            if face < 2:
-                u, v = pz, py
-            elif face < 4:
-                u, v = px, pz
-            else:
-                u, v = px, py
-            row = faces[face]
-            kind, f, duty = int(row[6]), row[7], row[8]
-            seed = int(row[11])
-            t = 0.0
-            if kind == 1:  # tiles with joints
-                a, b = u * f - np.floor(u * f), v * f - np.floor(v * f)
-                t = 1.0 if a < 0.04 or b < 0.04 else 0.0
-            elif kind == 2:  # planks or wallpaper stripes
-                a = u * f - np.floor(u * f)
-                t = (1.0 if a < duty else 0.0) * 0.6 + 0.4 * value_noise(np.floor(u * f) * 7.7, v * 0.3, 0.0, seed)
-            elif kind == 3:  # chequered
-                t = 1.0 if (int(np.floor(u * f)) + int(np.floor(v * f))) % 2 == 0 else 0.0
-            elif kind == 4:  # stains, carpet, marble
-                t = value_noise(u * f, v * f, 0.0, seed) * 0.6 + 0.4 * value_noise(u * f * 5, v * f * 5, 1.0, seed)
-            if face != 2 and face != 3 and v < 0.1:
-                t = 1.0  # skirting board
-            edge = min(px - size[0, 0], size[1, 0] - px)
-            if face < 2:
-                edge = 9.0
-            edge_z = min(pz - size[0, 2], size[1, 2] - pz) if face < 4 else 9.0
-            edge_y = min(py, size[1, 1] - py) if face < 2 or face > 3 else 9.0
-            occlusion = 1 - 0.35 * np.exp(-min(edge, edge_z, edge_y) / 0.25)
-            shade = row[10] * occlusion * (1 + row[9] * (value_noise(u * 0.5, v * 0.5, 3.0, seed) - 0.5))
+                    best, axis, side = t, k, 1 if d > 0 else 0
+            edge = 9.0  # distance to the nearest corner of the room
+            for k in range(3):
+                point[k] = origin[k] + best * rays[y, x, k]
+                if k != axis:
+                    edge = min(edge, point[k] - size[0, k], size[1, k] - point[k])
+            u = point[0] if axis != 0 else point[2]
+            v = point[1] if axis != 1 else point[2]
+            row = faces[2 * axis + side]
+            # A skirting board runs along the walls.
+            t = 1.0 if axis != 1 and v < 0.1 else _wall_pattern(row, u, v)
+            shade = row[10] * (1 - 0.35 * np.exp(-edge / 0.25))
+            shade *= 1 + row[9] * (value_noise(u * 0.5, v * 0.5, 3.0, int(row[11])) - 0.5)
             for k in range(3):
                 out[y, x, k] = (row[k] * (1 - t) + row[3 + k] * t) * shade
 

@@ -150,9 +150,9 @@ def fit_rig(humans: Humans, vertices: FloatArray) -> Rig:
         for joint, bone in (("shoulder", "Arm"), ("elbow", "ForeArm"), ("wrist", "Hand")):
             placed[f"{side}_{joint}"] = (head(rig_side + bone), rig_side + bone, rig_side + bone)
     for side in ("left", "right"):
-        point = placed[f"{side}_hip"][0] * [HIP_SPACING, 1, 1]
-        placed[f"{side}_hip"] = (point, "Hips", "Hips")
-    for side in ("left", "right"):  # the ball of the foot lies 3 cm above the sole by definition
+        hip = placed[f"{side}_hip"][0] * [HIP_SPACING, 1, 1]
+        placed[f"{side}_hip"] = (hip, "Hips", "Hips")
+        # The ball of the foot lies 3 cm above the sole by definition.
         point, a, b = placed[f"{side}_toe"]
         placed[f"{side}_toe"] = (np.array([point[0], 0.03, point[2]]), a, b)
     rows = [placed[name] for name in skeleton.JOINTS]

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from multiprocessing import get_context
 from pathlib import Path
 
+import cv2
+
 from pose3d_ros.data.synthetic.scene import KINDS, Studio, open_studio, picture
 from pose3d_ros.data.synthetic.shards import pack, write_shard
 
@@ -63,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _open(assets: Path, cache: Path, split: str, pool: int | None) -> None:
+    cv2.setNumThreads(1)  # the workers share the cores already
     global _studio  # noqa: PLW0603  (one studio per worker process)
     _studio = open_studio(assets, cache, split, 0, pool)
 

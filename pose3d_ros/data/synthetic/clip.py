@@ -144,9 +144,7 @@ def _choreography(studio: scene.Studio) -> list[_Step]:
     leave = _walk(_clip(studio, _WALK_OUT), heading=np.radians(95), start=enter[-1].spot)
     idle = _idle(_clip(studio, _IDLE))
     wave_frames = int(_WAVE_S * FPS)
-    standing = [
-        _Step(_waving(idle[min(k, len(idle) - 1)], k / FPS), enter[-1].spot, 0.0) for k in range(wave_frames)
-    ]
+    standing = [_Step(_waving(idle[min(k, len(idle) - 1)], k / FPS), enter[-1].spot, 0.0) for k in range(wave_frames)]
     return enter + _turn(enter[-1], standing[0]) + standing + _turn(standing[-1], leave[0]) + leave
 
 

@@ -62,6 +62,9 @@ class Wardrobe:
             else:
                 self._fabric(rng, rows[part], looks.get("outfit"), part == p.TOP)
             rows[part, m.M_NOISE] = rng.uniform(0.2, 0.9)
+        for part in (p.HAT, p.BAG):
+            self._fabric(rng, rows[part], None, top=True)
+            rows[part, m.M_NOISE] = 0.2
         if rng.random() < 0.12:  # a dress, an overall, a tracksuit: the same cloth above and below
             rows[p.BOTTOM] = rows[p.TOP]
         return rows
@@ -139,10 +142,8 @@ def furniture_material(rng: np.random.Generator) -> FloatArray:
     row[m.M_TEXTURE] = -1
     row[m.M_UV_SCALE] = 1
     row[m.M_KIND] = m.KIND_FABRIC
-    if rng.random() < 0.4:
-        colour = np.array([0.3, 0.15, 0.06]) * rng.uniform(0.2, 2.0)
-    else:
-        colour = _cloth_colour(rng)
+    wood = np.array([0.3, 0.15, 0.06]) * rng.uniform(0.2, 2.0)
+    colour: FloatArray = wood if rng.random() < 0.4 else _cloth_colour(rng)
     row[m.M_R : m.M_B + 1] = colour
     row[m.M_R2 : m.M_B2 + 1] = colour * rng.uniform(0.3, 1.6)
     if rng.random() < 0.5:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from pose3d_ros.data.synthetic import body, clothes
-from pose3d_ros.data.synthetic.assets import TEST_OUTFITS, Garment, Humans
+from pose3d_ros.data.synthetic.assets import TEST_OUTFITS, Garment, Humans, strongest_four
 from pose3d_ros.data.synthetic.types import ByteArray, FloatArray, IntArray
 
-PARTS = ("skin", "eyes", "brows", "hair", "shoes", "top", "bottom")
-SKIN, EYES, BROWS, HAIR, SHOES, TOP, BOTTOM = range(7)
+PARTS = ("skin", "eyes", "brows", "hair", "shoes", "top", "bottom", "hat", "bag")
+SKIN, EYES, BROWS, HAIR, SHOES, TOP, BOTTOM, HAT, BAG = range(9)
 ARRAYS = ("vertices", "bone_index", "bone_weight", "cut", "triangles", "uv", "part", "heads", "joints", "joint_bones")
-POOL_VERSION = 4
+POOL_VERSION = 5
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class _Assembler:
     def __init__(self, humans: Humans, base: FloatArray) -> None:
         self.humans = humans
         self.base = base
-        self.pieces: list[tuple[FloatArray, ...]] = []
+        self.pieces: list[tuple[NDArray[Any], ...]] = []
         self.count = 0
 
     def add(
@@ -82,8 +86,11 @@ class _Assembler:
         )
         self.count += len(used)
 
-    def add_asset(self, garment: Garment, part: int | IntArray) -> None:
-        """Append a MakeHuman garment; its skin weights are those of the vertices it hangs on."""
+    def add_asset(self, garment: Garment, part: int | IntArray, below: float | None = None) -> None:
+        """Append a MakeHuman garment; its skin weights are those of the vertices it hangs on.
+
+        With ``below`` (metres) only triangles that reach below that height are kept.
+        """
         dense = np.zeros((len(garment.anchors), len(self.humans.bones)), dtype=np.float32)
         rows = np.arange(len(dense))[:, None]
         for k in range(3):
@@ -93,14 +100,21 @@ class _Assembler:
                 (rows, self.humans.bone_index[anchor]),
                 self.humans.bone_weight[anchor] * garment.blend[:, k : k + 1],
             )
-        weights = _top_four(np.maximum(dense, 0))
-        self.add(garment.fit(self.base), weights, garment.mesh.triangles, garment.mesh.uv, part)
+        weights = strongest_four(np.maximum(dense, 0))
+        vertices = garment.fit(self.base)
+        triangles, uv = garment.mesh.triangles, garment.mesh.uv
+        if below is not None:
+            keep = (vertices[triangles, 1] < below + 0.01).any(1)
+            triangles, uv = triangles[keep], uv[keep]
+        self.add(vertices, weights, triangles, uv, part)
 
-
-def _top_four(dense: FloatArray) -> tuple[ByteArray, FloatArray]:
-    from pose3d_ros.data.synthetic.assets import strongest_four
-
-    return strongest_four(dense)
+    def add_rigid(self, vertices: FloatArray, triangles: IntArray, bone: int, part: int) -> None:
+        """Append a mesh that follows one bone."""
+        index = np.zeros((len(vertices), 4), np.uint8)
+        index[:, 0] = bone
+        weight = np.zeros((len(vertices), 4), np.float32)
+        weight[:, 0] = 1
+        self.add(vertices, (index, weight), triangles, np.zeros((len(triangles), 3, 2), np.float32), part)
 
 
 def make_person(rng: np.random.Generator, humans: Humans, where: clothes.BodyMap, split: str) -> Person:
@@ -130,11 +144,16 @@ def make_person(rng: np.random.Generator, humans: Humans, where: clothes.BodyMap
     styles = list(humans.garments["hair"])
     long_hair = [name for name in styles if name.startswith(("bob", "braid"))]
     short_hair = [name for name in styles if name.startswith("short")]
+    hat_level = base[body.CROWN_VERTEX, 1] - float(rng.uniform(0.075, 0.11)) if rng.random() < 0.13 else None
     if rng.random() < (0.97 if shape.female else 0.85):
         choices = long_hair if shape.female and rng.random() < 0.7 else short_hair
         hair = humans.garments["hair"][str(rng.choice(choices))]
         looks["hair"] = f"{hair.name}_diffuse"
-        assembler.add_asset(hair, HAIR)
+        assembler.add_asset(hair, HAIR, below=hat_level)
+    if hat_level is not None:
+        _wear_hat(rng, humans, base, hat_level, assembler)
+    if rng.random() < 0.1:
+        _carry_backpack(rng, humans, base, rig, assembler)
     brow = humans.garments["eyebrows"][str(rng.choice(list(humans.garments["eyebrows"])))]
     looks["brows"] = f"{brow.name}_diffuse"
     assembler.add_asset(brow, BROWS)
@@ -147,14 +166,12 @@ def make_person(rng: np.random.Generator, humans: Humans, where: clothes.BodyMap
     assembler.add(base, (humans.bone_index, humans.bone_weight), triangles[keep], uv[keep], SKIN)
 
     stacked = [np.concatenate(column) for column in zip(*assembler.pieces, strict=True)]
-    return Person(*stacked, rig.heads, rig.joints, rig.joint_bones, looks)  # type: ignore[call-arg]
+    arrays = dict(zip(ARRAYS, [*stacked, rig.heads, rig.joints, rig.joint_bones], strict=True))
+    return Person(looks=looks, **arrays)
 
 
 def _outfit_parts(outfit: Garment, humans: Humans) -> IntArray:
     """Part of every triangle: connected pieces below the waist are trousers."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
     triangles = outfit.mesh.triangles
     count = len(outfit.anchors)
     edges = np.concatenate([triangles[:, :2], triangles[:, 1:]])
@@ -183,15 +200,16 @@ def _dress(
         hidden.append(garment.hidden)
 
     waist = float(rng.uniform(0.12, 0.25))
-    skirt = female and rng.random() < 0.3
-    if skirt:
-        cut = clothes.cut_skirt(where, float(rng.uniform(0.3, 1.45)), waist)
-        wear(clothes.make_garment(humans, base, cut, "helper-skirt", 0.012, 2, 0.0), BOTTOM)
-    if not skirt or rng.random() < 0.2:
+    skirt = rng.random() < (0.3 if female else 0.0)
+    coat = rng.random() < 0.12  # a skirt of the shirt's own cloth: a dress or a coat
+    if skirt or coat:
+        cut = clothes.cut_skirt(where, float(rng.uniform(0.25, 1.3)), waist)
+        wear(clothes.make_garment(humans, base, cut, "helper-skirt", 0.015, 2, 0.0), TOP if coat else BOTTOM)
+    if not (skirt or (coat and female and rng.random() < 0.5)) or rng.random() < 0.2:
         length = float(rng.choice([rng.uniform(0.35, 0.6), rng.uniform(0.7, 1.2), rng.uniform(1.8, 2.0)],
-                                  p=[0.15, 0.2, 0.65]))  # fmt: skip
+                                  p=[0.12, 0.14, 0.74]))  # fmt: skip
         cut = clothes.cut_trousers(where, length, waist)
-        loose = float(rng.uniform(0.006, 0.025))
+        loose = float(rng.choice([rng.uniform(0.006, 0.02), rng.uniform(0.02, 0.04)], p=[0.7, 0.3]))
         garment = clothes.make_garment(humans, base, cut, "body", loose, int(rng.integers(3, 15)),
                                        float(rng.uniform(0, 0.02)))  # fmt: skip
         wear(garment, BOTTOM)
@@ -209,6 +227,56 @@ def _dress(
     wear(garment, TOP)
 
 
+def _wear_hat(rng: np.random.Generator, humans: Humans, base: FloatArray, level: float, assembler: _Assembler) -> None:
+    """A cap, a woollen hat or a hat with a brim, down to ``level`` metres."""
+    on_head = np.zeros(len(base), bool)
+    on_head[humans.groups["body"]] = True
+    cut = np.where(on_head, base[:, 1] - level, -1.0).astype(np.float32)
+    shell = clothes.make_garment(humans, base, cut, "body", float(rng.uniform(0.012, 0.03)), 8, 0.0)
+    weights = (humans.bone_index[shell.source], humans.bone_weight[shell.source])
+    assembler.add(shell.vertices, weights, shell.triangles, shell.uv, HAT, shell.cut)
+    kind = rng.random()
+    if kind < 0.35:  # without a brim
+        return
+    ring = shell.vertices[np.abs(shell.vertices[:, 1] - level) < 0.02]
+    centre = (ring.min(0) + ring.max(0)) / 2
+    radius = (ring.max(0) - ring.min(0)) / 2
+    reach = 1.0 if kind < 0.7 else 0.45  # all round, or a peak in front
+    width = float(rng.uniform(0.04, 0.08))
+    angles = np.linspace(-np.pi * reach, np.pi * reach, 33)
+    around = np.stack([np.sin(angles), np.zeros(33), np.cos(angles)], axis=1)
+    inner = centre + around * radius * 0.97
+    taper = 1.0 if reach == 1.0 else np.cos(angles / reach / 2)[:, None] ** 0.5
+    outer = centre + around * (radius + width * taper) - [0, 0.012, 0]
+    k = np.arange(32)
+    triangles = np.concatenate([np.stack([k, k + 1, k + 33], 1), np.stack([k + 1, k + 34, k + 33], 1)])
+    head = [bone.name for bone in humans.bones].index("Head")
+    vertices = np.concatenate([inner, outer])
+    vertices[:, 1] = np.minimum(vertices[:, 1], level) + 0.005
+    assembler.add_rigid(vertices, triangles, head, HAT)
+
+
+def _carry_backpack(
+    rng: np.random.Generator, humans: Humans, base: FloatArray, rig: body.Rig, assembler: _Assembler
+) -> None:
+    """A rounded block on the back."""
+    index = {bone.name: k for k, bone in enumerate(humans.bones)}
+    top, low = rig.heads[index["Neck"]], rig.heads[index["Spine"]]
+    half = np.array([rng.uniform(0.11, 0.17), rng.uniform(0.16, 0.26), rng.uniform(0.05, 0.11)])
+    centre = (top + low) / 2 - [0, float(rng.uniform(0.02, 0.1)), 0]
+    near = (np.abs(base[:, 1] - centre[1]) < 0.12) & (np.abs(base[:, 0]) < 0.1)
+    centre[2] = base[near, 2].min() - half[2] * 0.9
+    u, v = np.meshgrid(np.linspace(-np.pi, np.pi, 21), np.linspace(-np.pi / 2, np.pi / 2, 11))
+
+    def power(x: FloatArray) -> FloatArray:
+        return np.asarray(np.sign(x) * np.abs(x) ** 0.4)
+
+    shape = np.stack([power(np.cos(v)) * power(np.sin(u)), power(np.sin(v)), power(np.cos(v)) * power(np.cos(u))], -1)
+    k = np.arange(10 * 21).reshape(10, 21)[:, :20].ravel()
+    triangles = np.concatenate([np.stack([k, k + 1, k + 21], 1), np.stack([k + 1, k + 22, k + 21], 1)])
+    assembler.add_rigid(centre + shape.reshape(-1, 3) * half, triangles, index["Spine1"], BAG)
+
+
 class Pool:
     """People on disk, memory-mapped, so that several workers share one copy."""
 
@@ -221,8 +289,10 @@ class Pool:
         return len(self._looks)
 
     def __getitem__(self, k: int) -> Person:
-        fields = [self._arrays[name][self._starts[name][k] : self._starts[name][k + 1]] for name in ARRAYS]
-        return Person(*(np.asarray(field) for field in fields), looks=self._looks[k])  # type: ignore[call-arg]
+        fields = {
+            name: np.asarray(self._arrays[name][self._starts[name][k] : self._starts[name][k + 1]]) for name in ARRAYS
+        }
+        return Person(looks=self._looks[k], **fields)
 
 
 def load_pool(humans: Humans, cache: Path, split: str, count: int, seed: int) -> Pool:

@@ -45,7 +45,7 @@ def _blur(rng: np.random.Generator, image: FloatArray) -> FloatArray:
         angle = float(rng.uniform(0, np.pi))
         centre = (length - 1) / 2
         for t in np.linspace(-centre, centre, 2 * length):
-            kernel[int(round(centre + t * np.sin(angle))), int(round(centre + t * np.cos(angle)))] = 1
+            kernel[round(float(centre + t * np.sin(angle))), round(float(centre + t * np.cos(angle)))] = 1
         return np.asarray(cv2.filter2D(image, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT))
     if choice < 0.5:
         factor = float(rng.uniform(1.2, 4.0))

@@ -5,6 +5,7 @@ A pose is [21, 3] in metres with the joints of ``retarget.MOCAP_JOINTS``; y up, 
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -155,8 +156,8 @@ def _standing(rng: np.random.Generator, mocap: Mocap) -> FloatArray:
 
 def _set_leg(pose: FloatArray, side: str, frame: FloatArray, *directions: FloatArray) -> None:
     chain = LEGS[side]
-    lengths = [np.linalg.norm(pose[b] - pose[a]) for a, b in zip(chain, chain[1:], strict=False)]
-    for (a, b), direction, length in zip(zip(chain, chain[1:], strict=False), directions, lengths, strict=True):
+    lengths = [np.linalg.norm(pose[b] - pose[a]) for a, b in pairwise(chain)]
+    for (a, b), direction, length in zip(pairwise(chain), directions, lengths, strict=True):
         pose[b] = pose[a] + frame @ (direction / np.linalg.norm(direction)) * length
 
 

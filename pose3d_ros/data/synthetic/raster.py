@@ -47,6 +47,18 @@ def project(vertices: FloatArray, K: FloatArray) -> FloatArray:
 
 
 @njit(cache=True, fastmath=True)
+def transform(vertices: FloatArray, matrix: FloatArray, out: FloatArray) -> None:
+    """``matrix[:, :3] @ v + matrix[:, 3]`` for float32 vertices [V, 3] into ``out`` [V, 3].
+
+    A plain loop: BLAS would start its threads for it.
+    """
+    for v in range(len(vertices)):
+        x, y, z = vertices[v, 0], vertices[v, 1], vertices[v, 2]
+        for k in range(3):
+            out[v, k] = matrix[k, 0] * x + matrix[k, 1] * y + matrix[k, 2] * z + matrix[k, 3]
+
+
+@njit(cache=True, fastmath=True)
 def normals(vertices: FloatArray, triangles: IntArray) -> FloatArray:
     """Area-weighted unit normals [V, 3]."""
     out = np.zeros(vertices.shape, np.float32)
@@ -235,34 +247,83 @@ def value_noise(x: float, y: float, z: float, seed: int) -> float:
 def _pattern(row: FloatArray, x: float, y: float, z: float) -> float:
     """How much of the second colour (0…1) a fabric shows at a rest-pose point in metres."""
     kind = int(row[M_PATTERN])
-    f = row[M_FREQUENCY]
-    duty = row[M_DUTY]
+    f, duty, seed = row[M_FREQUENCY], row[M_DUTY], int(row[M_SEED])
     c, s = np.cos(row[M_ANGLE]), np.sin(row[M_ANGLE])
-    u, v = c * x - s * y, s * x + c * y
+    p, q = (c * x - s * y) * f, (s * x + c * y) * f
+    cell_p, cell_q = np.floor(p), np.floor(q)
+    p, q = p - cell_p, q - cell_q
+    t = 0.0
     if kind == PATTERN_STRIPES:
-        t = v * f
-        return 1.0 if t - np.floor(t) < duty else 0.0
-    if kind == PATTERN_CHECKS:
-        return 1.0 if (int(np.floor(u * f)) + int(np.floor(v * f))) % 2 == 0 else 0.0
-    if kind == PATTERN_TARTAN:
-        p, q = u * f, v * f
-        return (0.5 if p - np.floor(p) < duty else 0.0) + (0.5 if q - np.floor(q) < duty else 0.0)
-    if kind == PATTERN_DOTS:
-        p, q = u * f, v * f
-        p, q = p - np.floor(p) - 0.5, q - np.floor(q) - 0.5
-        return 1.0 if p * p + q * q < duty * duty * 0.25 else 0.0
-    if kind == PATTERN_BLOTCH:
-        n = value_noise(x * f, y * f, z * f, int(row[M_SEED]))
-        return 1.0 if n < duty else 0.0
-    if kind == PATTERN_PRINT:
-        # A print on the chest: a block of noise "letters".
-        if z < 0.02 or abs(x) > 0.13 or abs(y - 1.28) > 0.10 * duty + 0.02:
-            return 0.0
-        n = value_noise(x * f * 3, y * f * 3, 0.0, int(row[M_SEED]))
-        return 1.0 if n > 0.45 else 0.0
-    if kind == PATTERN_GRADIENT:
-        return min(1.0, max(0.0, (y - 0.8) * 1.5))
-    return 0.0
+        t = 1.0 if q < duty else 0.0
+    elif kind == PATTERN_CHECKS:
+        t = 1.0 - (int(cell_p) + int(cell_q)) % 2
+    elif kind == PATTERN_TARTAN:
+        t = (0.5 if p < duty else 0.0) + (0.5 if q < duty else 0.0)
+    elif kind == PATTERN_DOTS:
+        t = 1.0 if (p - 0.5) ** 2 + (q - 0.5) ** 2 < duty * duty * 0.25 else 0.0
+    elif kind == PATTERN_BLOTCH:
+        t = 1.0 if value_noise(x * f, y * f, z * f, seed) < duty else 0.0
+    elif kind == PATTERN_PRINT and z > 0.02 and abs(x) < 0.13 and abs(y - 1.28) < 0.10 * duty + 0.02:
+        # A block of "letters" on the chest.
+        t = 1.0 if value_noise(x * f * 3, y * f * 3, 0.0, seed) > 0.45 else 0.0
+    elif kind == PATTERN_GRADIENT:
+        t = min(1.0, max(0.0, (y - 0.8) * 1.5))
+    return t
+
+
+@njit(cache=True, fastmath=True)
+def _albedo(
+    row: FloatArray, textures: ByteArray, linear: FloatArray, u: float, v: float, x: float, y: float, z: float
+) -> tuple[float, float, float]:
+    """Colour of a material at texture coordinates (u, v) and the rest-pose point (x, y, z)."""
+    r, g, b = row[M_R], row[M_G], row[M_B]
+    if row[M_PATTERN] > 0:
+        t = _pattern(row, x, y, z)
+        r = r * (1 - t) + row[M_R2] * t
+        g = g * (1 - t) + row[M_G2] * t
+        b = b * (1 - t) + row[M_B2] * t
+    texture = int(row[M_TEXTURE])
+    if texture >= 0:
+        size = textures.shape[1]
+        texel = textures[texture, int(v * size) % size, int(u * size) % size]
+        tr, tg, tb = linear[texel[0]], linear[texel[1]], linear[texel[2]]
+        if int(row[M_KIND]) != KIND_TEXTURE:
+            # Only the cloth's own light and dark is kept, relative to its mean (M_DETAIL holds 1 / mean).
+            tr = min((tr * 0.3 + tg * 0.6 + tb * 0.1) * row[M_DETAIL], np.float32(1.6))
+            tg = tr
+            tb = tr
+        r, g, b = r * tr, g * tg, b * tb
+    return r, g, b
+
+
+@njit(cache=True, fastmath=True)
+def _wrinkle(
+    row: FloatArray, nx: float, ny: float, nz: float, x: float, y: float, z: float
+) -> tuple[float, float, float, float]:
+    """Low-frequency noise bends a normal at the rest-pose point (x, y, z); the fourth value darkens the folds."""
+    q, seed, k = 22.0, int(row[M_SEED]), row[M_NOISE]
+    n0 = value_noise(x * q, y * q, z * q, seed)
+    n1 = value_noise(x * q + 7.3, y * q * 0.6, z * q + 3.1, seed + 5)
+    n2 = value_noise(x * q * 0.7 + 1.7, y * q + 5.2, z * q, seed + 9)
+    nx, ny, nz = nx + (n0 - 0.5) * k, ny + (n1 - 0.5) * k, nz + (n2 - 0.5) * k
+    s = 1.0 / np.sqrt(nx * nx + ny * ny + nz * nz)
+    return nx * s, ny * s, nz * s, 1.0 - 0.25 * k * n0
+
+
+@njit(cache=True, fastmath=True)
+def _highlight(nx: float, ny: float, nz: float, gx: float, gy: float, sun: FloatArray) -> float:
+    """Blinn's highlight 0…1 for a pixel's ray (gx, gy, 1)."""
+    view = np.sqrt(gx * gx + gy * gy + 1)
+    hx, hy, hz = sun[0] - gx / view, sun[1] - gy / view, sun[2] - 1 / view
+    s = 1.0 / max(np.sqrt(hx * hx + hy * hy + hz * hz), 1e-6)
+    return max(0.0, (nx * hx + ny * hy + nz * hz) * s) ** 24
+
+
+@njit(cache=True, fastmath=True)
+def _irradiance(h: FloatArray, k: int, nx: float, ny: float, nz: float) -> float:
+    """Order-2 irradiance of channel k along a normal; ``h`` is [9, 3]."""
+    e = h[0, k] + h[1, k] * ny + h[2, k] * nz + h[3, k] * nx + h[4, k] * nx * ny + h[5, k] * ny * nz
+    return max(0.0, e + h[6, k] * (3 * nz * nz - 1) + h[7, k] * nx * nz + h[8, k] * (nx * nx - ny * ny))
 
 
 @njit(cache=True, fastmath=True)
@@ -298,7 +359,6 @@ def shade(
         out: [H, W, 4] linear RGB and coverage, changed in place.
     """
     height, width = depth.shape
-    size = textures.shape[1]
     for y in range(height):
         for x in range(width):
             f = owner[y, x]
@@ -321,75 +381,31 @@ def shade(
             ny = la * normal[a, 1] + lb * normal[b, 1] + lc * normal[c, 1]
             nz = la * normal[a, 2] + lb * normal[b, 2] + lc * normal[c, 2]
             s = np.float32(1.0) / max(np.sqrt(nx * nx + ny * ny + nz * nz), np.float32(1e-6))
-            nx, ny, nz = nx * s, ny * s, nz * s
             gx, gy = (px - K[0, 2]) / K[0, 0], (py - K[1, 2]) / K[1, 1]
-            if nx * gx + ny * gy + nz > 0.15:  # seen from behind: a garment's inner side
-                nx, ny, nz = -nx, -ny, -nz
-            wx, wy, wz = gx * z, gy * z, z
+            if (nx * gx + ny * gy + nz) * s > 0.15:  # seen from behind: a garment's inner side
+                s = -s
+            nx, ny, nz = nx * s, ny * s, nz * s
             rx = la * rest[a, 0] + lb * rest[b, 0] + lc * rest[c, 0]
             ry = la * rest[a, 1] + lb * rest[b, 1] + lc * rest[c, 1]
             rz = la * rest[a, 2] + lb * rest[b, 2] + lc * rest[c, 2]
             row = materials[material[f]]
-            kind = int(row[M_KIND])
-            r, g, bl = row[M_R], row[M_G], row[M_B]
-            texture = int(row[M_TEXTURE])
-            if texture >= 0:
-                u = (la * uv[f, 0, 0] + lb * uv[f, 1, 0] + lc * uv[f, 2, 0]) * row[M_UV_SCALE]
-                v = (la * uv[f, 0, 1] + lb * uv[f, 1, 1] + lc * uv[f, 2, 1]) * row[M_UV_SCALE]
-                texel = textures[texture, int(v * size) % size, int(u * size) % size]
-                tr, tg, tb = linear[texel[0]], linear[texel[1]], linear[texel[2]]
-                if kind == KIND_TEXTURE:
-                    r, g, bl = r * tr, g * tg, bl * tb
-            if kind != KIND_TEXTURE:
-                if row[M_PATTERN] > 0:
-                    t = _pattern(row, rx, ry, rz)
-                    r = r * (1 - t) + row[M_R2] * t
-                    g = g * (1 - t) + row[M_G2] * t
-                    bl = bl * (1 - t) + row[M_B2] * t
-                if texture >= 0:
-                    # Only the cloth's own light and dark is kept, relative to its mean (M_DETAIL holds 1/mean).
-                    luminance = (tr * 0.3 + tg * 0.6 + tb * 0.1) * row[M_DETAIL]
-                    luminance = min(luminance, 1.8)
-                    r, g, bl = r * luminance, g * luminance, bl * luminance
+            u = (la * uv[f, 0, 0] + lb * uv[f, 1, 0] + lc * uv[f, 2, 0]) * row[M_UV_SCALE]
+            v = (la * uv[f, 0, 1] + lb * uv[f, 1, 1] + lc * uv[f, 2, 1]) * row[M_UV_SCALE]
+            albedo = _albedo(row, textures, linear, u, v, rx, ry, rz)
+            dim = 1.0
             if row[M_NOISE] > 0:
-                # Wrinkles: low-frequency noise bends the normal and darkens a little.
-                q = 22.0
-                n0 = value_noise(rx * q, ry * q, rz * q, int(row[M_SEED]))
-                n1 = value_noise(rx * q + 7.3, ry * q * 0.6, rz * q + 3.1, int(row[M_SEED]) + 5)
-                n2 = value_noise(rx * q * 0.7 + 1.7, ry * q + 5.2, rz * q, int(row[M_SEED]) + 9)
-                k = row[M_NOISE]
-                nx, ny, nz = nx + (n0 - 0.5) * k, ny + (n1 - 0.5) * k, nz + (n2 - 0.5) * k
-                s = np.float32(1.0) / np.sqrt(nx * nx + ny * ny + nz * nz)
-                nx, ny, nz = nx * s, ny * s, nz * s
-                dim = 1.0 - 0.25 * k * n0
-                r, g, bl = r * dim, g * dim, bl * dim
-            facing = nx * sun_direction[0] + ny * sun_direction[1] + nz * sun_direction[2]
-            lit = 0.0
-            if facing > 0:
-                lit = facing * shadow_at(shadow, to_shadow, wx, wy, wz, 0.025)
+                nx, ny, nz, dim = _wrinkle(row, nx, ny, nz, rx, ry, rz)
+            lit = nx * sun_direction[0] + ny * sun_direction[1] + nz * sun_direction[2]
             gleam = 0.0
-            if row[M_SPECULAR] > 0 and lit > 0:
-                view = np.sqrt(gx * gx + gy * gy + 1)
-                hx = sun_direction[0] - gx / view
-                hy = sun_direction[1] - gy / view
-                hz = sun_direction[2] - 1 / view
-                s = 1.0 / max(np.sqrt(hx * hx + hy * hy + hz * hz), 1e-6)
-                d = max(0.0, (nx * hx + ny * hy + nz * hz) * s)
-                gleam = row[M_SPECULAR] * d**24
+            if lit > 0:
+                lit *= shadow_at(shadow, to_shadow, gx * z, gy * z, z, 0.025)
+                if row[M_SPECULAR] > 0 and lit > 0:
+                    gleam = row[M_SPECULAR] * _highlight(nx, ny, nz, gx, gy, sun_direction)
+            else:
+                lit = 0.0
             for k in range(3):
-                e = (
-                    harmonics[0, k]
-                    + harmonics[1, k] * ny
-                    + harmonics[2, k] * nz
-                    + harmonics[3, k] * nx
-                    + harmonics[4, k] * nx * ny
-                    + harmonics[5, k] * ny * nz
-                    + harmonics[6, k] * (3 * nz * nz - 1)
-                    + harmonics[7, k] * nx * nz
-                    + harmonics[8, k] * (nx * nx - ny * ny)
-                )
-                albedo = r if k == 0 else (g if k == 1 else bl)
-                out[y, x, k] = albedo * (max(e, 0.0) + sun_colour[k] * lit) + sun_colour[k] * gleam
+                light = _irradiance(harmonics, k, nx, ny, nz) + sun_colour[k] * lit
+                out[y, x, k] = albedo[k] * dim * light + sun_colour[k] * gleam
             out[y, x, 3] = 1.0
 
 

@@ -16,7 +16,7 @@ from pose3d_ros.data.synthetic.lighting import Light
 from pose3d_ros.data.synthetic.types import ByteArray, FloatArray, IntArray
 
 VISIBLE, SELF_OCCLUDED, OCCLUDED, OUTSIDE = range(4)
-SHADOW_SIZE = 256
+SHADOW_SIZE = 192
 SUPERSAMPLING = 2
 # A joint lies inside the body: how far behind the surface it still counts as visible.
 _DEPTH_TOLERANCE_M = np.full(skeleton.NUM_JOINTS, 0.12)
@@ -134,9 +134,11 @@ def draw(solids: list[Solid], camera: Camera, light: Light, textures: ByteArray)
         floor = np.ones((camera.height, camera.width), np.float32)
         empty = np.zeros((camera.height, camera.width), np.float32)
         return Rendering(out[::s, ::s, :3], empty, depth, owner, floor)
-    in_camera = [camera.from_world(solid.vertices).astype(np.float32) for solid in solids]
-    starts = np.cumsum([0] + [len(v) for v in in_camera])
-    vertices = np.concatenate(in_camera)
+    starts = np.cumsum([0] + [len(solid.vertices) for solid in solids])
+    vertices = np.empty((starts[-1], 3), np.float32)
+    to_camera = np.column_stack([camera.rotation, -camera.rotation @ camera.position]).astype(np.float32)
+    for solid, start, end in zip(solids, starts, starts[1:], strict=False):
+        raster.transform(solid.vertices, to_camera, vertices[start:end])
     triangles = np.concatenate([solid.triangles + start for solid, start in zip(solids, starts, strict=False)])
     triangles = triangles.astype(np.int32)
     uv = np.concatenate([solid.uv for solid in solids])
@@ -155,7 +157,7 @@ def draw(solids: list[Solid], camera: Camera, light: Light, textures: ByteArray)
         light.harmonics.astype(np.float32), light.sun_direction.astype(np.float32),
         light.sun_colour.astype(np.float32), shadow, to_shadow, raster.srgb_table(), out,
     )  # fmt: skip
-    small = cv2.resize(out, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
+    small = np.asarray(cv2.resize(out, (camera.width, camera.height), interpolation=cv2.INTER_AREA), np.float32)
     face_starts = np.cumsum([0] + [len(solid.triangles) for solid in solids])
     solid_of_face = np.repeat(np.arange(len(solids), dtype=np.int32), np.diff(face_starts))
     solid_index = np.where(owner >= 0, solid_of_face[owner], np.int32(-1))
@@ -170,7 +172,8 @@ def _shadow_map(vertices: FloatArray, triangles: IntArray, light: Light) -> tupl
     x = np.cross(side, z)
     x = x / np.linalg.norm(x)
     axes = np.stack([x, np.cross(z, x), z])
-    turned = vertices @ axes.T.astype(np.float32)
+    turned = np.empty_like(vertices)
+    raster.transform(vertices, np.column_stack([axes, np.zeros(3)]).astype(np.float32), turned)
     low, high = turned.min(0), turned.max(0)
     scale = (SHADOW_SIZE - 8) / max(float((high - low)[:2].max()), 0.1)
     to_shadow = np.zeros((3, 4), np.float32)
@@ -178,7 +181,8 @@ def _shadow_map(vertices: FloatArray, triangles: IntArray, light: Light) -> tupl
     to_shadow[:2, 3] = 4 - low[:2] * scale
     to_shadow[2, :3] = axes[2]
     shadow = np.full((SHADOW_SIZE, SHADOW_SIZE), 1e9, np.float32)
-    turned[:, :2] = turned[:, :2] * scale + to_shadow[:2, 3]
+    turned[:, :2] *= np.float32(scale)
+    turned[:, :2] += to_shadow[:2, 3]
     raster.rasterise_depth(turned, triangles, shadow)
     return shadow, to_shadow
 
@@ -193,8 +197,8 @@ def _floor_shadow(camera: Camera, light: Light, shadow: FloatArray, to_shadow: F
     _cast_floor(K, down, float(camera.position[1]), shadow, to_shadow, lit)
     sun, ambient = float(light.sun_colour.mean()), float(light.harmonics[0].mean())
     strength = min(0.8, sun / max(sun + ambient, 1e-6) + 0.15)
-    lit = cv2.GaussianBlur(1 - strength * (1 - lit), (0, 0), 1.2)
-    return np.asarray(cv2.resize(lit, (camera.width, camera.height), interpolation=cv2.INTER_LINEAR))
+    soft = cv2.GaussianBlur(1 - strength * (1 - lit), (0, 0), 1.2)
+    return np.asarray(cv2.resize(soft, (camera.width, camera.height), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 @raster.njit(cache=True, fastmath=True)

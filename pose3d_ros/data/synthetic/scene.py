@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from pose3d_ros.data.synthetic import backgrounds, lighting, looks, person, photograph, poses, render, retarget
@@ -17,7 +18,7 @@ CROP_SIZE = 256
 SCENE_SIZE = (320, 256)
 KINDS = ("crops", "scenes")
 MOCAP_SPLIT = {"train": 0, "test": 2}
-POOL_SIZE = {"train": 200, "test": 40}
+POOL_SIZE = {"train": 240, "test": 40}
 _UP = np.array([0.0, 1.0, 0.0])
 
 
@@ -134,9 +135,9 @@ def crop(rng: np.random.Generator, studio: Studio) -> tuple[bytes, FloatArray, l
             side = float(np.sign(side)) * max(abs(side), 0.45)
         deep = max(deep, -(distance - 1.0))
         solids.append(moved(other, forward * deep + right * side))
-    if rng.random() < 0.3:
+    if rng.random() < 0.4:
         solids += _furniture(rng, middle, forward, right, distance)
-    return _finish(rng, studio, solids, camera, fov_floor=True)
+    return _finish(rng, studio, solids, camera, main_alone_below=0.3)
 
 
 def _frame_person(
@@ -151,7 +152,7 @@ def _frame_person(
     fill = float(rng.uniform(0.55, 0.95))
     jitter = 0.5 * (1 - fill)
     choice = rng.random()
-    if choice < 0.14:  # half-body: legs out of the picture
+    if choice < 0.18:  # half-body: legs out of the picture
         keep = ["head", "thorax", "left_shoulder", "right_shoulder", "pelvis"]
         keep += ["left_elbow", "right_elbow"] if rng.random() < 0.6 else []
         keep += ["left_knee", "right_knee"] if rng.random() < 0.4 else []
@@ -159,7 +160,7 @@ def _frame_person(
         flat = part[:, :2] / np.maximum(part[:, 2:], 0.2)
         low, high = flat.min(0), flat.max(0)
         fill, jitter = float(rng.uniform(0.7, 0.95)), 0.05
-    elif choice < 0.20:  # cut anywhere
+    elif choice < 0.25:  # cut anywhere
         fill, jitter = float(rng.uniform(0.8, 1.3)), 0.3
     size = float((high - low).max())
     focal = CROP_SIZE * fill / max(size, 1e-3)
@@ -199,7 +200,7 @@ def scene(rng: np.random.Generator, studio: Studio) -> tuple[bytes, FloatArray, 
         far = float(rng.uniform(1.2, 5.0))
         middle = np.array([float(rng.normal(0, 0.3)) * far, 0.9, -far])
         solids += _furniture(rng, middle, np.array([0.0, 0.0, -1.0]), np.array([1.0, 0.0, 0.0]), far)
-    return _finish(rng, studio, solids, camera, fov_floor=False)
+    return _finish(rng, studio, solids, camera)
 
 
 def _furniture(
@@ -250,9 +251,17 @@ def _furniture_boxes(rng: np.random.Generator) -> list[tuple[FloatArray, FloatAr
 
 
 def _finish(
-    rng: np.random.Generator, studio: Studio, solids: list[render.Solid], camera: render.Camera, fov_floor: bool
+    rng: np.random.Generator,
+    studio: Studio,
+    solids: list[render.Solid],
+    camera: render.Camera,
+    main_alone_below: float = 0.0,
 ) -> tuple[bytes, FloatArray, list[render.Label]]:
-    """Light, background, drawing, the camera's imperfections, labels."""
+    """Light, background, drawing, the camera's imperfections, labels.
+
+    With ``main_alone_below`` the first solid is the main person: when less than that share of it can be seen, the
+    others are left out. Its background may also be drawn with a wider lens than the person.
+    """
     environment = studio.environments[int(rng.integers(len(studio.environments)))]
     yaw = float(rng.uniform(-np.pi, np.pi))
     light = lighting.light_in_camera(environment, camera.rotation, yaw)
@@ -270,7 +279,7 @@ def _finish(
     width, height = camera.width, camera.height
     if kind == "panorama":
         view = camera.K.copy()
-        if fov_floor:  # a narrow view of a 1k panorama is mush: look at a wider one
+        if main_alone_below > 0:  # a narrow view of a 1k panorama is mush: look at a wider one
             widest = 0.5 * width / np.tan(np.radians(rng.uniform(20, 40)))
             view[:2] *= min(1.0, widest / view[0, 0])
         background = lighting.panorama_view(environment, lighting.pixel_rays(view, camera.rotation, width, height), yaw)
@@ -285,10 +294,24 @@ def _finish(
         background = background * float(np.exp(rng.normal(0, 0.25)))
     else:
         background = backgrounds.clutter(rng, studio.humans.textures[-8:], width, height)
+    background = _vary_background(rng, background)
     rendering = render.draw(solids, camera, light, studio.humans.textures)
+    if main_alone_below and render.label(solids, 0, camera, rendering).visible_fraction < main_alone_below:
+        solids = solids[:1]
+        rendering = render.draw(solids, camera, light, studio.humans.textures)
     shadow = rendering.floor_shadow if kind != "clutter" else np.ones_like(rendering.floor_shadow)
     linear = rendering.colour + (1 - rendering.coverage[..., None]) * (background * shadow[..., None])
     image = photograph.develop(rng, linear.astype(np.float32))
     labels = [render.label(solids, k, camera, rendering) for k, solid in enumerate(solids) if solid.joints is not None]
     labels = [label for label in labels if label.box[2] > label.box[0] and label.box[3] > label.box[1]]
     return photograph.encode(rng, image), camera.K, labels
+
+
+def _vary_background(rng: np.random.Generator, background: FloatArray) -> FloatArray:
+    """Few places, many looks: another tint, a shallow depth of field."""
+    if rng.random() < 0.5:
+        background = background * np.exp(rng.normal(0, 0.15, 3)).astype(np.float32)
+    if rng.random() < 0.25:
+        blurred = cv2.GaussianBlur(background.astype(np.float32), (0, 0), float(rng.uniform(0.8, 4.0)))
+        return np.asarray(blurred, np.float32)
+    return background

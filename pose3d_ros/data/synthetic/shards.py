@@ -49,8 +49,11 @@ class Shard:
         return self.bytes[self.offset[i] : self.offset[i + 1]]
 
     def picture(self, i: int) -> ByteArray:
-        """Picture i as [H, W, 3] RGB."""
-        return np.asarray(cv2.cvtColor(cv2.imdecode(self.jpeg(i), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8)
+        """Picture i as [H, W, 3] RGB. Raises ValueError when its bytes are damaged."""
+        image = cv2.imdecode(self.jpeg(i), cv2.IMREAD_COLOR)
+        if image is None:
+            raise ValueError(f"picture {i} of the shard is not a JPEG")
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
     def people(self, i: int) -> IntArray:
         """Rows of the people in picture i."""
