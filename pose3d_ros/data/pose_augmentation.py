@@ -132,8 +132,8 @@ def _unit(vector: Array) -> Array:
 def _frame(joints: Array, left: str, right: str, low: str, high: str) -> Array:
     """Body-part frames [B,T,3,3] whose rows are forward, left, up."""
     across = _unit(joints[..., INDEX[left], :] - joints[..., INDEX[right], :])
-    up = joints[..., INDEX[high], :] - joints[..., INDEX[low], :]
-    up = _unit(up - np.sum(up * across, -1, keepdims=True) * across)
+    spine = joints[..., INDEX[high], :] - joints[..., INDEX[low], :]
+    up = _unit(spine - np.sum(spine * across, -1, keepdims=True) * across)
     return np.stack([np.cross(across, up), across, up], axis=-2)
 
 

@@ -87,8 +87,13 @@ def lift_sequences(
         running = int((lengths > t).sum())
         now = [sequences[i] for i in order[:running]]
         state = state[:running] if recurrent else lifter.new_state(running)
-        arrays = (np.stack([getattr(s, name)[t] for s in now]) for name in ("rays", "cov", "score"))
-        lifted = lifter(*arrays, state, up=np.stack([s.up for s in now]) if know_up else None)
+        lifted = lifter(
+            np.stack([s.rays[t] for s in now]),
+            np.stack([s.cov[t] for s in now]),
+            np.stack([s.score[t] for s in now]),
+            state,
+            np.stack([s.up for s in now]) if know_up else None,
+        )
         state = lifted.state
         for estimate, joints, sigma in zip(out[:running], lifted.joints_m, lifted.sigma_m, strict=True):
             estimate.joints_m[t], estimate.sigma_m[t] = joints, sigma
