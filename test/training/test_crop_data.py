@@ -1,0 +1,59 @@
+"""Augmented crops: the labels follow the pixels."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="PyTorch is needed to train and export only")
+
+from pose3d_ros.crop import box_of_joints
+from pose3d_ros.skeleton import INDEX, NUM_JOINTS
+from pose3d_ros.training.crop_data import Augmentation, Labels, augmented
+from pose3d_ros.training.scene_data import EmptySource, SceneStream, clipped_box
+
+PLAIN = Augmentation(rotated=0, cut_out=0, blur=0, coarse=0, grey=0, noise=0, half_body=0)
+
+
+def person(rng):
+    """Dark picture in which the left wrist is the only bright spot."""
+    image = np.zeros((300, 400, 3), np.uint8)
+    joints = rng.uniform([120, 60], [260, 240], (NUM_JOINTS, 2))
+    x, y = joints[INDEX["left_wrist"]] = (210, 130)
+    image[y - 3 : y + 4, x - 3 : x + 4] = 255
+    ones = np.ones(NUM_JOINTS)
+    return Labels(image, joints, ones, ones, ones, box_of_joints(joints))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_bright_spot_stays_the_wrist(seed):
+    """Whatever the turn, scale and shift; a mirrored picture shows the other wrist there."""
+    rng = np.random.default_rng(seed)
+    how = Augmentation(rotated=1, cut_out=0, blur=0, coarse=0, grey=0, noise=0, half_body=0)
+    sample = augmented(person(rng), 192, how, rng)
+    y, x = np.unravel_index(sample.crop.sum(-1, dtype=int).argmax(), (192, 192))
+    wrists = sample.joints[[INDEX["left_wrist"], INDEX["right_wrist"]]]
+    assert np.linalg.norm(wrists - [x, y], axis=1).min() < 8
+
+
+def test_joints_outside_the_crop_have_no_place_and_are_not_visible():
+    rng = np.random.default_rng(0)
+    labels = person(rng)
+    labels.joints_px[INDEX["head"]] = (-500, -500)
+    sample = augmented(labels, 192, PLAIN, rng)
+    assert sample.located[INDEX["head"]] == 0
+    assert sample.visible[INDEX["head"]] == 0
+    assert sample.visible_weight[INDEX["head"]] == 1
+
+
+def test_empty_scenes_have_no_boxes():
+    pictures = [np.full((100, 150, 3), 80, np.uint8)]
+    sample = next(iter(SceneStream([EmptySource(pictures)], [1.0], (256, 192), 0)))
+    assert sample.image.shape == (192, 256, 3)
+    assert not sample.boxes.any()
+    assert sample.weight.shape == (24, 32)
+    assert sample.weight.min() == 1
+
+
+def test_a_box_that_hardly_shows_is_dropped():
+    box = np.array([0.0, 0, 100, 100])
+    np.testing.assert_allclose(clipped_box(box, (0, 0, 60, 100)), [0, 0, 60, 100])
+    assert clipped_box(box, (0, 0, 20, 100)) is None

@@ -1,0 +1,75 @@
+"""The training loop: it learns, it can be interrupted, and it refuses what it does not know."""
+
+import csv
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch is needed to train and export only")
+
+from pose3d_ros.training.config import read_config  # noqa: E402
+from pose3d_ros.training.train_pose2d import Pose2DConfig  # noqa: E402
+from pose3d_ros.training.trainer import Schedule, Trainer  # noqa: E402
+
+SCHEDULE = dict(batch=8, learning_rate=0.05, warmup_samples=16, evaluate_every=160, ema_decay=0.9, weight_decay=0.0)
+
+
+def batches():
+    generator = torch.Generator().manual_seed(0)
+    while True:
+        x = torch.randn(8, 3, 4, 4, generator=generator)
+        yield [x, x.sum((1, 2, 3))]
+
+
+def net():
+    torch.manual_seed(1)
+    return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 4), torch.nn.Flatten(), torch.nn.Linear(4, 1))
+
+
+def loss_of(network, batch):
+    return ((network(batch[0])[:, 0] - batch[1]) ** 2).mean()
+
+
+def test_it_learns_and_goes_on_where_it_stopped(tmp_path):
+    first = Trainer(net(), Schedule(samples=160, **SCHEDULE), tmp_path, None)
+    first.train(batches(), loss_of, lambda _: {"figure": 1.0})
+    second = Trainer(net(), Schedule(samples=1600, **SCHEDULE), tmp_path, None)
+    assert second.samples == 160
+    torch.testing.assert_close(second.ema.module.state_dict(), first.ema.module.state_dict())
+    second.train(batches(), loss_of, lambda _: {"figure": 1.0})
+    rows = list(csv.DictReader((tmp_path / "log.csv").open()))
+    assert [int(row["samples"]) for row in rows] == list(range(160, 1601, 160))
+    assert float(rows[-1]["loss"]) < 0.2 * float(rows[0]["loss"])
+
+
+def test_weights_are_taken_where_they_agree(tmp_path):
+    source = Trainer(net(), Schedule(samples=160, **SCHEDULE), tmp_path / "a", None)
+    source.train(batches(), loss_of, lambda _: {})
+    wider = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 4), torch.nn.Flatten(), torch.nn.Linear(4, 2))
+    Trainer(wider, Schedule(**SCHEDULE), tmp_path / "b", tmp_path / "a/checkpoint.pt")
+    torch.testing.assert_close(wider[0].weight, source.ema.module[0].weight)
+    with pytest.raises(ValueError, match="no weights of this network"):
+        Trainer(torch.nn.Linear(7, 7), Schedule(**SCHEDULE), tmp_path / "c", tmp_path / "a/checkpoint.pt")
+
+
+def test_rate_warms_up_and_falls_to_its_end():
+    schedule = Schedule(samples=1000, warmup_samples=100, batch=10, final_rate=0.1)
+    assert schedule.rate(0) == pytest.approx(0.1)
+    assert schedule.rate(100) == pytest.approx(1.0)
+    assert schedule.rate(1000) == pytest.approx(0.1)
+
+
+def test_unknown_keys_are_refused(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("dpeth: 18\n")
+    with pytest.raises(ValueError, match=r"unknown keys \['dpeth'\]"):
+        read_config(Pose2DConfig, path)
+
+
+@pytest.mark.parametrize("name", ["pose2d", "pose2d_start"])
+def test_published_configurations_are_readable(name):
+    from pathlib import Path
+
+    import pose3d_ros.training as package
+
+    config = read_config(Pose2DConfig, Path(package.__file__).parent / f"configs/{name}.yaml")
+    assert sum(config.shares.values()) == pytest.approx(1)
