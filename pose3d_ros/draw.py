@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -214,12 +214,13 @@ _NEAR_M = 0.05
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """Where the 3D view looks from: a camera that circles round a centre.
+    """Where the 3D view looks from: an eye that circles round a centre, in the levelled camera frame.
 
-    centre: [3] metres in the camera's optical frame. radius_m: of the sphere that must be seen.
-    floor_m: the floor's y (down) in the optical frame.
+    centre: [3] metres, levelled (x right, y down along gravity, z forward). radius_m: of the sphere that must be seen.
+    floor_m: the floor's y, levelled.
     azimuth_deg: 0 looks as the camera does, positive turns the view to the left, so that it looks from the right.
     elevation_deg: above the horizon.
+    level: [3, 3] rotation from the optical frame to the levelled one.
     """
 
     centre: Array
@@ -227,17 +228,29 @@ class View:
     floor_m: float = 1.0
     azimuth_deg: float = -38.0
     elevation_deg: float = 14.0
+    level: Array = field(default_factory=lambda: np.eye(3))
 
     @classmethod
-    def around(cls, people: Sequence[Person], azimuth_deg: float = -38.0, elevation_deg: float = 14.0) -> View | None:
-        """A view in which all people fit; None if nobody has metres."""
+    def around(
+        cls,
+        people: Sequence[Person],
+        *,
+        azimuth_deg: float = -38.0,
+        elevation_deg: float = 14.0,
+        up: ArrayLike = (0.0, -1.0, 0.0),
+    ) -> View | None:
+        """A view in which all people fit; None if nobody has metres.
+
+        up: [3] against gravity in the optical frame, for a camera that does not look level.
+        """
         joints = [p.joints_m for p in people if p.joints_m is not None and np.isfinite(p.joints_m).all()]
         if not joints:
             return None
-        points = np.concatenate(joints)
+        level = _level(np.asarray(up, float))
+        points = np.concatenate(joints) @ level.T
         low, high = points.min(0), points.max(0)
         radius = max(1.0, 0.5 * float(np.linalg.norm(high - low)))
-        return cls(0.5 * (low + high), radius, float(high[1]) + _SOLE_M, azimuth_deg, elevation_deg)
+        return cls(0.5 * (low + high), radius, float(high[1]) + _SOLE_M, azimuth_deg, elevation_deg, level)
 
     def towards(self, other: View, fraction: float) -> View:
         """A view between this and another, for a calm video."""
@@ -249,12 +262,28 @@ class View:
         )
 
     def axes(self) -> Array:
-        """[3, 3] rows: the view's right, down and forward in the optical frame."""
+        """[3, 3] rows: the view's right, down and forward in the levelled frame."""
         azimuth, elevation = np.radians(self.azimuth_deg), np.radians(self.elevation_deg)
         right = np.array([np.cos(azimuth), 0, np.sin(azimuth)])
         level = np.array([-np.sin(azimuth), 0, np.cos(azimuth)])
         forward = np.cos(elevation) * level + np.sin(elevation) * np.array([0, 1, 0])
         return np.stack([right, np.cross(forward, right), forward])
+
+
+def _level(up: Array) -> Array:
+    """The rotation [3, 3] that turns the optical frame so that y points along gravity and z stays ahead."""
+    down = -up / np.linalg.norm(up)
+    ahead = np.array([0.0, 0.0, 1.0]) if abs(down[2]) < 0.99 else np.array([0.0, -down[2], 0.0])
+    forward = ahead - (ahead @ down) * down
+    forward /= np.linalg.norm(forward)
+    return np.stack([np.cross(down, forward), down, forward])
+
+
+def _levelled(person: Person, level: Array) -> Person:
+    cov = person.joints_m_cov
+    return replace(
+        person, joints_m=_metres(person) @ level.T, joints_m_cov=None if cov is None else level @ cov @ level.T
+    )
 
 
 class _Eye:
@@ -299,6 +328,7 @@ def draw_3d(
         text = "no calibration: 2D only" if people else "nobody in view"
         _pill(canvas, text, (size[0] / 2, size[1] / 2), 0.026 * max(size))
         return canvas
+    shown = [_levelled(person, view.level) for person in shown]
     large = np.asarray(cv2.resize(canvas, None, fx=_SUPERSAMPLE, fy=_SUPERSAMPLE), np.uint8)
     eye = _Eye(view, (large.shape[1], large.shape[0]))
     _draw_floor(large, eye, view)
@@ -307,7 +337,7 @@ def draw_3d(
     for person in sorted(shown, key=lambda p: -float(eye.depth(_metres(p)[skeleton.ROOT]))):
         _draw_body(large, eye, person, ellipsoids)
     canvas = np.asarray(cv2.resize(large, size, interpolation=cv2.INTER_AREA), np.uint8)
-    _draw_axes(canvas, eye)
+    _draw_axes(canvas, eye.axes @ view.level)
     for person in shown:
         joints = _metres(person)
         top = joints[np.argmin(joints[:, 1])] - [0, 0.16, 0]
@@ -450,13 +480,13 @@ def _draw_ellipsoids(canvas: Image, eye: _Eye, person: Person, pixels: Array, sc
     layer.blend(canvas)
 
 
-def _draw_axes(canvas: Image, eye: _Eye) -> None:
+def _draw_axes(canvas: Image, axes: Array) -> None:
     """The optical frame's directions, bottom left: x red, y green, z blue, as RViz has them."""
     length = 0.055 * min(canvas.shape[:2])
     origin = np.array([1.5 * length, canvas.shape[0] - 1.7 * length])
     thickness = max(1, round(0.045 * length))
     for axis, (name, colour) in enumerate((("x", (80, 80, 235)), ("y", (90, 200, 90)), ("z", (235, 140, 70)))):
-        tip = origin + length * eye.axes[:2, axis]
+        tip = origin + length * axes[:2, axis]
         cv2.line(canvas, _fixed(origin), _fixed(tip), colour, thickness + 1, cv2.LINE_AA, _SHIFT)
         at = origin + 1.3 * (tip - origin) + [-0.12 * length, 0.12 * length]
         spot = (round(float(at[0])), round(float(at[1])))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.crop import box_of_joints
@@ -91,9 +91,10 @@ class Pipeline:
         self._somebody_missing = False
         self._seen: dict[int, tuple[Array, float]] = {}
 
-    def process(self, frame: Frame) -> list[Person]:
+    def process(self, frame: Frame, up: ArrayLike | None = None) -> list[Person]:
         """The people in a frame, by id; also those who are carried on without being seen.
 
+        up: [3] unit vector against gravity in the optical frame, where it is known; it makes the metres better.
         A jump back in time resets, and so does an image of another size. Raises EngineError when a network fails.
         """
         last = self._last
@@ -109,7 +110,7 @@ class Pipeline:
             boxes, pose = self._estimate(frame.image, known, found)
         with self._timed("track"):
             tracks = self._tracker.assign(boxes, pose.joints_px, pose.score)
-        measured = self._measure(frame.camera, boxes, pose, tracks)
+        measured = self._measure(frame.camera, boxes, pose, tracks, up)
         with self._timed("track"):
             tracked = self._tracker.update(tracks, measured)
             self._somebody_missing = any(track.row < 0 for track in self._tracker.tracks)
@@ -144,7 +145,9 @@ class Pipeline:
         there[there] = distinct(boxes[there], pose.joints_px[there], pose.score[there])
         return boxes[there], Pose2D(*(values[there] for values in pose))
 
-    def _measure(self, camera: Camera | None, boxes: Array, pose: Pose2D, tracks: list[Track]) -> Measurement:
+    def _measure(
+        self, camera: Camera | None, boxes: Array, pose: Pose2D, tracks: list[Track], up: ArrayLike | None
+    ) -> Measurement:
         """Pixels to metres, where a calibration tells how."""
         if camera is None:
             return Measurement(boxes, pose.joints_px, pose.score)
@@ -152,7 +155,7 @@ class Pipeline:
             rays = camera.rays(pose.joints_px)
             jacobian = camera.ray_jacobian(pose.joints_px)
             cov = jacobian @ pose.cov_px @ np.swapaxes(jacobian, -1, -2)
-            lifted = self._lifter(rays, cov, pose.score, self._tracker.states(tracks))
+            lifted = self._lifter(rays, cov, pose.score, self._tracker.states(tracks), up)
         with self._timed("place"):
             placed = place(lifted.joints_m, lifted.sigma_m, rays, cov, pose.score)
         return Measurement(

@@ -49,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, default=Path("pose3d_output"), metavar="DIR", help="default: %(default)s"
     )
+    parser.add_argument("--pitch", type=float, metavar="DEG", help="the camera looks down by so much; makes 3D better")
     parser.add_argument("--frames", type=int, metavar="N", help="stop after N frames")
     parser.add_argument("--models", type=Path, metavar="DIR", help="the folder of the networks; default: the package's")
     parser.add_argument("--threads", type=int, default=PipelineSettings().threads, help="CPU threads (%(default)s)")
@@ -87,6 +88,7 @@ def _process(source: Source, pipeline: Pipeline, calibration: Camera | None, arg
     best: tuple[float, Image, Sequence[Person]] | None = None
     view: draw.View | None = None
     camera: Camera | None = None
+    up = None if args.pitch is None else up_of_pitch(args.pitch)
     metric = calibration is not None or args.fov is not None
     seen = 0
     try:
@@ -95,11 +97,11 @@ def _process(source: Source, pipeline: Pipeline, calibration: Camera | None, arg
             for index, (image, stamp_ns) in enumerate(progress):
                 if index == 0:
                     camera = _camera(image, calibration, args.fov)
-                people = pipeline.process(Frame(image, stamp_ns, camera))
+                people = pipeline.process(Frame(image, stamp_ns, camera), up)
                 seen += bool(people)
                 lines.write(json.dumps(frame_record(index, stamp_ns, people), allow_nan=False) + "\n")
                 if video is not None:
-                    view = _calm_view(view, people, source.fps)
+                    view = _calm_view(view, people, source.fps, up)
                     video.write(annotated(image, people, metric, view, ellipses=args.ellipses))
                 shown = sum(float(np.mean(p.joint_score * (p.joint_state == JointState.VISIBLE))) for p in people)
                 if best is None or shown > best[0]:
@@ -111,7 +113,8 @@ def _process(source: Source, pipeline: Pipeline, calibration: Camera | None, arg
             video.close()
     if best is None:
         raise VideoError(f"{source.name} gave no image")
-    _write_picture(picture, annotated(best[1], best[2], metric, None, ellipses=args.ellipses, max_height=None))
+    still = _view(best[2], up)
+    _write_picture(picture, annotated(best[1], best[2], metric, still, ellipses=args.ellipses, max_height=None))
     print(f"somebody in {seen} of {index + 1} frames", file=sys.stderr)
     return [jsonl, picture] + ([video.path] if video is not None else [])
 
@@ -168,8 +171,20 @@ def _camera(image: Image, calibration: Camera | None, fov_deg: float | None) -> 
     return None if fov_deg is None else Camera.from_horizontal_fov(width, height, fov_deg)
 
 
-def _calm_view(view: draw.View | None, people: Sequence[Person], fps: float) -> draw.View | None:
-    wanted = draw.View.around(people)
+def up_of_pitch(pitch_deg: float) -> NDArray[np.float64]:
+    """[3] against gravity in the optical frame of a camera that looks down by so many degrees, without roll."""
+    pitch = np.radians(pitch_deg)
+    return np.array([0.0, -np.cos(pitch), -np.sin(pitch)])
+
+
+def _view(people: Sequence[Person], up: NDArray[np.float64] | None) -> draw.View | None:
+    return draw.View.around(people) if up is None else draw.View.around(people, up=up)
+
+
+def _calm_view(
+    view: draw.View | None, people: Sequence[Person], fps: float, up: NDArray[np.float64] | None
+) -> draw.View | None:
+    wanted = _view(people, up)
     if view is None or wanted is None:
         return wanted or view
     return view.towards(wanted, 1 - float(np.exp(-1 / (fps * _VIEW_SECONDS))))

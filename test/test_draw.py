@@ -143,6 +143,19 @@ def test_the_view_turns_round_people() -> None:
         assert axes[2, 1] >= 0  # looks from above
 
 
+def test_a_tilted_camera_is_levelled() -> None:
+    up = np.array([0.1, -np.cos(0.5), -np.sin(0.5)])
+    view = draw.View.around([person()], up=up)
+    assert view is not None
+    assert np.allclose(view.level @ view.level.T, np.eye(3))
+    assert np.linalg.det(view.level) == pytest.approx(1)
+    assert np.allclose(view.level @ up / np.linalg.norm(up), [0, -1, 0])
+    assert np.allclose(draw.View.around([person()]).level, np.eye(3))
+    straight_down = draw.View.around([person()], up=(0, 0, -1))
+    assert np.allclose(straight_down.level @ [0, 0, 1], [0, 1, 0])
+    assert draw.draw_3d([person()], (64, 48), view, ellipsoids=True).shape == (48, 64, 3)
+
+
 def test_the_view_follows_slowly() -> None:
     here, there = (draw.View(np.full(3, x), radius_m=1 + x, floor_m=x) for x in (0.0, 1.0))
     between = here.towards(there, 0.25)

@@ -96,6 +96,7 @@ def lifter() -> onnx.ModelProto:
             _tensor("rays", TensorProto.FLOAT, ["n", NUM_JOINTS, 2]),
             _tensor("cov", TensorProto.FLOAT, ["n", NUM_JOINTS, 2, 2]),
             _tensor("score", TensorProto.FLOAT, ["n", NUM_JOINTS]),
+            _tensor("up", TensorProto.FLOAT, ["n", 3]),
             _tensor("state", TensorProto.FLOAT, ["n", STATE_SIZE]),
         ],
         [

@@ -174,17 +174,18 @@ def report(chosen: Sequence[Sequence[Person | None]], views: Sequence[View]) -> 
     }
 
 
-def run_pipeline(pipeline: Pipeline, view: View, frames: int | None) -> list[list[Person]]:
-    """The people in every frame of a camera's video."""
+def run_pipeline(pipeline: Pipeline, view: View, frames: int | None, gravity: bool = False) -> list[list[Person]]:
+    """The people in every frame of a camera's video; `gravity`: with the calibration's upward direction."""
     from tqdm import tqdm
 
     pipeline.reset()
+    up = view.R[:, 2] if gravity else None
     people = []
     with open_source(str(view.video)) as source:
         for index, (image, _) in enumerate(tqdm(source, view.name, source.count, unit="frame", disable=None)):
             if index == frames:
                 break
-            people.append(pipeline.process(Frame(image, round(1e9 * index / view.fps), view.camera)))
+            people.append(pipeline.process(Frame(image, round(1e9 * index / view.fps), view.camera), up))
     return people
 
 
@@ -235,6 +236,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", type=Path, metavar="DIR", help="the folder of the networks; default: the package's")
     parser.add_argument("--output", type=Path, metavar="DIR", help="write contact sheets and figures here")
     parser.add_argument("--frames", type=int, metavar="N", help="only the first N frames")
+    parser.add_argument("--gravity", action="store_true", help="tell the lifter which way is up, as a robot may know")
     parser.add_argument("--threads", type=int, default=PipelineSettings().threads, help="CPU threads (%(default)s)")
 
 
@@ -246,8 +248,8 @@ def run(args: argparse.Namespace) -> int:
         raise VideoError(f"{folder} holds no calibrated cameras (cam01.json, …): name the data folder with --data")
     views = [read_view(path) for path in files]
     pipeline = Pipeline(args.models, PipelineSettings(threads=args.threads))
-    chosen = pick([run_pipeline(pipeline, view, args.frames) for view in views], views)
-    figures = {"models": pipeline.description, **report(chosen, views)}
+    chosen = pick([run_pipeline(pipeline, view, args.frames, args.gravity) for view in views], views)
+    figures = {"models": pipeline.description, "gravity": args.gravity, **report(chosen, views)}
     print(json.dumps(figures, indent=1))
     if args.output is not None:
         args.output.mkdir(parents=True, exist_ok=True)
