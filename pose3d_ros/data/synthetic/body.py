@@ -10,8 +10,10 @@ from pose3d_ros import skeleton
 from pose3d_ros.data.synthetic.assets import Humans
 from pose3d_ros.data.synthetic.types import FloatArray, IntArray
 
-# MakeHuman's thighs turn about points 21 cm apart; femoral heads lie about 18 cm apart (17 cm in the mocap).
+# MakeHuman's thighs turn about points 21 cm apart, more on wide bodies; femoral heads lie 16-19 cm apart (17 cm in the
+# mocap), whatever the flesh around them.
 HIP_SPACING = 0.85
+HALF_HIP_SPACING_OF_HEIGHT = (0.046, 0.055)
 NOSE_VERTEX = 297
 CROWN_VERTEX = 881
 
@@ -150,7 +152,9 @@ def fit_rig(humans: Humans, vertices: FloatArray) -> Rig:
         for joint, bone in (("shoulder", "Arm"), ("elbow", "ForeArm"), ("wrist", "Hand")):
             placed[f"{side}_{joint}"] = (head(rig_side + bone), rig_side + bone, rig_side + bone)
     for side in ("left", "right"):
-        hip = placed[f"{side}_hip"][0] * [HIP_SPACING, 1, 1]
+        hip = placed[f"{side}_hip"][0].copy()
+        low, high = np.array(HALF_HIP_SPACING_OF_HEIGHT) * vertices[CROWN_VERTEX, 1]
+        hip[0] = np.sign(hip[0]) * np.clip(abs(hip[0]) * HIP_SPACING, low, high)
         placed[f"{side}_hip"] = (hip, "Hips", "Hips")
         # The ball of the foot lies 3 cm above the sole by definition.
         point, a, b = placed[f"{side}_toe"]

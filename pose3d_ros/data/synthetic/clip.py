@@ -129,8 +129,7 @@ def _table(rng: np.random.Generator) -> list[render.Solid]:
     side = (np.array([-0.55, 0.0, 0.24]), np.array([0.55, 0.7, 0.28]))
     solids = []
     for low, high in (top, side):
-        corners = np.array([[x, y, z] for z in (low[2], high[2]) for y in (low[1], high[1]) for x in (low[0], high[0])])
-        solids.append(render.box_solid(corners @ _about_y(-0.2).T + [1.35, 0, -2.9], material))
+        solids.append(scene.turned_box(low, high, -0.2, np.array([1.35, 0, -2.9]), material))
     return solids
 
 

@@ -19,7 +19,7 @@ from pose3d_ros.data.synthetic.types import ByteArray, FloatArray, IntArray
 PARTS = ("skin", "eyes", "brows", "hair", "shoes", "top", "bottom", "hat", "bag")
 SKIN, EYES, BROWS, HAIR, SHOES, TOP, BOTTOM, HAT, BAG = range(9)
 ARRAYS = ("vertices", "bone_index", "bone_weight", "cut", "triangles", "uv", "part", "heads", "joints", "joint_bones")
-POOL_VERSION = 5
+POOL_VERSION = 6
 
 
 @dataclass(frozen=True)

@@ -135,6 +135,8 @@ def crop(rng: np.random.Generator, studio: Studio) -> tuple[bytes, FloatArray, l
             side = float(np.sign(side)) * max(abs(side), 0.45)
         deep = max(deep, -(distance - 1.0))
         solids.append(moved(other, forward * deep + right * side))
+    for solid in list(solids):
+        solids += _seat(rng, solid)
     if rng.random() < 0.4:
         solids += _furniture(rng, middle, forward, right, distance)
     return _finish(rng, studio, solids, camera, main_alone_below=0.3)
@@ -194,13 +196,45 @@ def scene(rng: np.random.Generator, studio: Studio) -> tuple[bytes, FloatArray, 
             spot = np.array([float(rng.uniform(-spread, spread)) * far, 0.0, -far])
             if all(np.linalg.norm(spot - other) > 0.45 for other in placed):
                 placed.append(spot)
-                solids.append(moved(solid, spot))
+                person_here = moved(solid, spot)
+                solids += [person_here, *_seat(rng, person_here)]
                 break
     if rng.random() < 0.45:
         far = float(rng.uniform(1.2, 5.0))
         middle = np.array([float(rng.normal(0, 0.3)) * far, 0.9, -far])
         solids += _furniture(rng, middle, np.array([0.0, 0.0, -1.0]), np.array([1.0, 0.0, 0.0]), far)
     return _finish(rng, studio, solids, camera)
+
+
+def _seat(rng: np.random.Generator, solid: render.Solid) -> list[render.Solid]:
+    """Something to sit on for a person who sits, in most cases."""
+    assert solid.joints is not None
+    left, right, *knees = solid.joints[indices("left_hip", "right_hip", "left_knee", "right_knee")]
+    hip = (left + right) / 2
+    height = float(hip[1]) - 0.1
+    sits = 0.25 < height < 0.75 and max(abs(hip[1] - knee[1]) for knee in knees) < 0.22
+    if not sits or rng.random() < 0.2:
+        return []
+    across = (left - right) * [1, 0, 1]
+    yaw = float(np.arctan2(-across[2], across[0]))
+    w, d = float(rng.uniform(0.2, 0.35)), float(rng.uniform(0.2, 0.28))
+    kind = rng.random()
+    boxes = [(np.array([-w, 0.0 if kind < 0.4 else height - 0.05, -d]), np.array([w, height, d * 0.8]))]
+    if kind >= 0.4:
+        boxes += [(np.array([x - 0.02, 0, z - 0.02]), np.array([x + 0.02, height - 0.05, z + 0.02]))
+                  for x in (0.02 - w, w - 0.02) for z in (0.02 - d, d * 0.8 - 0.02)]  # fmt: skip
+    if rng.random() < 0.6:
+        back = float(rng.uniform(0.25, 0.6))
+        boxes.append((np.array([-w, height, -d - 0.04]), np.array([w, height + back, -d])))
+    spot = hip * [1, 0, 1]
+    return [turned_box(low, high, yaw, spot, material) for material in [looks.furniture_material(rng)]
+            for low, high in boxes]  # fmt: skip
+
+
+def turned_box(low: FloatArray, high: FloatArray, yaw: float, spot: FloatArray, material: FloatArray) -> render.Solid:
+    """A box from its lower and upper corner, turned about the vertical and moved to ``spot``."""
+    corners = np.array([[x, y, z] for z in (low[2], high[2]) for y in (low[1], high[1]) for x in (low[0], high[0])])
+    return render.box_solid(corners @ retarget.axis_rotation(_UP, yaw).T + spot, material)
 
 
 def _furniture(
@@ -215,11 +249,7 @@ def _furniture(
         spot = (middle + forward * deep + right * side) * [1, 0, 1]
         material = looks.furniture_material(rng)
         yaw = float(rng.uniform(-np.pi, np.pi))
-        for low, high in _furniture_boxes(rng):
-            corners = np.array([[x, y, z] for z in (low[2], high[2]) for y in (low[1], high[1])
-                                for x in (low[0], high[0])])  # fmt: skip
-            turned = corners @ retarget.axis_rotation(_UP, yaw).T + spot
-            result.append(render.box_solid(turned, material))
+        result += [turned_box(low, high, yaw, spot, material) for low, high in _furniture_boxes(rng)]
     return result
 
 
