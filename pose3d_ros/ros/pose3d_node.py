@@ -152,10 +152,14 @@ class Pose3DNode(Node):
         self.get_logger().error(f"frame failed: {self._engine_failure}", throttle_duration_sec=_LOG_THROTTLE_S)
 
     def _say_once(self, state: CalibrationState) -> None:
-        if state.text not in self._said:
-            self._said.add(state.text)
-            log = self.get_logger().info if state.level == Level.OK else self.get_logger().warning
-            log(f"camera_info: {state.text}")
+        if state.text in self._said:
+            return
+        self._said.add(state.text)
+        # Two lines, because rclpy refuses another severity from the same place.
+        if state.level == Level.OK:
+            self.get_logger().info(f"camera_info: {state.text}")
+        else:
+            self.get_logger().warning(f"camera_info: {state.text}")
 
     # ---- both --------------------------------------------------------------------------------------------------------
 
