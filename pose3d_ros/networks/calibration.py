@@ -61,5 +61,5 @@ def fit_calibration(
         distance = np.einsum("ni,nij,nj->n", error, np.linalg.inv(scaled), error)
         return sum((np.mean(distance <= limit) - share) ** 2 for share, limit in _COVERAGE.items())
 
-    scales = np.exp(minimize(miscoverage, np.log([1.0, 0.005]), method="Nelder-Mead").x)
+    scales = np.exp(minimize(miscoverage, np.log([0.5, 0.005]), method="Nelder-Mead").x)
     return replace(fitted, peak_scale=float(scales[0]), miss_variance=float(scales[1]))
