@@ -1,4 +1,4 @@
-"""``python -m pose3d_ros.data.synthetic``: render shards of crops or scenes."""
+"""``python -m pose3d_ros.data.synthetic``: render shards of crops or scenes, or the demo clip."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cv2
 
+from pose3d_ros.data.synthetic.clip import render_clip
 from pose3d_ros.data.synthetic.scene import KINDS, Studio, open_studio, picture
 from pose3d_ros.data.synthetic.shards import pack, write_shard
 
@@ -20,7 +21,8 @@ _studio: Studio | None = None
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``run``."""
-    parser.add_argument("--kind", choices=KINDS, default="crops", help="256x256 crops or 320x256 scenes")
+    parser.add_argument("--kind", choices=(*KINDS, "clip"), default="crops",
+                        help="256x256 crops, 320x256 scenes, or the demo clip")  # fmt: skip
     parser.add_argument("--count", type=int, default=SHARD_SIZE, help="pictures in all, over all shards")
     parser.add_argument("--out", type=Path, required=True, help="folder for the shards")
     parser.add_argument("--workers", type=int, default=1, help="processes; the result does not depend on it")
@@ -40,7 +42,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Render; shards that exist already are left alone. Returns the exit status."""
+    """Render; shards that exist already are left alone. Returns the exit status.
+
+    Raises:
+        ValueError: --shard is not I/N with 0 <= I < N.
+        FileNotFoundError: the assets are missing.
+    """
+    if args.kind == "clip":
+        studio = open_studio(args.assets, args.cache or args.out.parent / "cache", "test", 0, args.pool, photos=False)
+        print(render_clip(studio, args.out, args.seed))
+        return 0
     part, parts = (int(x) for x in args.shard.split("/"))
     if not 0 <= part < parts:
         raise ValueError(f"--shard {args.shard}: the first number must be from 0 to {parts - 1}")

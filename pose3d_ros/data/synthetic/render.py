@@ -16,7 +16,8 @@ from pose3d_ros.data.synthetic.lighting import Light
 from pose3d_ros.data.synthetic.types import ByteArray, FloatArray, IntArray
 
 VISIBLE, SELF_OCCLUDED, OCCLUDED, OUTSIDE = range(4)
-SHADOW_SIZE = 192
+SHADOW_SIZE = 144  # coarse enough for the people's vertices to close the surface, see ``_shadow_map``
+DENSE_VERTICES = 5000
 SUPERSAMPLING = 2
 # A joint lies inside the body: how far behind the surface it still counts as visible.
 _DEPTH_TOLERANCE_M = np.full(skeleton.NUM_JOINTS, 0.12)
@@ -151,7 +152,7 @@ def draw(solids: list[Solid], camera: Camera, light: Light, textures: ByteArray)
     points = raster.project(vertices, K)
     raster.rasterise(points, triangles, uv, material, cut, materials, textures, depth, owner, 0)
     normal = raster.normals(vertices, triangles)
-    shadow, to_shadow = _shadow_map(vertices, triangles, light)
+    shadow, to_shadow = _shadow_map(solids, vertices, starts, light)
     raster.shade(
         K, depth, owner, points, normal, rest, triangles, uv, material, materials, textures,
         light.harmonics.astype(np.float32), light.sun_direction.astype(np.float32),
@@ -165,8 +166,13 @@ def draw(solids: list[Solid], camera: Camera, light: Light, textures: ByteArray)
     return Rendering(small[..., :3], small[..., 3], depth, solid_index, floor)
 
 
-def _shadow_map(vertices: FloatArray, triangles: IntArray, light: Light) -> tuple[FloatArray, FloatArray]:
-    """Orthographic depth along the light around all vertices, and the map [3, 4] from camera frame to it."""
+def _shadow_map(
+    solids: list[Solid], vertices: FloatArray, starts: IntArray, light: Light
+) -> tuple[FloatArray, FloatArray]:
+    """Orthographic depth along the light around all vertices, and the map [3, 4] from camera frame to it.
+
+    ``vertices`` are those of all solids in the camera frame; solid k has rows ``starts[k]:starts[k + 1]``.
+    """
     z = -light.sun_direction
     side = np.array([1.0, 0, 0]) if abs(z[0]) < 0.9 else np.array([0, 1.0, 0])
     x = np.cross(side, z)
@@ -183,7 +189,11 @@ def _shadow_map(vertices: FloatArray, triangles: IntArray, light: Light) -> tupl
     shadow = np.full((SHADOW_SIZE, SHADOW_SIZE), 1e9, np.float32)
     turned[:, :2] *= np.float32(scale)
     turned[:, :2] += to_shadow[:2, 3]
-    raster.rasterise_depth(turned, triangles, shadow)
+    for solid, start, end in zip(solids, starts, starts[1:], strict=False):
+        if len(solid.vertices) > DENSE_VERTICES:
+            raster.splat_depth(turned[start:end], shadow)
+        else:
+            raster.rasterise_depth(turned[start:end], solid.triangles, shadow)
     return shadow, to_shadow
 
 
