@@ -129,6 +129,19 @@ class Robot:
         self.spin_until(found, FRAME_TIMEOUT_S, f"{output} of an image")
         return found()[0]
 
+    def forget(self):
+        """Forgets what was heard so far, before another node is started."""
+        for messages in self.heard.values():
+            messages.clear()
+
+    def figure(self, name):
+        """A value of the node's last report about images; None before the first."""
+        for message in reversed(self.heard["diagnostics"]):
+            for status in message.status:
+                if status.name == "pose3d: images":
+                    return {value.key: value.value for value in status.values}[name]
+        return None
+
     def report(self, part):
         """The node's next two diagnostics (the first may be old) of one part: level, message, values."""
         seen = len(self.heard["diagnostics"])

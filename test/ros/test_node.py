@@ -231,15 +231,6 @@ def test_diagnostics_tell_rates_latency_and_what_runs(played, robot):
 # ---- bad input -------------------------------------------------------------------------------------------------------
 
 
-def images_figures(robot):
-    """The latest counters."""
-    for message in reversed(robot.heard["diagnostics"]):
-        for status in message.status:
-            if status.name == "pose3d: images":
-                return {value.key: value.value for value in status.values}
-    return {}
-
-
 def assert_person_is_found(camera):
     """Sends a few good frames of the clip: somebody must be there, in metres."""
     camera.next_header()
@@ -270,15 +261,15 @@ def spoiled(**fields):
 def test_a_bad_image_is_counted_with_its_reason_and_the_next_is_right(camera, robot, clip, fields, reason):
     assert_person_is_found(camera)
     robot.report("images")
-    rejected = int(images_figures(robot)["rejected"])
+    rejected = int(robot.figure("rejected"))
     fields = dict(fields)
     header = camera.next_header() if "stamp" not in fields else robot.header(fields.pop("stamp"))
     image = bgr_to_image(clip[0][GOOD_FRAME], header)
     for name, value in fields.items():
         setattr(image, name, value)
     camera.images.publish(image)
-    robot.spin_until(lambda: int(images_figures(robot)["rejected"]) == rejected + 1, 10, "the rejection")
-    assert reason in images_figures(robot)["last_rejection"]
+    robot.spin_until(lambda: int(robot.figure("rejected")) == rejected + 1, 10, "the rejection")
+    assert reason in robot.figure("last_rejection")
     assert_person_is_found(camera)
 
 
@@ -286,7 +277,7 @@ def test_an_image_sent_twice_is_counted(camera, robot, clip):
     image = bgr_to_image(clip[0][0], camera.next_header())
     robot.answer_to(camera.images, image)
     camera.images.publish(image)
-    robot.spin_until(lambda: "same stamp" in images_figures(robot)["last_rejection"], 10, "the rejection")
+    robot.spin_until(lambda: "same stamp" in robot.figure("last_rejection"), 10, "the rejection")
 
 
 def test_noise_gives_an_answer(camera, robot):
@@ -386,7 +377,7 @@ def test_a_publisher_that_comes_back_with_another_reliability_is_heard(camera, r
     camera.images = robot.advertise(Image, "image", "best_effort")
 
     def matched():
-        return images_figures(robot)["reliability"] == "best_effort"
+        return robot.figure("reliability") == "best_effort"
 
     robot.spin_until(matched, 15, "the subscription to follow")
     robot.spin_for(1.0)

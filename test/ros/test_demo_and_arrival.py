@@ -1,0 +1,43 @@
+"""The two commands that run the whole thing: three processes over real DDS."""
+
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
+
+from pose3d_ros.ros.arrival_benchmark import LEAST_SHARE, measure
+from pose3d_ros.ros.video_publisher import DEFAULT_VIDEO
+from pose3d_ros.video import open_source
+
+
+@pytest.mark.parametrize(
+    ("size", "reliability"),
+    [((640, 480), "best_effort"), ((1920, 1080), "best_effort"), ((1920, 1080), "reliable")],
+)
+def test_the_frames_reach_the_node(ros_environment, tmp_path, size, reliability):
+    found = measure(DEFAULT_VIDEO, size, reliability, 4, ros_environment, tmp_path)
+    assert found.sent > 20
+    assert found.share >= LEAST_SHARE
+    assert found.processed > 0
+
+
+def test_the_demo_writes_video_and_picture_and_tells_what_it_saw(ros_environment, tmp_path):
+    command = [sys.executable, "-m", "pose3d_ros.ros.demo", "--seconds", "4", "--output", str(tmp_path / "demo")]
+    done = subprocess.run(command, env=ros_environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "frames that reached the node" in done.stdout
+    assert "people in 3D" in done.stdout
+    with open_source(str(tmp_path / "demo" / "demo.mp4")) as video:
+        frames = list(video)
+    assert 2 < len(frames) / video.fps < 8
+    assert (tmp_path / "demo" / "demo.png").stat().st_size > 10_000
+
+
+def test_the_demo_says_what_is_wrong(ros_environment, tmp_path):
+    command = [sys.executable, "-m", "pose3d_ros.ros.demo", "--video", "/nowhere.mp4", "--output", str(tmp_path)]
+    done = subprocess.run(command, env=ros_environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "no file /nowhere.mp4" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,60 @@
+"""The stand-in for a camera driver, in its own process."""
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
+
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from pose3d_ros.ros.camera_conversion import camera_from_info, stamp_to_ns
+from pose3d_ros.ros.image_conversion import compressed_to_bgr, image_to_bgr
+
+FRAMES, FPS = 30, 25
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    """A short video whose frames get brighter, with a calibration beside it."""
+    folder = tmp_path_factory.mktemp("video")
+    path = folder / "grey steps.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), FPS, (320, 240))
+    for i in range(FRAMES):
+        writer.write(np.full((240, 320, 3), 8 * i, np.uint8))
+    writer.release()
+    text = '{"image_size": [320, 240], "K": [[300, 0, 160], [0, 300, 120], [0, 0, 1]]}'
+    path.with_suffix(".json").write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_video_is_published_in_order_and_on_time_and_then_it_ends(start_node, robot, video):
+    heard = {Image: [], CompressedImage: [], CameraInfo: []}
+    for kind, topic in ((Image, "image"), (CompressedImage, "image/compressed"), (CameraInfo, "camera_info")):
+        robot.node.create_subscription(kind, topic, heard[kind].append, QoSProfile(depth=100))
+    parameters = {
+        "video": str(video),
+        "loop": False,
+        "compressed": True,
+        "width": 160,
+        "frame_id": "eye",
+        "wait_for_subscribers": 2,
+    }
+    publisher = start_node("video_publisher", parameters)
+    robot.spin_until(lambda: publisher.exit_status is not None, 60, "the video's end")
+    robot.spin_for(0.5)
+    assert publisher.exit_status == 0, publisher.output()
+    images, jpegs, infos = heard.values()
+    assert len(images) == FRAMES
+    assert len(infos) >= FRAMES - 2  # who comes last may miss the first
+    stamps = [stamp_to_ns(image.header.stamp) for image in images]
+    # The beat is held within what a busy machine allows; none comes early.
+    assert np.median(np.diff(stamps)) == pytest.approx(1e9 / FPS, rel=0.1)
+    brightness = [image_to_bgr(image).mean() for image in images]
+    assert np.abs(np.array(brightness) - 8 * np.arange(FRAMES)).max() < 6
+    assert {(image.width, image.height, image.header.frame_id) for image in images} == {(160, 120, "eye")}
+    assert {stamp_to_ns(info.header.stamp) for info in infos} <= set(stamps)
+    assert camera_from_info(infos[-1]).K[0, 0] == pytest.approx(150)
+    assert compressed_to_bgr(jpegs[-1]).shape == (120, 160, 3)
+    assert jpegs[-1].header == images[-1].header
