@@ -33,6 +33,8 @@ STAGES = ("find", "pose2d", "lift", "place", "track")
 _BOX_SCORE = 0.3
 """Joints below this score do not shape the person's box."""
 _LEAST_BOX_JOINTS = 4
+_NEW_PERSON_SCORE = 0.5
+"""Least score of somebody who was not there before: things that look a little like a person shall not come and go."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,9 @@ class Pipeline:
             boxes = _boxes(pose, boxes)
             boxes[: len(known)] = known
             pose = _joined(pose, len(known), self._poses.estimate(image, boxes[len(known) :]))
-        there = pose.person_score >= self.settings.score_threshold
+        least = np.full(len(boxes), self.settings.score_threshold)
+        least[len(known) :] = max(self.settings.score_threshold, _NEW_PERSON_SCORE)
+        there = pose.person_score >= least
         boxes = _boxes(pose, boxes)
         there[there] = distinct(boxes[there], pose.joints_px[there], pose.score[there])
         return boxes[there], Pose2D(*(values[there] for values in pose))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any
@@ -216,7 +216,9 @@ def contact_sheet(view: View, people: Sequence[Person | None]) -> Image:
             if i not in wanted:
                 continue
             person = people[i]
-            drawn = draw.draw_people(image, [person] if person is not None else [], labels=False)
+            # Whole and plain: the sheet is for judging positions, not scores.
+            plain = [] if person is None else [replace(person, joint_score=np.ones(skeleton.NUM_JOINTS))]
+            drawn = draw.draw_people(image, plain, labels=False)
             cut = drawn[corner[1] : opposite[1], corner[0] : opposite[0]]
             cell = np.asarray(cv2.resize(cut, _fitted(cut), interpolation=cv2.INTER_AREA), np.uint8)
             text = f"{view.name} #{i}" + ("" if person is not None else " not found")
