@@ -131,8 +131,6 @@ def choose_interpreter() -> Interpreter:
     for interpreter in found:
         if interpreter.has_ros and interpreter.version >= OLDEST:
             return interpreter
-    if os.environ.get("ROS_DISTRO"):
-        say(f"ROS_DISTRO is {os.environ['ROS_DISTRO']}, but no Python here can import rclpy: using wheels instead")
     if not usable:
         seen = ", ".join(f"{interpreter.name} ({interpreter.path})" for interpreter in found) or "none"
         raise SetupError(
@@ -143,6 +141,8 @@ def choose_interpreter() -> Interpreter:
 
 
 def check_machine(interpreter: Interpreter) -> None:
+    if os.environ.get("ROS_DISTRO") and not interpreter.has_ros:
+        say(f"ROS_DISTRO is {os.environ['ROS_DISTRO']}, but no Python here can import rclpy: using wheels instead")
     missing = interpreter.missing_packages()
     if missing:
         raise SetupError(
@@ -164,14 +164,15 @@ def digest(*parts: str | Path) -> str:
     return result.hexdigest()
 
 
-def step(name: str, fingerprint: str, description: str, action: Callable[[], object]) -> None:
-    """Do the action unless it has succeeded before with the same fingerprint."""
+def step(name: str, fingerprint: str, description: str, action: Callable[[], bool | None]) -> None:
+    """Do the action unless it has succeeded before with the same fingerprint. It returns False to be tried again."""
     stamp = STAMPS / name
     if stamp.exists() and stamp.read_text() == fingerprint:
         return
     say(description)
     started = time.monotonic()
-    action()
+    if action() is False:
+        return
     STAMPS.mkdir(parents=True, exist_ok=True)
     stamp.write_text(fingerprint)
     say(f"   done in {time.monotonic() - started:.0f} s")
@@ -270,22 +271,23 @@ def install_torch() -> None:
     if mode == "0":
         return
 
-    def action() -> None:
+    def action() -> bool:
         if mode != "auto":
             pip_install(requirement)
-            return
+            return True
         if query_venv("import importlib.util as u; print('torch' if u.find_spec('torch') else '')"):
-            return
+            return True
         command = [VENV_PYTHON, "-m", "pip", "install", "--quiet", f"{requirement}+cpu"]
         done = subprocess.run(command, capture_output=True, text=True, env=clean_environment(), check=False)
         if done.returncode == 0:
-            return
+            return True
         if "No matching distribution" not in done.stderr:
             raise SetupError(f"installing PyTorch failed:\n{done.stderr}")
-        say("   pip's sources hold no CPU build of PyTorch for this Python: tests that need it will be skipped.")
-        say("   See requirements/torch.txt, or install several GB of CUDA build with: make test TORCH=1")
+        say("   pip's sources hold no CPU build of it for this Python: the tests that need it will be skipped.")
+        say("   See requirements/torch.txt. Several GB, with CUDA: make test TORCH=1. Never ask: TORCH=0")
+        return False
 
-    step("torch", digest(file, mode), "installing PyTorch (TORCH=0 leaves it out)", action)
+    step("torch", digest(file, mode), "installing PyTorch", action)
 
 
 def set_up(goal: str) -> None:
