@@ -41,6 +41,7 @@ lint: setup-test
 	@$(VENV_PYTHON) -m ruff check .
 	@$(VENV_PYTHON) -m ruff format --check .
 	@$(VENV_PYTHON) -m mypy
+	@$(VENV_PYTHON) -m mypy tools setup.py
 
 setup:
 	@$(BOOTSTRAP) run
