@@ -18,6 +18,9 @@ Array = NDArray[np.float64]
 
 SIZE_SD = 0.05
 """Relative standard deviation of a person's size, which a single camera cannot see: sets the depth's sigma."""
+CORRELATION = 4.0
+"""A lifter errs with the whole body, not joint by joint: 1σ of the depth then covers 66 % (exact 2D) and 82 % (noisy)
+of the mocap's validation people."""
 
 _MIN_SCORE = 0.05
 _MIN_JOINTS = 4
@@ -51,6 +54,7 @@ def place(
     cov: ArrayLike,
     score: ArrayLike,
     size_sd: float = SIZE_SD,
+    correlation: float = CORRELATION,
 ) -> Placement:
     """Root positions of n people.
 
@@ -61,6 +65,7 @@ def place(
         cov: [n, 24, 2, 2] their covariance.
         score: [n, 24] probability that the ray is right; weighs the equations, below 0.05 leaves them out.
         size_sd: relative standard deviation of body size.
+        correlation: the joints count as one independent measurement per so many.
 
     Each joint's weight is the inverse covariance of its residual, z² cov + G (sigma² I) Gᵀ. It depends on the depth z,
     hence a few passes; from the second on, robust weights limit outliers. Never gives a root behind the camera: such
@@ -97,7 +102,7 @@ def place(
         # Huber first; then harder, as a joint far off its ray has leverage on the depth.
         robust = np.minimum(1.0, _HUBER / np.maximum(distance, 1e-9)) ** (1 if k == 0 else 3)
 
-    noise = np.linalg.inv(normal + 1e-9 * np.eye(3))
+    noise = correlation * np.linalg.inv(normal + 1e-9 * np.eye(3))
     ok = (used.sum(-1) >= _MIN_JOINTS) & np.isfinite(root).all(-1)
     ok &= (root[:, 2] > _MIN_DEPTH_M) & (root[:, 2] < _MAX_DEPTH_M)
     # Most of the body must lie in front, and the depth must be known at all.

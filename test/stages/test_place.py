@@ -54,7 +54,12 @@ def test_covariance_agrees_with_the_errors():
     noisy = joints + rng.normal(0, sigma, joints.shape)
     rays = rays_of(joints, root) + rng.normal(0, RAY_SIGMA, (400, NUM_JOINTS, 2))
     placed = place(
-        noisy, np.full((400, NUM_JOINTS), sigma), rays, covariance(400, RAY_SIGMA), np.ones((400, NUM_JOINTS))
+        noisy,
+        np.full((400, NUM_JOINTS), sigma),
+        rays,
+        covariance(400, RAY_SIGMA),
+        np.ones((400, NUM_JOINTS)),
+        correlation=1.0,
     )
     error = placed.root_m - root
     squared = np.einsum("ni,nij,nj->n", error, np.linalg.inv(placed.noise_cov), error)
