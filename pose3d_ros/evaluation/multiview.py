@@ -98,24 +98,29 @@ def angles(rays: Array, points_cam: Array) -> Array:
 def choose_person(candidates: Sequence[Sequence[Array]], views: Sequence[View]) -> list[int | None]:
     """Per camera, which candidate (rays [24, 2] each) is the person that all cameras see; None where it is missing.
 
-    Tries every combination with most cameras first and takes the one whose triangulation fits best.
+    Every pair of candidates of two cameras is triangulated, and the other cameras' candidates are held against it;
+    the pair with which most cameras agree wins, and among equals the one that fits best.
     """
-    options = [[*range(len(people)), None] for people in candidates]
-    best: tuple[int, float, tuple[int | None, ...]] | None = None
-    for choice in product(*options):
-        seen = [c for c, picked in enumerate(choice) if picked is not None]
-        if len(seen) < 2:
-            continue
-        rays = np.stack([candidates[c][picked] for c, picked in enumerate(choice) if picked is not None])
-        points = triangulate(rays, np.stack([views[c].R for c in seen]), np.stack([views[c].t for c in seen]))
-        error = np.stack([angles(rays[i], views[c].to_camera(points)) for i, c in enumerate(seen)])
-        per_camera = np.nanmedian(error, axis=1)
-        if not (per_camera < _SAME_PERSON_RAD).all():
-            continue
-        rated = (-len(seen), float(per_camera.mean()), choice)
-        if best is None or rated[:2] < best[:2]:
-            best = rated
-    return list(best[2]) if best is not None else [None] * len(candidates)
+    nobody: list[int | None] = [None] * len(views)
+    best = (0, 0.0, nobody)
+    for a, b in combinations(range(len(views)), 2):
+        R, t = np.stack([views[a].R, views[b].R]), np.stack([views[a].t, views[b].t])
+        for first, second in product(candidates[a], candidates[b]):
+            points = triangulate(np.stack([first, second]), R, t)
+            choice, errors = list(nobody), []
+            for c, view in enumerate(views):
+                if not len(candidates[c]):
+                    continue
+                error = np.nanmedian(angles(np.stack(candidates[c]), view.to_camera(points)), axis=-1)
+                nearest = int(np.argmin(error))
+                if error[nearest] < _SAME_PERSON_RAD:
+                    choice[c] = nearest
+                    errors.append(float(error[nearest]))
+            if len(errors) < 2:
+                continue
+            rated = (len(errors), -float(np.mean(errors)), choice)
+            best = max(best, rated, key=lambda item: item[:2])
+    return best[2]
 
 
 def agreement(joints_m: Array) -> tuple[Array, Array]:
