@@ -26,6 +26,7 @@ from pose3d_ros.skeleton import NUM_JOINTS, ROOT
 Array = NDArray[np.float64]
 
 _NS = 1e-9
+_SAME_BOX_IOU = 0.7
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class TrackerConfig:
     """Detections before a track is published."""
     timeout_s: float = 0.6
     """A track that was not seen for so long ends."""
+    confirm_hits: int = 5
+    """A track with fewer detections ends as soon as it is not seen: most of those are mistakes."""
     max_cost: float = 0.8
     """Largest cost of a match: half 1 − IoU, half pose distance over half the person's size (0...1)."""
     visible_score: float = 0.5
@@ -193,19 +196,27 @@ def pose_distance(a_px: Array, a_score: Array, b_px: Array, b_score: Array, size
     return np.where(total > 1e-3, mean / np.maximum(size_px, 1e-6)[None], 1.0)
 
 
-def distinct(boxes: ArrayLike, joints_px: ArrayLike, score: ArrayLike, radius: float = 0.1) -> NDArray[np.bool_]:
-    """Which of n detections [n] to keep: of two whose joints lie within ``radius`` person sizes, the better scored."""
+def distinct(
+    boxes: ArrayLike, joints_px: ArrayLike, score: ArrayLike, radius: float = 0.1, share: float = 0.4
+) -> NDArray[np.bool_]:
+    """Which of n detections [n] to keep: of two that are the same person, the better scored.
+
+    They are when a `share` of their joints (weighted by both scores) lies within ``radius`` person sizes, however far
+    apart a limb that one of them mistook may be, or when their boxes [n,4] are nearly the same.
+    """
     box, joints, weight = (np.asarray(a, np.float64) for a in (boxes, joints_px, score))
     keep = np.ones(len(box), bool)
     if len(box) < 2:
         return keep
-    size = np.sqrt(_areas(box))
-    distance = pose_distance(joints, weight, joints, weight, size)
+    both = weight[:, None] * weight[None]
+    near = np.linalg.norm(joints[:, None] - joints[None], axis=-1) < radius * np.sqrt(_areas(box))[:, None, None]
+    same = (both * near).sum(-1) > share * np.maximum(both.sum(-1), 1e-3)
+    same |= iou(box, box) > _SAME_BOX_IOU
     for i in np.argsort(-weight.sum(-1), kind="stable"):
         if keep[i]:
-            near = distance[i] < radius
-            near[i] = False
-            keep &= ~near
+            others = same[i] | same[:, i]
+            others[i] = False
+            keep &= ~others
     return keep
 
 
@@ -237,7 +248,11 @@ class Tracker:
         dt = 0.0 if self._now_ns is None else (stamp_ns - self._now_ns) * _NS
         self._now_ns = stamp_ns
         timeout_ns = self.config.timeout_s / _NS
-        self._tracks = [track for track in self._tracks if stamp_ns - track.seen_ns <= timeout_ns]
+        self._tracks = [
+            track
+            for track in self._tracks
+            if stamp_ns - track.seen_ns <= timeout_ns and (track.row >= 0 or track.hits >= self.config.confirm_hits)
+        ]
         for track in self._tracks:
             coasting = track.hits > 0 and track.row < 0
             track.row = -1
@@ -293,7 +308,8 @@ class Tracker:
         """
         for i, track in enumerate(tracks):
             self._correct(track, seen, i)
-        return [self._output(track) for track in self._tracks if track.hits >= self.config.min_hits]
+        shown = (t for t in self._tracks if t.hits >= self.config.min_hits)
+        return [self._output(t) for t in shown if t.row >= 0 or t.hits >= self.config.confirm_hits]
 
     def _begin(self, box: Array, joints_px: Array, score: Array) -> Track:
         assert self._now_ns is not None

@@ -63,12 +63,31 @@ def test_ids_survive_a_crossing_and_the_order_of_detections():
 
 def test_unseen_people_are_predicted_then_end():
     tracker = Tracker(TrackerConfig(timeout_s=0.5))
-    step(tracker, 0, [person(100)])
-    out = step(tracker, 10, [])
+    for k in range(5):
+        step(tracker, k, [person(100)])
+    out = step(tracker, 14, [])
     assert out[0].row == -1
     assert (out[0].joint_state == JointState.PREDICTED).all()
-    assert step(tracker, 20, []) == []
-    assert step(tracker, 21, [person(100)])[0].id == 2
+    assert step(tracker, 24, []) == []
+    assert step(tracker, 25, [person(100)])[0].id == 2
+
+
+def test_a_flash_in_the_pan_is_not_carried_on():
+    tracker = Tracker()
+    step(tracker, 0, [person(100)])
+    assert step(tracker, 1, []) == []
+    assert step(tracker, 2, [person(100)])[0].id == 2
+
+
+def test_one_person_found_twice_is_kept_once():
+    """Although one of the two mistook a leg; two people side by side are both kept."""
+    box, joints, score = person(100)
+    mistaken = joints.copy()
+    mistaken[:8] += 80
+    boxes = np.stack([box, box + [-20, -10, 60, 40]])
+    assert distinct(boxes, np.stack([joints, mistaken]), np.stack([score, 0.9 * score])).tolist() == [True, False]
+    beside = np.stack([joints, joints + [60, 0]])
+    assert distinct(np.stack([box, box + [60, 0, 60, 0]]), beside, np.stack([score, score])).all()
 
 
 def test_prediction_follows_the_motion_and_its_sigma_grows():
