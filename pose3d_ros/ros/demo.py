@@ -35,7 +35,7 @@ from pose3d_ros.video import VideoWriter, open_source
 
 _LIVE_SECONDS = 20.0
 _LONGEST_SECONDS = 120.0
-_START_TIMEOUT_S = 30.0
+_START_TIMEOUT_S = 60.0
 _FIRST_FRAME_TIMEOUT_S = 20.0
 _ASSUMED_FOV_DEG = 60.0
 _VIEW_FOLLOWS = 0.05

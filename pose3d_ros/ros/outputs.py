@@ -15,10 +15,11 @@ from visualization_msgs.msg import MarkerArray
 from pose3d_ros.draw import draw_people
 from pose3d_ros.person import Person
 from pose3d_ros.ros.image_conversion import Picture, bgr_to_image
-from pose3d_ros.ros.people_conversion import MarkerMaker, people_to_cloud, people_to_transforms
+from pose3d_ros.ros.people_conversion import MarkerMaker, limited, people_to_cloud, people_to_transforms
 
 _TF_DEPTH = 100  # as tf2_ros' broadcaster has it
 _RESULTS_DEPTH = 10
+_OVERLAY_MAX_SIDE_PX = 1920  # more is slow to draw and to send, and no screen shows it
 
 
 class OutputOptions(NamedTuple):
@@ -59,7 +60,8 @@ class Outputs:
     def publish_overlay(self, header: Header, picture: Picture, people: Sequence[Person]) -> None:
         """Publishes the image with the people drawn on it, for who wants to see it; it takes longer than the rest."""
         if self._overlay.get_subscription_count():
-            self._overlay.publish(bgr_to_image(draw_people(picture, people), header))
+            scaled, scaled_people = limited(picture, people, _OVERLAY_MAX_SIDE_PX)
+            self._overlay.publish(bgr_to_image(draw_people(scaled, scaled_people), header))
 
     def destroy(self) -> None:
         """Ends the publishers."""

@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import array
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
+import cv2
 import numpy as np
 from builtin_interfaces.msg import Duration
 from geometry_msgs.msg import Point, TransformStamped
@@ -29,6 +31,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from pose3d_ros import skeleton
 from pose3d_ros.draw import JOINT_BGR
 from pose3d_ros.person import JointState, Person
+from pose3d_ros.ros.image_conversion import Picture
 
 Array = NDArray[np.float64]
 
@@ -150,6 +153,25 @@ def people_to_transforms(people: Sequence[Person], header: Header, prefix: str) 
                 translation.x, translation.y, translation.z = x, y, z
                 message.transforms.append(transform)
     return message
+
+
+def limited(picture: Picture, people: Sequence[Person], max_side_px: int) -> tuple[Picture, Sequence[Person]]:
+    """The picture, and the people's pixels with it, scaled so that no side is longer than max_side_px."""
+    scale = max_side_px / max(picture.shape[:2])
+    if scale >= 1:
+        return picture, people
+    size = (max(1, round(scale * picture.shape[1])), max(1, round(scale * picture.shape[0])))
+    scaled = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+    # Pixel centres lie at whole numbers, so that scaling keeps (x + 0.5), not x.
+    return scaled, [
+        replace(
+            person,
+            box=(person.box + 0.5) * scale - 0.5,
+            joints_px=(person.joints_px + 0.5) * scale - 0.5,
+            joints_px_cov=person.joints_px_cov * scale**2,
+        )
+        for person in people
+    ]
 
 
 class MarkerMaker:

@@ -15,7 +15,7 @@ from typing import Any
 
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")  # to Jazzy, from Kilted on
 _PACKAGE = "pose3d_ros"
-_STOP_TIMEOUT_S = 3.0
+_STOP_TIMEOUT_S = 10.0
 # Above this, DDS' ports meet those that the system gives to outgoing connections.
 _LAST_DOMAIN = 101
 

@@ -15,8 +15,8 @@ from pose3d_ros import skeleton
 from pose3d_ros.person import Person
 
 # DDS discovery takes 0.2 s or, at random, 3 s; a loaded machine may take longer.
-DISCOVERY_TIMEOUT_S = 30.0
-FRAME_TIMEOUT_S = 20.0
+DISCOVERY_TIMEOUT_S = 60.0
+FRAME_TIMEOUT_S = 40.0
 
 
 @pytest.fixture

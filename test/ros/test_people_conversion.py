@@ -18,6 +18,7 @@ from pose3d_ros.ros.people_conversion import (
     MarkerMaker,
     cloud_to_joints,
     delete_all,
+    limited,
     people_to_cloud,
     people_to_transforms,
 )
@@ -153,6 +154,16 @@ def test_people_who_left_are_deleted_once(make_person, header):
     # Without metres a person is as good as gone.
     assert {m.action for m in maker.markers([make_person(2, metres=False)], header).markers} == {Marker.DELETE}
     assert maker.markers([], header).markers == []
+
+
+def test_large_pictures_shrink_together_with_the_people(make_person):
+    person = make_person()
+    small, (scaled,) = limited(np.zeros((3000, 4000, 3), np.uint8), [person], 2000)
+    assert small.shape == (1500, 2000, 3)
+    np.testing.assert_allclose(scaled.joints_px, person.joints_px / 2 - 0.25)
+    np.testing.assert_allclose(scaled.joints_px_cov, person.joints_px_cov / 4)
+    picture = np.zeros((30, 40, 3), np.uint8)
+    assert limited(picture, [person], 2000)[0] is picture
 
 
 def test_delete_all_is_one_marker(header):
