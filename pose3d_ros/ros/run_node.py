@@ -8,9 +8,11 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import rclpy
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
+# rclpy.spin waits without end, and now and then misses the shutdown that a signal brings (seen in Jazzy).
+_WAKE_PERIOD_S = 0.3
 SomeNode = TypeVar("SomeNode", bound=Node)
 
 
@@ -33,7 +35,10 @@ def run_node(
     node: SomeNode | None = None
     try:
         node = make_node()
-        rclpy.spin(node)
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        while rclpy.ok():
+            executor.spin_once(timeout_sec=_WAKE_PERIOD_S)
     except ExternalShutdownException:
         pass
     except expected_errors as error:
