@@ -84,10 +84,10 @@ def test_one_person_found_twice_is_kept_once():
     box, joints, score = person(100)
     mistaken = joints.copy()
     mistaken[:8] += 80
-    boxes = np.stack([box, box + [-20, -10, 60, 40]])
+    boxes = np.stack([box, box + np.array([-20, -10, 60, 40])])
     assert distinct(boxes, np.stack([joints, mistaken]), np.stack([score, 0.9 * score])).tolist() == [True, False]
-    beside = np.stack([joints, joints + [60, 0]])
-    assert distinct(np.stack([box, box + [60, 0, 60, 0]]), beside, np.stack([score, score])).all()
+    beside = np.stack([joints, joints + np.array([60, 0])])
+    assert distinct(np.stack([box, box + np.array([60, 0, 60, 0])]), beside, np.stack([score, score])).all()
 
 
 def test_prediction_follows_the_motion_and_its_sigma_grows():
