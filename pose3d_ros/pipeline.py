@@ -33,6 +33,10 @@ STAGES = ("find", "pose2d", "lift", "place", "track")
 _BOX_SCORE = 0.3
 """Joints below this score do not shape the person's box."""
 _LEAST_BOX_JOINTS = 4
+_ZOOMS = (1.0, 0.8, 0.64)
+"""Of the finder's boxes, which are rather large than small."""
+_SURE_SCORE = 0.5
+"""Mean score of the joints from which on the person's crop is taken to be right."""
 _NEW_PERSON_SCORE = 0.5
 """Least score of somebody who was not there before: things that look a little like a person shall not come and go."""
 
@@ -107,7 +111,8 @@ class Pipeline:
         with self._timed("track"):
             self._tracker.predict(frame.stamp_ns)
             known = self._tracker.predicted_boxes()[: self.settings.max_people]
-        found = self._find(frame.image, known)
+            sure = np.array([track.score.mean() >= _SURE_SCORE for track in self._tracker.tracks], bool)
+        found = self._find(frame.image, known, known[sure[: len(known)]])
         with self._timed("pose2d"):
             boxes, pose = self._estimate(frame.image, known, found)
         with self._timed("track"):
@@ -118,8 +123,11 @@ class Pipeline:
             self._somebody_missing = any(track.row < 0 for track in self._tracker.tracks)
             return self._people(tracked, pose)
 
-    def _find(self, image: NDArray[np.uint8], known: Array) -> Array:
-        """Boxes [m, 4] of people that are not among the `known` boxes [n, 4]."""
+    def _find(self, image: NDArray[np.uint8], known: Array, sure: Array) -> Array:
+        """Boxes [m, 4] of people that are not among the `sure` ones of the `known` boxes [n, 4], if it is time to look.
+
+        People of whom the joints tell little are looked for again: their crop may have slipped off them.
+        """
         self._frames_since_find += 1
         due = self._frames_since_find >= self.settings.find_every_n_frames
         if not (due or self._somebody_missing or not len(known)):
@@ -127,27 +135,39 @@ class Pipeline:
         with self._timed("find"):
             self._frames_since_find = 0
             boxes, scores = self._finder.find(image, self.settings.score_threshold)
-            # A tracked person's own crop fits better than the finder's box, hence the scores above any of its.
-            both = np.concatenate([known, boxes])
-            kept = without_overlaps(both, np.concatenate([np.full(len(known), 2.0), scores]))
-            new = kept[kept >= len(known)]
-            return both[new][: self.settings.max_people - len(known)]
+            both = np.concatenate([sure, boxes])
+            # Above every score of the finder: a followed person's own crop fits better than the finder's box.
+            kept = without_overlaps(both, np.concatenate([np.full(len(sure), 2.0), scores]))
+            return both[kept[kept >= len(sure)]][: self.settings.max_people]
 
     def _estimate(self, image: NDArray[np.uint8], known: Array, found: Array) -> tuple[Array, Pose2D]:
         """The people who are there: their boxes [n, 4] round their joints, and their joints."""
-        boxes = np.concatenate([known, found])
-        pose = self._poses.estimate(image, boxes)
+        pose = self._poses.estimate(image, np.concatenate([known, *(_zoomed(found, zoom) for zoom in _ZOOMS)]))
+        boxes = np.concatenate([known, np.tile(found, (len(_ZOOMS), 1))])
+        least = np.full(len(known), self.settings.score_threshold)
         if len(found):
-            # The finder's boxes are rough: look again, at the crop that the joints ask for.
-            boxes = _boxes(pose, boxes)
-            boxes[: len(known)] = known
-            pose = _joined(pose, len(known), self._poses.estimate(image, boxes[len(known) :]))
-        least = np.full(len(boxes), self.settings.score_threshold)
-        least[len(known) :] = max(self.settings.score_threshold, _NEW_PERSON_SCORE)
-        there = pose.person_score >= least
+            tries = _people(pose, len(known) + np.arange(len(_ZOOMS) * len(found)).reshape(len(_ZOOMS), -1))
+            new = self._looked_again(image, found, tries)
+            pose = _joined(_people(pose, np.arange(len(known))), new)
+            boxes = np.concatenate([known, found])
+            least = np.append(least, np.full(len(found), max(self.settings.score_threshold, _NEW_PERSON_SCORE)))
         boxes = _boxes(pose, boxes)
-        there[there] = distinct(boxes[there], pose.joints_px[there], pose.score[there])
-        return boxes[there], Pose2D(*(values[there] for values in pose))
+        kept = np.flatnonzero(pose.person_score >= least)
+        kept = kept[distinct(boxes[kept], pose.joints_px[kept], pose.score[kept])]
+        kept = np.sort(kept[without_overlaps(boxes[kept], pose.score[kept].mean(1))])[: self.settings.max_people]
+        return boxes[kept], _people(pose, kept)
+
+    def _looked_again(self, image: NDArray[np.uint8], found: Array, tries: Pose2D) -> Pose2D:
+        """The best poses of new people: the finder's boxes [n, 4] are rough, so that several zooms are tried.
+
+        tries: poses [zooms, n, …] of the finder's boxes. The best of each person asks for a crop of its own, which is
+        taken if it is better still.
+        """
+        best = tries.score.mean(-1).argmax(0)
+        first = Pose2D(*(values[best, np.arange(len(found))] for values in tries))
+        second = self._poses.estimate(image, _boxes(first, found))
+        better = second.score.mean(1) >= first.score.mean(1)
+        return _people(_joined(first, second), np.arange(len(found)) + len(found) * better)
 
     def _measure(
         self, camera: Camera | None, boxes: Array, pose: Pose2D, tracks: list[Track], up: ArrayLike | None
@@ -276,6 +296,17 @@ def _boxes(pose: Pose2D, otherwise: Array) -> Array:
     return boxes
 
 
-def _joined(pose: Pose2D, count: int, more: Pose2D) -> Pose2D:
-    """The first `count` people of `pose`, then `more`."""
-    return Pose2D(*(np.concatenate([a[:count], b]) for a, b in zip(pose, more, strict=True)))
+def _zoomed(boxes: Array, zoom: float) -> Array:
+    """The boxes [n, 4] shrunk round their centres."""
+    middle, half = (boxes[:, :2] + boxes[:, 2:]) / 2, zoom * (boxes[:, 2:] - boxes[:, :2]) / 2
+    return np.concatenate([middle - half, middle + half], 1)
+
+
+def _people(pose: Pose2D, rows: NDArray[np.intp]) -> Pose2D:
+    """Some of the people, by row."""
+    return Pose2D(*(values[rows] for values in pose))
+
+
+def _joined(one: Pose2D, other: Pose2D) -> Pose2D:
+    """The people of both."""
+    return Pose2D(*(np.concatenate(pair) for pair in zip(one, other, strict=True)))
