@@ -1,7 +1,8 @@
 """`pose3d bench`: milliseconds per stage on this machine, and against a yardstick that every machine has.
 
-The yardstick is a 1024x1024x1024 float32 matrix product by NumPy with the same number of threads, timed after every
-frame, so that both see the same machine: its clock, its heat and its other work.
+The yardstick is a 1024x1024x1024 float32 matrix product by NumPy with the same number of threads. Frames and products
+take turns, so that both see the same machine: its clock, its heat and its other work. Between turns both rest, as the
+threads of NumPy's BLAS spin on for a while after a product and would take the cores from the networks.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ _MATMUL = 1024
 _FRAME_NS = 33_333_333
 _FOV_DEG = 60.0
 _WARM_UP_FRAMES = 10
+_FRAMES_A_TURN = 20
+_PRODUCTS_A_TURN = 4
+_REST_S = 0.15
 _CLIP_FRAMES = 120
 # NumPy's BLAS reads its number of threads once, when NumPy is imported.
 _BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -70,20 +74,20 @@ def measure(pipeline: Pipeline, images: list[Image], frames: int) -> dict[str, A
     there_and_back = images + images[-2:0:-1]
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal((_MATMUL, _MATMUL), np.float32) for _ in range(2))
-    product = np.empty_like(a)
     stages: dict[str, list[float]] = {}
     totals, matmuls, people = [], [], []
     for i in range(_WARM_UP_FRAMES + frames):
+        if i % _FRAMES_A_TURN == 0:
+            time.sleep(_REST_S)
+            matmuls += _product_times(a, b)
+            time.sleep(_REST_S)
         frame = Frame(there_and_back[i % len(there_and_back)], i * _FRAME_NS, camera)
         started = time.perf_counter()
         found = pipeline.process(frame)
-        between = time.perf_counter()
-        np.matmul(a, b, out=product)
         ended = time.perf_counter()
         if i < _WARM_UP_FRAMES:
             continue
-        totals.append(1e3 * (between - started))
-        matmuls.append(1e3 * (ended - between))
+        totals.append(1e3 * (ended - started))
         people.append(len(found))
         for name, milliseconds in pipeline.timings_ms.items():
             stages.setdefault(name, []).append(milliseconds)
@@ -98,6 +102,17 @@ def measure(pipeline: Pipeline, images: list[Image], frames: int) -> dict[str, A
         "ratio_to_matmul": float(np.median(totals) / np.median(matmuls)),
         "ratio_of_means": float(np.mean(totals) / np.mean(matmuls)),
     }
+
+
+def _product_times(a: NDArray[np.float32], b: NDArray[np.float32]) -> list[float]:
+    """Milliseconds of some products, the first of a turn left out."""
+    out = np.empty_like(a)
+    times = []
+    for _ in range(1 + _PRODUCTS_A_TURN):
+        started = time.perf_counter()
+        np.matmul(a, b, out=out)
+        times.append(1e3 * (time.perf_counter() - started))
+    return times[1:]
 
 
 def _spread(milliseconds: list[float]) -> dict[str, float]:

@@ -30,6 +30,8 @@ Stage = TypeVar("Stage")
 
 STAGES = ("find", "pose2d", "lift", "place", "track")
 
+_SMALL = ("lift",)
+"""Networks that sharing among threads would only delay."""
 _BOX_SCORE = 0.3
 """Joints below this score do not shape the person's box."""
 _LEAST_BOX_JOINTS = 4
@@ -244,7 +246,7 @@ class _Loader:
         """
         model = self._model(role)
         model.verify()
-        engine = OnnxRuntimeEngine(model.path, self._threads)
+        engine = OnnxRuntimeEngine(model.path, 1 if role in _SMALL else self._threads)
         try:
             loaded = stage(engine)
             fits = attempt(loaded)
