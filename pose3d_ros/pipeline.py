@@ -112,6 +112,7 @@ class Pipeline:
         self.timings_ms = dict.fromkeys(STAGES, 0.0)
         with self._timed("track"):
             self._tracker.predict(frame.stamp_ns)
+            self._tracker.end_outside(frame.image.shape[1], frame.image.shape[0])
             known = self._tracker.predicted_boxes()[: self.settings.max_people]
             sure = np.array([track.score.mean() >= _SURE_SCORE for track in self._tracker.tracks], bool)
         found = self._find(frame.image, known, known[sure[: len(known)]])

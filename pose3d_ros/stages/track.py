@@ -263,6 +263,12 @@ class Tracker:
                 if points is not None:
                     points.predict(dt, coasting)
 
+    def end_outside(self, width: int, height: int) -> None:
+        """Ends the tracks whose people have walked out of a picture of this size. Call after `predict`."""
+        size = np.array([width, height])
+        middles = ((track.box[:2] + track.box[2:]) / 2 for track in self._tracks)
+        self._tracks = [t for t, m in zip(self._tracks, middles, strict=True) if ((m >= 0) & (m < size)).all()]
+
     def predicted_boxes(self) -> Array:
         """Boxes [m,4] in pixels where the tracks' people should now be, with a margin: the crops of this frame."""
         if not self._tracks:

@@ -72,6 +72,18 @@ def test_unseen_people_are_predicted_then_end():
     assert step(tracker, 25, [person(100)])[0].id == 2
 
 
+def test_who_walks_out_of_the_picture_is_gone():
+    tracker = Tracker()
+    for k in range(10):
+        step(tracker, k, [person(520 + 10 * k)])
+    tracker.predict(10 * FRAME_NS)
+    tracker.end_outside(640, 480)
+    assert len(tracker.tracks) == 1
+    tracker.predict(14 * FRAME_NS)
+    tracker.end_outside(640, 480)
+    assert tracker.tracks == ()
+
+
 def test_a_flash_in_the_pan_is_not_carried_on():
     tracker = Tracker()
     step(tracker, 0, [person(100)])
