@@ -1,4 +1,4 @@
-"""Square crops of people: box -> affine map, shared by training and the robot."""
+"""Boxes and square crops of people, shared by training and the robot."""
 
 from __future__ import annotations
 
@@ -19,6 +19,19 @@ def box_of_joints(joints_px: ArrayLike) -> Array:
     low, high = joints.min(0), joints.max(0)
     middle, half = (low + high) / 2, np.maximum((high - low) / 2, 1.0) * _JOINTS_TO_BOX
     return np.concatenate([middle - half, middle + half])
+
+
+def areas(boxes: Array) -> Array:
+    """Areas [...] of boxes [..., 4], pixels²; hardly anything for a box that is turned inside out."""
+    return np.prod(np.maximum(boxes[..., 2:] - boxes[..., :2], 1e-6), axis=-1)
+
+
+def iou(a: Array, b: Array) -> Array:
+    """Intersection over union [n,m] of boxes [n,4] and [m,4]."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    overlap = np.prod(np.maximum(high - low, 0), axis=-1)
+    return overlap / (areas(a)[:, None] + areas(b)[None] - overlap)
 
 
 def square_of_box(box: ArrayLike, margin: float = CROP_MARGIN) -> tuple[Array, float]:

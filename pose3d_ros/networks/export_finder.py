@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from pose3d_ros.models import Model, record_model
-from pose3d_ros.networks.export_pose2d import OPSET
 from pose3d_ros.networks.finder import FinderNet
+from pose3d_ros.networks.onnx_file import write_onnx_file
 from pose3d_ros.networks.pose2d import normalise
 
 _MOST_PEOPLE = 32
@@ -57,25 +57,6 @@ def run(args: argparse.Namespace) -> None:
 
 
 def write_onnx(graph: FinderGraph, size: tuple[int, int], path: Path) -> None:
-    """Writes the graph for pictures of the given height and width."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.onnx.export(
-        graph.eval(),
-        (torch.zeros(1, *size, 3, dtype=torch.uint8),),
-        str(path),
-        input_names=["image"],
-        output_names=["boxes", "scores"],
-        opset_version=OPSET,
-        dynamo=False,
-    )
-
-
-def main() -> None:
-    """Runs the command by itself."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_arguments(parser)
-    run(parser.parse_args())
-
-
-if __name__ == "__main__":
-    main()
+    """Writes the graph for one picture of the given height and width."""
+    example = torch.zeros(1, *size, 3, dtype=torch.uint8)
+    write_onnx_file(graph, example, path, ("image", ("boxes", "scores")), free_batch=False)

@@ -17,10 +17,10 @@ from pose3d_ros.evaluation.pose2d import RIGHT, TORSO, torso_length
 from pose3d_ros.models import Model, record_model
 from pose3d_ros.networks.calibration import Calibration, fit_calibration
 from pose3d_ros.networks.decode import Decoder
+from pose3d_ros.networks.onnx_file import write_onnx_file
 from pose3d_ros.networks.pose2d import Pose2DNet, normalise
 from pose3d_ros.skeleton import JOINTS
 
-OPSET = 17
 _ABOUT = "a person's crop -> heatmaps -> joints in its pixels, covariance, score, visibility"
 
 
@@ -92,27 +92,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def write_onnx(graph: Pose2DGraph, size: int, path: Path) -> None:
-    """Writes the graph with a free batch size."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    names = ["joints", "covariance", "score", "visible"]
-    torch.onnx.export(
-        graph.eval(),
-        (torch.zeros(1, size, size, 3, dtype=torch.uint8),),
-        str(path),
-        input_names=["crops"],
-        output_names=names,
-        dynamic_axes={name: {0: "people"} for name in ["crops", *names]},
-        opset_version=OPSET,
-        dynamo=False,
-    )
-
-
-def main() -> None:
-    """Runs the command by itself."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_arguments(parser)
-    run(parser.parse_args())
-
-
-if __name__ == "__main__":
-    main()
+    """Writes the graph for crops of the given side, with a free number of people."""
+    example = torch.zeros(1, size, size, 3, dtype=torch.uint8)
+    names = ("crops", ("joints", "covariance", "score", "visible"))
+    write_onnx_file(graph, example, path, names, free_batch=True)

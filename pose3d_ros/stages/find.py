@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pose3d_ros.crop import iou
 from pose3d_ros.engines.engine import Engine, EngineError
 
 Array = NDArray[np.float64]
@@ -29,19 +30,11 @@ def letterbox(image: NDArray[np.uint8], width: int, height: int) -> tuple[NDArra
     return canvas, scale, np.array([x, y], float)
 
 
-def overlap(box: Array, boxes: Array) -> Array:
-    """Intersection over union [n] of one box [4] with boxes [n, 4]."""
-    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
-    inner = np.clip(high - low, 0, None).prod(1)
-    area = np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(1)
-    return inner / np.maximum((box[2:] - box[:2]).prod() + area - inner, 1e-9)
-
-
 def without_overlaps(boxes: Array, scores: Array, most_overlap: float = _MOST_OVERLAP) -> NDArray[np.intp]:
     """Indices of the boxes [n, 4] that stay, best score [n] first, when those that overlap a better one go."""
     kept: list[int] = []
     for i in np.argsort(-scores, kind="stable"):
-        if not kept or overlap(boxes[i], boxes[kept]).max() < most_overlap:
+        if not kept or iou(boxes[i : i + 1], boxes[kept]).max() < most_overlap:
             kept.append(int(i))
     return np.array(kept, np.intp)
 

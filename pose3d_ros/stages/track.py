@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
 
+from pose3d_ros.crop import areas, iou
 from pose3d_ros.person import JointState
 from pose3d_ros.skeleton import NUM_JOINTS, ROOT
 
@@ -172,18 +173,6 @@ class Track:
     slow_joint_variance: Array = field(default_factory=lambda: np.zeros(NUM_JOINTS))
 
 
-def _areas(boxes: Array) -> Array:
-    return np.prod(np.maximum(boxes[..., 2:] - boxes[..., :2], 1e-6), axis=-1)
-
-
-def iou(a: Array, b: Array) -> Array:
-    """Intersection over union [n,m] of boxes [n,4] and [m,4]."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    overlap = np.prod(np.maximum(high - low, 0), axis=-1)
-    return overlap / (_areas(a)[:, None] + _areas(b)[None] - overlap)
-
-
 def pose_distance(a_px: Array, a_score: Array, b_px: Array, b_score: Array, size_px: Array) -> Array:
     """Mean distance [n,m] of the joints of poses [n,24,2] and [m,24,2], weighted by both scores, over ``size_px`` [m].
 
@@ -209,7 +198,7 @@ def distinct(
     if len(box) < 2:
         return keep
     both = weight[:, None] * weight[None]
-    near = np.linalg.norm(joints[:, None] - joints[None], axis=-1) < radius * np.sqrt(_areas(box))[:, None, None]
+    near = np.linalg.norm(joints[:, None] - joints[None], axis=-1) < radius * np.sqrt(areas(box))[:, None, None]
     same = (both * near).sum(-1) > share * np.maximum(both.sum(-1), 1e-3)
     same |= iou(box, box) > _SAME_BOX_IOU
     for i in np.argsort(-weight.sum(-1), kind="stable"):
@@ -290,7 +279,7 @@ class Tracker:
                 weight,
                 np.stack([t.joints_px for t in self._tracks]),
                 np.stack([t.score for t in self._tracks]),
-                np.sqrt(_areas(old)),
+                np.sqrt(areas(old)),
             )
             cost = 0.5 * np.minimum(distance / 0.5, 1.0) + 0.5 * (1 - iou(box, old))
             for i, k in zip(*linear_sum_assignment(cost), strict=True):

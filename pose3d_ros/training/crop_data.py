@@ -140,12 +140,12 @@ def augmented(labels: Labels, size: int, how: Augmentation, rng: np.random.Gener
     transform = crop_transform(centre, float(side), size, rotation, mirror)
     border = cv2.BORDER_REPLICATE if rng.random() < 0.3 else cv2.BORDER_CONSTANT
     crop = recoloured(warp(labels.image, transform, size, border), how, rng)
-    joints, located = apply(transform, labels.joints_px), labels.located
-    visible, weight = labels.visible, labels.visible_weight
+    joints: NDArray = apply(transform, labels.joints_px)
+    located, visible, weight = labels.located, labels.visible, labels.visible_weight
     if mirror:
         joints, located, visible, weight = (a[MIRROR] for a in (joints, located, visible, weight))
     inside = ((joints >= 0) & (joints <= size - 1)).all(-1)
-    floats = (joints, located * inside, visible * inside, weight)
+    floats: tuple[NDArray, ...] = (joints, located * inside, visible * inside, weight)
     return Sample(_cut_out(crop, how, rng), *(a.astype(np.float32) for a in floats))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,22 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from pose3d_ros.crop import box_of_joints
+from pose3d_ros.crop import box_of_joints, iou
 from pose3d_ros.data.lspet import Photos, read_lspet
 from pose3d_ros.networks.export_finder import FinderGraph
 from pose3d_ros.networks.finder import FINDER_STRIDE, FinderNet
 from pose3d_ros.networks.finder_losses import box_loss, centre_targets, focal_loss
-from pose3d_ros.stages.find import letterbox, overlap
+from pose3d_ros.stages.find import letterbox
 from pose3d_ros.training.config import read_config
+from pose3d_ros.training.image_training import (
+    add_training_arguments,
+    mixture,
+    network_input,
+    pictures_without_people,
+    required,
+)
 from pose3d_ros.training.scene_data import EmptySource, PhotoSceneSource, SceneSource, SceneStream
-from pose3d_ros.training.train_pose2d import network_input, pictures_without_people
+from pose3d_ros.training.synthetic_source import SyntheticSceneSource
 from pose3d_ros.training.trainer import Schedule, Trainer
 
 _FOUND_OVERLAP = 0.5
@@ -42,15 +50,7 @@ class FinderConfig(Schedule):
     """Proportions of the sources: lspet, synthetic, empty."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's arguments."""
-    parser.add_argument("--config", type=Path, required=True, help="YAML file of training/configs")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the data sets")
-    parser.add_argument("--synthetic", type=Path, help="folder of rendered scenes (see pose3d render)")
-    parser.add_argument("--output", type=Path, required=True, help="folder of checkpoint and log; resumed")
-    parser.add_argument("--init", type=Path, help="checkpoint whose weights to start from; stage 1's will do")
-    parser.add_argument("--workers", type=int, default=2, help="processes that make scenes")
-    parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch")
+add_arguments = add_training_arguments
 
 
 def run(args: argparse.Namespace) -> None:
@@ -88,38 +88,15 @@ def share_found(net: nn.Module, size: tuple[int, int], photos: Photos) -> dict[s
             boxes, scores = graph(torch.from_numpy(canvas)[None].to(device))
         own = boxes[0][scores[0] >= _FOUND_SCORE].float().cpu().numpy()
         truth = (box_of_joints(photos.joints_px[i][photos.labelled[i]]) + 0.5) * scale + np.tile(offset, 2) - 0.5
-        found.append(bool(len(own)) and overlap(truth, own).max() >= _FOUND_OVERLAP)
+        found.append(bool(len(own)) and iou(truth[None], own).max() >= _FOUND_OVERLAP)
     return {"found": 100 * float(np.mean(found))}
 
 
 def _sources(config: FinderConfig, data: Path, synthetic: Path | None) -> tuple[list[SceneSource], list[float]]:
     empty = EmptySource(pictures_without_people(data))
-    makers = {
+    makers: dict[str, Callable[[], SceneSource]] = {
         "lspet": lambda: PhotoSceneSource(read_lspet(data / "lspet", "train"), empty),
-        "synthetic": lambda: _synthetic_source(synthetic),
+        "synthetic": lambda: SyntheticSceneSource(required(synthetic)),
         "empty": lambda: empty,
     }
-    unknown = set(config.shares) - set(makers)
-    if unknown:
-        raise ValueError(f"unknown sources {sorted(unknown)} in shares; known are {sorted(makers)}")
-    used = {name: share for name, share in config.shares.items() if share > 0}
-    return [makers[name]() for name in used], list(used.values())
-
-
-def _synthetic_source(folder: Path | None) -> SceneSource:
-    if folder is None:
-        raise ValueError("the configuration asks for rendered scenes: give their folder with --synthetic")
-    from pose3d_ros.training.synthetic_source import SyntheticSceneSource
-
-    return SyntheticSceneSource(folder)
-
-
-def main() -> None:
-    """Runs the command by itself."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_arguments(parser)
-    run(parser.parse_args())
-
-
-if __name__ == "__main__":
-    main()
+    return mixture(makers, config.shares)

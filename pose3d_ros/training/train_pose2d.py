@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,9 +18,17 @@ from pose3d_ros.data.lspet import read_lspet
 from pose3d_ros.evaluation.pose2d import pck_of_photos
 from pose3d_ros.networks.decode import Decoder
 from pose3d_ros.networks.heatmap_losses import HEATMAP_LOSSES, gaussian_targets
-from pose3d_ros.networks.pose2d import HEATMAP_STRIDE, Pose2DNet, normalise
+from pose3d_ros.networks.pose2d import HEATMAP_STRIDE, Pose2DNet
 from pose3d_ros.training.config import read_config
 from pose3d_ros.training.crop_data import Augmentation, CropStream, NobodySource, PhotoSource, Source, joint_weights
+from pose3d_ros.training.image_training import (
+    add_training_arguments,
+    mixture,
+    network_input,
+    pictures_without_people,
+    required,
+)
+from pose3d_ros.training.synthetic_source import SyntheticSource
 from pose3d_ros.training.trainer import Schedule, Trainer
 
 
@@ -42,15 +50,7 @@ class Pose2DConfig(Schedule):
     augmentation: dict[str, float] = field(default_factory=dict)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's arguments."""
-    parser.add_argument("--config", type=Path, required=True, help="YAML file of training/configs")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the data sets")
-    parser.add_argument("--synthetic", type=Path, help="folder of rendered crops (see pose3d render)")
-    parser.add_argument("--output", type=Path, required=True, help="folder of checkpoint and log; resumed")
-    parser.add_argument("--init", type=Path, help="checkpoint whose weights to start from")
-    parser.add_argument("--workers", type=int, default=2, help="processes that make crops")
-    parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch")
+add_arguments = add_training_arguments
 
 
 def run(args: argparse.Namespace) -> None:
@@ -102,11 +102,6 @@ def _mean(values: Tensor, weights: Tensor) -> Tensor:
     return (values * weights).sum() / weights.sum().clamp_min(1)
 
 
-def network_input(crops: Tensor) -> Tensor:
-    """Crops [n, s, s, 3] uint8 -> [n, 3, s, s], normalised, channels last."""
-    return normalise(crops.permute(0, 3, 1, 2).float()).contiguous(memory_format=torch.channels_last)
-
-
 def locate(net: nn.Module, crops: NDArray[np.uint8]) -> NDArray[np.floating]:
     """Joints [n, 24, 2] in the pixels of crops [n, s, s, 3]."""
     device = next(net.parameters()).device
@@ -116,38 +111,9 @@ def locate(net: nn.Module, crops: NDArray[np.uint8]) -> NDArray[np.floating]:
 
 
 def _sources(config: Pose2DConfig, data: Path, synthetic: Path | None) -> tuple[list[Source], list[float]]:
-    makers = {
+    makers: dict[str, Callable[[], Source]] = {
         "lspet": lambda: PhotoSource(read_lspet(data / "lspet", "train")),
-        "synthetic": lambda: _synthetic_source(synthetic),
+        "synthetic": lambda: SyntheticSource(required(synthetic)),
         "nobody": lambda: NobodySource(pictures_without_people(data)),
     }
-    unknown = set(config.shares) - set(makers)
-    if unknown:
-        raise ValueError(f"unknown sources {sorted(unknown)} in shares; known are {sorted(makers)}")
-    used = {name: share for name, share in config.shares.items() if share > 0}
-    return [makers[name]() for name in used], list(used.values())
-
-
-def _synthetic_source(folder: Path | None) -> Source:
-    if folder is None:
-        raise ValueError("the configuration asks for rendered people: give their folder with --synthetic")
-    from pose3d_ros.training.synthetic_source import SyntheticSource
-
-    return SyntheticSource(folder)
-
-
-def pictures_without_people(data: Path) -> list[NDArray[np.uint8]]:
-    """The photographs and textures of the data folder that show nobody, BGR."""
-    paths = sorted((data / "scenes/backgrounds").glob("*.jpg")) + sorted((data / "scenes/textures").glob("*.jpg"))
-    return [np.asarray(cv2.imread(str(path)), np.uint8) for path in paths]
-
-
-def main() -> None:
-    """Runs the command by itself."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_arguments(parser)
-    run(parser.parse_args())
-
-
-if __name__ == "__main__":
-    main()
+    return mixture(makers, config.shares)

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from pose3d_ros.crop import iou
 from pose3d_ros.engines.engine import EngineError, TensorSpec
-from pose3d_ros.stages.find import Finder, letterbox, overlap, without_overlaps
+from pose3d_ros.stages.find import Finder, letterbox, without_overlaps
 
 
 class WholeLetter:
@@ -42,7 +43,7 @@ def test_letterbox_keeps_the_shape_and_centres():
 
 def test_overlap_is_intersection_over_union():
     boxes = np.array([[0.0, 0, 10, 10], [5.0, 0, 15, 10], [20.0, 20, 30, 30]])
-    np.testing.assert_allclose(overlap(boxes[0], boxes), [1, 1 / 3, 0])
+    np.testing.assert_allclose(iou(boxes[:1], boxes)[0], [1, 1 / 3, 0])
 
 
 def test_the_best_of_overlapping_boxes_stays():

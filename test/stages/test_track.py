@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from pose3d_ros.crop import iou
 from pose3d_ros.person import JointState
 from pose3d_ros.skeleton import NUM_JOINTS
-from pose3d_ros.stages.track import Measurement, PointFilter, Tracker, TrackerConfig, distinct, iou
+from pose3d_ros.stages.track import Measurement, PointFilter, Tracker, TrackerConfig, distinct
 
 FRAME_NS = 33_333_333
 BODY_PX = np.random.default_rng(3).uniform((-40, -100), (40, 100), (NUM_JOINTS, 2))

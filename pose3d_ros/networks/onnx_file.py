@@ -1,0 +1,32 @@
+"""Writes a graph as an ONNX file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+OPSET = 17
+
+
+def write_onnx_file(
+    graph: nn.Module, example: Tensor, path: Path, names: tuple[str, Sequence[str]], free_batch: bool
+) -> None:
+    """Writes a graph of one input as an ONNX file.
+
+    names: of the input, and of the outputs. free_batch: the first size of all of them is free.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    given, returned = names
+    torch.onnx.export(
+        graph.eval(),
+        (example,),
+        str(path),
+        input_names=[given],
+        output_names=list(returned),
+        dynamic_axes={name: {0: "people"} for name in [given, *returned]} if free_batch else None,
+        opset_version=OPSET,
+        dynamo=False,
+    )

@@ -1,0 +1,58 @@
+"""What the trainings of both image networks share: their options and their mixture of sources."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pose3d_ros.networks.pose2d import normalise
+
+Source = TypeVar("Source")
+
+
+def add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("--config", type=Path, required=True, help="YAML file of training/configs")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the data sets")
+    parser.add_argument("--synthetic", type=Path, help="folder of rendered pictures (see pose3d render)")
+    parser.add_argument("--output", type=Path, required=True, help="folder of checkpoint and log; resumed")
+    parser.add_argument("--init", type=Path, help="checkpoint to take weights from, where names and shapes agree")
+    parser.add_argument("--workers", type=int, default=2, help="processes that make the pictures")
+    parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch")
+
+
+def mixture(
+    makers: Mapping[str, Callable[[], Source]], shares: Mapping[str, float]
+) -> tuple[list[Source], list[float]]:
+    """The sources that have a share, and their shares. Raises ValueError naming sources that do not exist."""
+    unknown = sorted(set(shares) - set(makers))
+    if unknown:
+        raise ValueError(f"unknown sources {unknown} in shares; known are {sorted(makers)}")
+    used = {name: share for name, share in shares.items() if share > 0}
+    return [makers[name]() for name in used], list(used.values())
+
+
+def required(synthetic: Path | None) -> Path:
+    """The folder of rendered pictures. Raises ValueError when it was not named."""
+    if synthetic is None:
+        raise ValueError("the configuration asks for rendered people: give their folder with --synthetic")
+    return synthetic
+
+
+def network_input(images: Tensor) -> Tensor:
+    """Images [n, h, w, 3] uint8 -> [n, 3, h, w], normalised, channels last."""
+    return normalise(images.permute(0, 3, 1, 2).float()).contiguous(memory_format=torch.channels_last)
+
+
+def pictures_without_people(data: Path) -> list[NDArray[np.uint8]]:
+    """The photographs and textures of the data folder that show nobody, BGR."""
+    paths = sorted((data / "scenes/backgrounds").glob("*.jpg")) + sorted((data / "scenes/textures").glob("*.jpg"))
+    return [np.asarray(cv2.imread(str(path)), np.uint8) for path in paths]
