@@ -30,8 +30,6 @@ Stage = TypeVar("Stage")
 
 STAGES = ("find", "pose2d", "lift", "place", "track")
 
-_SMALL = ("lift",)
-"""Networks that sharing among threads would only delay."""
 _BOX_SCORE = 0.3
 """Joints below this score do not shape the person's box."""
 _LEAST_BOX_JOINTS = 4
@@ -80,10 +78,12 @@ class Pipeline:
 
     def __init__(self, models_dir: Path | None = None, settings: PipelineSettings | None = None) -> None:
         self.settings = settings or PipelineSettings()
-        loader = _Loader(models_dir, self.settings.threads)
-        self._finder = loader.load("find", Finder, _try_finder)
-        self._poses = loader.load("pose2d", PoseEstimator, _try_poses)
-        self._lifter = loader.load("lift", Lifter, _try_lifter)
+        loader = _Loader(models_dir)
+        threads = self.settings.threads
+        self._finder = loader.load("find", Finder, _try_finder, threads)
+        self._poses = loader.load("pose2d", PoseEstimator, _try_poses, threads)
+        # So small that sharing it among threads would only delay it.
+        self._lifter = loader.load("lift", Lifter, _try_lifter, threads=1)
         self.description = loader.description
         # The crop already adds a margin round the person's box: the tracker must not add another.
         config = TrackerConfig(timeout_s=self.settings.track_timeout_s, box_margin=0.0)
@@ -229,25 +229,27 @@ class Pipeline:
 class _Loader:
     """Loads the networks of a models folder and keeps what to tell about them."""
 
-    def __init__(self, folder: Path | None, threads: int) -> None:
+    def __init__(self, folder: Path | None) -> None:
         self._folder = models_dir() if folder is None else Path(folder)
         self._models = read_models(self._folder)
-        self._threads = threads
         self._told: list[str] = []
-        self._device = ""
+        self._devices: list[str] = []
 
     @property
     def description(self) -> str:
-        return f"{', '.join(self._told)}; {self._device}"
+        """The networks, and where the first of them runs; the others run there too, if on fewer threads."""
+        return f"{', '.join(self._told)}; {self._devices[0]}"
 
-    def load(self, role: str, stage: Callable[[Engine], Stage], attempt: Callable[[Stage], bool]) -> Stage:
+    def load(
+        self, role: str, stage: Callable[[Engine], Stage], attempt: Callable[[Stage], bool], threads: int
+    ) -> Stage:
         """The stage with its network, after one attempt at nothing: are the answers of the right shape?
 
         Raises EngineError naming the file.
         """
         model = self._model(role)
         model.verify()
-        engine = OnnxRuntimeEngine(model.path, 1 if role in _SMALL else self._threads)
+        engine = OnnxRuntimeEngine(model.path, threads)
         try:
             loaded = stage(engine)
             fits = attempt(loaded)
@@ -259,7 +261,7 @@ class _Loader:
                 f"({NUM_JOINTS} joints); export it again"
             )
         self._told.append(f"{model.path.name} {model.short_hash}")
-        self._device = engine.device
+        self._devices.append(engine.device)
         return loaded
 
     def _model(self, role: str) -> Model:

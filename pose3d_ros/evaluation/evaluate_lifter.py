@@ -1,6 +1,6 @@
 """Figures of an exported lifter on mocap of people it never saw, through virtual cameras of a fixed seed.
 
-    python -m pose3d_ros.evaluation.evaluate_lifter --model models/lifter.onnx --data ../shared/data
+    pose3d evaluate lifter --model models/lifter.onnx --data ../shared/data
 
 Protocol: every clip of the split at 30 Hz, seen by ``--cameras`` cameras each (field of view 35-110°, height
 0.2-2.5 m, distance 0.8-10 m, with roll and pitch; not centred, but stepped back until the whole clip fits; the
@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -210,15 +210,4 @@ def _record(path: Path, split: str, rows: dict[str, dict[str, float]]) -> None:
     known = read_models(path.parent)["lift"]
     chosen = ("MPJPE", "PA-MPJPE", "accel")
     values = {f"mocap {split}, {row}: {name}": round(rows[row][name], 1) for row in rows for name in chosen}
-    record_model(known.__class__(**{**known.__dict__, "figures": values}))
-
-
-def main(argv: list[str] | None = None) -> None:
-    """Runs the command by itself."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser)
-    run(parser.parse_args(argv))
-
-
-if __name__ == "__main__":
-    main()
+    record_model(replace(known, figures=values))

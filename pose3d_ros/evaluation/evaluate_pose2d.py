@@ -15,15 +15,13 @@ from pose3d_ros.crop import CROP_MARGIN, box_of_joints
 from pose3d_ros.data.coco import read_coco
 from pose3d_ros.data.lspet import read_lspet
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine
-from pose3d_ros.evaluation.pose2d import RIGHT, THRESHOLDS, TORSO, torso_length
+from pose3d_ros.evaluation.pose2d import MAHALANOBIS_SQUARED, RIGHT, THRESHOLDS, TORSO, torso_length
 from pose3d_ros.models import models_dir
 from pose3d_ros.skeleton import BONES, JOINTS, LIMBS_12
 from pose3d_ros.stages.pose2d import PoseEstimator
 
 _EVERYDAY_MARGIN = 1.4
 _EVERYDAY_LEAST_JOINTS, _EVERYDAY_LEAST_TORSO_PX, _EVERYDAY_LEAST_BOX_PX = 8, 12, 80
-_COVERAGE = {68: 2.279, 95: 5.991}
-"""Per cent -> squared Mahalanobis distance in two dimensions."""
 _BINS = 15
 
 
@@ -59,7 +57,7 @@ class Scores(NamedTuple):
 
     def coverage(self, percent: int) -> float:
         """Percentage of the counted joints inside the ellipse that ought to hold `percent` of them."""
-        return 100 * float((self.distance <= _COVERAGE[percent])[self.counted].mean())
+        return 100 * float((self.distance <= MAHALANOBIS_SQUARED[percent])[self.counted].mean())
 
 
 def lspet_cases(folder: Path) -> Iterator[Case]:

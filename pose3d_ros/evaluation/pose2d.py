@@ -16,6 +16,8 @@ TORSO = [joint for diagonal in _DIAGONALS for joint in diagonal]
 THRESHOLDS = (0.1, 0.2)
 RIGHT = 0.2
 """A joint is right within this share of the torso's length: what scores are the probability of."""
+MAHALANOBIS_SQUARED = {68: 2.279, 95: 5.991}
+"""Per cent of a Gaussian in two dimensions -> the squared Mahalanobis distance within which they lie."""
 _BATCH = 50
 
 

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from pose3d_ros.evaluation.pose2d import MAHALANOBIS_SQUARED
+
 Array = NDArray[np.floating]
 
 _CLIP = 1e-4
-_COVERAGE = {0.68: 2.279, 0.95: 5.991}
-"""Coverage -> squared Mahalanobis distance of a Gaussian in two dimensions."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def fit_calibration(
     def miscoverage(log_scales: Array) -> float:
         scaled = np.exp(log_scales[0]) * covariance + np.exp(log_scales[1]) * missed
         distance = np.einsum("ni,nij,nj->n", error, np.linalg.inv(scaled), error)
-        return sum((np.mean(distance <= limit) - share) ** 2 for share, limit in _COVERAGE.items())
+        return sum((np.mean(distance <= limit) - percent / 100) ** 2 for percent, limit in MAHALANOBIS_SQUARED.items())
 
     scales = np.exp(minimize(miscoverage, np.log([0.5, 0.005]), method="Nelder-Mead").x)
     return replace(fitted, peak_scale=float(scales[0]), miss_variance=float(scales[1]))

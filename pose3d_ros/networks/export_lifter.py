@@ -1,6 +1,6 @@
 """Stage 2 from a training's checkpoint to an ONNX file that takes rays and gives metres.
 
-python -m pose3d_ros.networks.export_lifter --checkpoint runs/lifter_gru/checkpoint.pt --output models/lifter.onnx
+pose3d export lifter --checkpoint runs/lifter_gru/checkpoint.pt --output models/lifter.onnx
 """
 
 from __future__ import annotations
@@ -68,14 +68,3 @@ def run(args: argparse.Namespace) -> None:
     if args.record:
         record_model(Model("lift", args.output, "", joints=skeleton.JOINTS, about=_ABOUT[model.config.kind]))
     print(f"{args.output}: {args.output.stat().st_size / 1e6:.1f} MB, state of {model.config.state_size}")
-
-
-def main(argv: list[str] | None = None) -> None:
-    """Runs the command by itself."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser)
-    run(parser.parse_args(argv))
-
-
-if __name__ == "__main__":
-    main()

@@ -43,7 +43,7 @@ class Lifter:
         ):
             raise EngineError(
                 f"this is not a lifter for {NUM_JOINTS} joints: its inputs are {shapes}, its outputs "
-                f"{sorted(outputs)}; export one with `python -m pose3d_ros.networks.export_lifter`"
+                f"{sorted(outputs)}; export one with `pose3d export lifter`"
             )
         self._engine = engine
         self.state_size: int = int(state[1] or 0)

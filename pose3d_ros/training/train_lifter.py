@@ -1,6 +1,6 @@
 """Train stage 2 (2D → 3D lifting) on mocap seen by virtual cameras. Every batch is made anew; one CPU thread will do.
 
-    python -m pose3d_ros.training.train_lifter --config pose3d_ros/training/configs/lifter_gru.yaml \
+    pose3d train lifter --config pose3d_ros/training/configs/lifter_gru.yaml \
         --data ../shared/data --output runs/lifter_gru
 
 The run resumes from ``checkpoint.pt`` in the output folder.
@@ -303,15 +303,3 @@ def run(args: argparse.Namespace) -> int:
     torch.set_num_threads(args.threads)
     Trainer(read_config(TrainConfig, args.config), args.data, args.output, args.init).train()
     return 0
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Command line."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser)
-    return run(parser.parse_args(argv))
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
