@@ -98,12 +98,23 @@ class Robot:
             self._executor.spin_once(timeout_sec=0.02)
 
     def advertise(self, message_type, topic, reliability="reliable"):
-        """A publisher that somebody listens to."""
+        """A publisher that the node listens to with the publisher's own reliability.
+
+        The node subscribes anew once it has seen who publishes; what is sent in between is lost.
+        """
         from rclpy.qos import QoSProfile, ReliabilityPolicy
 
-        qos = QoSProfile(depth=10, reliability=ReliabilityPolicy[reliability.upper()])
+        policy = ReliabilityPolicy[reliability.upper()]
+        qos = QoSProfile(depth=10, reliability=policy)
         publisher = self._publishers[topic] = self.node.create_publisher(message_type, topic, qos)
-        self.spin_until(publisher.get_subscription_count, DISCOVERY_TIMEOUT_S, f"a subscriber of {topic}")
+
+        def matched():
+            listeners = self.node.get_subscriptions_info_by_topic(publisher.topic_name)
+            as_offered = [listener.qos_profile.reliability == policy for listener in listeners]
+            return publisher.get_subscription_count() and as_offered and all(as_offered)
+
+        self.spin_until(matched, DISCOVERY_TIMEOUT_S, f"a subscriber of {topic} that is {reliability}")
+        self.spin_for(0.3)  # the graph knows of the new subscription a moment before the publisher does
         return publisher
 
     def silence(self, topic):
