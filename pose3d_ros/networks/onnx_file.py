@@ -17,6 +17,8 @@ def write_onnx_file(
     """Writes a graph of one input as an ONNX file.
 
     names: of the input, and of the outputs. free_batch: the first size of all of them is free.
+    Batch normalisation stays apart from the convolutions, so that `read_weights` can give a training all it needs to
+    go on; whoever runs the file merges them when loading it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     given, returned = names
@@ -28,5 +30,18 @@ def write_onnx_file(
         output_names=list(returned),
         dynamic_axes={name: {0: "people"} for name in [given, *returned]} if free_batch else None,
         opset_version=OPSET,
+        training=torch.onnx.TrainingMode.PRESERVE,
         dynamo=False,
     )
+
+
+def read_weights(path: Path, prefix: str) -> dict[str, Tensor]:
+    """The parameters of an exported graph's module `prefix`, by their names in it."""
+    import onnx
+
+    weights = onnx.load(path).graph.initializer
+    return {
+        weight.name.removeprefix(prefix): torch.from_numpy(onnx.numpy_helper.to_array(weight).copy())
+        for weight in weights
+        if weight.name.startswith(prefix)
+    }

@@ -99,12 +99,16 @@ class Augmentation:
     rotation_deg: float = 25.0
     """Standard deviation, cut at 45 degrees."""
     rotated: float = 0.7
+    tumbled: float = 0.0
+    """Turned by any angle at all: people who stand on their hands, lie, or fall."""
     scale_low: float = 0.72
     scale_high: float = 1.35
     """Side of the crop over its usual side."""
     shift: float = 0.06
     """Standard deviation over the side."""
     half_body: float = 0.15
+    cut_off: float = 0.0
+    """The picture ends within the person, as where somebody stands close to the camera or at the picture's edge."""
     cut_out: float = 0.35
     blur: float = 0.15
     coarse: float = 0.15
@@ -124,6 +128,8 @@ class Sample(NamedTuple):
 
 def augmented(labels: Labels, size: int, how: Augmentation, rng: np.random.Generator) -> Sample:
     """A random crop of the person."""
+    if rng.random() < how.cut_off:
+        labels = cut_off(labels, rng)
     box = labels.box
     known = labels.located > 0
     if rng.random() < how.half_body:
@@ -134,7 +140,9 @@ def augmented(labels: Labels, size: int, how: Augmentation, rng: np.random.Gener
     side *= np.exp(rng.uniform(np.log(how.scale_low), np.log(how.scale_high)))
     centre = centre + rng.normal(0, how.shift, 2) * side
     rotation = 0.0
-    if rng.random() < how.rotated:
+    if rng.random() < how.tumbled:
+        rotation = rng.uniform(-np.pi, np.pi)
+    elif rng.random() < how.rotated:
         rotation = np.radians(np.clip(rng.normal(0, how.rotation_deg), -45, 45))
     mirror = rng.random() < 0.5
     transform = crop_transform(centre, float(side), size, rotation, mirror)
@@ -147,6 +155,33 @@ def augmented(labels: Labels, size: int, how: Augmentation, rng: np.random.Gener
     inside = ((joints >= 0) & (joints <= size - 1)).all(-1)
     floats: tuple[NDArray, ...] = (joints, located * inside, visible * inside, weight)
     return Sample(_cut_out(crop, how, rng), *(a.astype(np.float32) for a in floats))
+
+
+def cut_off(labels: Labels, rng: np.random.Generator) -> Labels:
+    """The person in a picture that ends within them, most often below; nothing is known of what lies outside."""
+    x0, y0, x1, y1 = labels.box
+    share = rng.uniform(0.3, 0.75)  # of the person that is left
+    side = rng.choice(["bottom", "left", "right", "top"], p=[0.58, 0.17, 0.17, 0.08])
+    height, width = labels.image.shape[:2]
+    left, top, right, bottom = 0, 0, width, height
+    if side == "bottom":
+        bottom = round(y0 + share * (y1 - y0))
+    elif side == "top":
+        top = round(y1 - share * (y1 - y0))
+    elif side == "left":
+        left = round(x1 - share * (x1 - x0))
+    else:
+        right = round(x0 + share * (x1 - x0))
+    left, top = max(left, 0), max(top, 0)
+    image = labels.image[top:bottom, left:right]
+    joints = labels.joints_px - [left, top]
+    inside = ((joints >= 0) & (joints <= [image.shape[1] - 1, image.shape[0] - 1])).all(-1)
+    if (inside & (labels.located > 0)).sum() < _LEAST_HALF_BODY_JOINTS:
+        return labels
+    box = np.clip(labels.box - [left, top, left, top], 0, np.tile(image.shape[1::-1], 2))
+    return labels._replace(
+        image=image, joints_px=joints, located=labels.located * inside, visible=labels.visible * inside, box=box
+    )
 
 
 def recoloured(crop: NDArray[np.uint8], how: Augmentation, rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -24,7 +24,9 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the data sets")
     parser.add_argument("--synthetic", type=Path, help="folder of rendered pictures (see pose3d render)")
     parser.add_argument("--output", type=Path, required=True, help="folder of checkpoint and log; resumed")
-    parser.add_argument("--init", type=Path, help="checkpoint to take weights from, where names and shapes agree")
+    parser.add_argument(
+        "--init", type=Path, help="checkpoint.pt or exported .onnx to begin from, where names and shapes agree"
+    )
     parser.add_argument("--workers", type=int, default=2, help="processes that make the pictures")
     parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch")
 

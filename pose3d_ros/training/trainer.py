@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pose3d_ros.networks.onnx_file import read_weights
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -42,7 +44,7 @@ class Trainer:
     """A network on its device, the running mean of its weights, the optimiser, and their checkpoint.
 
     folder: where checkpoint.pt and log.csv live; a checkpoint found there is resumed.
-    init: a checkpoint to take weights from where names and shapes agree.
+    init: a checkpoint or exported network to take weights from where names and shapes agree.
     """
 
     def __init__(self, net: nn.Module, schedule: Schedule, folder: Path, init: Path | None) -> None:
@@ -133,15 +135,21 @@ class Trainer:
         print(f"resumed {self._checkpoint} at {self.samples} samples", flush=True)
 
 
-def _take_weights(net: nn.Module, checkpoint: Path) -> None:
-    """Copies the checkpoint's mean weights whose names and shapes agree; raises ValueError when none do."""
+def _take_weights(net: nn.Module, file: Path) -> None:
+    """Copies the weights of a checkpoint (the mean ones) or of an exported .onnx whose names and shapes agree.
+
+    Raises ValueError when none do.
+    """
     own = net.state_dict()
-    found = torch.load(checkpoint, map_location="cpu", weights_only=True)["ema"]
+    if file.suffix == ".onnx":
+        found = read_weights(file, "net.")
+    else:
+        found = torch.load(file, map_location="cpu", weights_only=True)["ema"]
     agreeing = {name: value for name, value in found.items() if name in own and own[name].shape == value.shape}
     if not agreeing:
-        raise ValueError(f"{checkpoint} has no weights of this network's names and shapes")
+        raise ValueError(f"{file} has no weights of this network's names and shapes")
     net.load_state_dict(agreeing, strict=False)
-    print(f"{len(agreeing)} of {len(own)} tensors from {checkpoint}", flush=True)
+    print(f"{len(agreeing)} of {len(own)} tensors from {file}", flush=True)
 
 
 def _parameter_groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

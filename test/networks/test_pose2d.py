@@ -10,6 +10,7 @@ from pose3d_ros.networks.calibration import Calibration  # noqa: E402
 from pose3d_ros.networks.decode import Decoder  # noqa: E402
 from pose3d_ros.networks.export_pose2d import Pose2DGraph, write_onnx  # noqa: E402
 from pose3d_ros.networks.heatmap_losses import HEATMAP_LOSSES, gaussian_targets  # noqa: E402
+from pose3d_ros.networks.onnx_file import read_weights  # noqa: E402
 from pose3d_ros.networks.pose2d import Pose2DNet  # noqa: E402
 
 
@@ -58,3 +59,14 @@ def test_exported_file_equals_pytorch(tmp_path):
             )
         for name, value in theirs.items():
             np.testing.assert_allclose(ours[name], value, atol=1e-4 * max(1.0, float(value.abs().max())), err_msg=name)
+
+
+def test_exported_file_gives_back_the_weights(tmp_path):
+    net = Pose2DNet(18, 8, 16).eval()
+    for parameter in (*net.parameters(), *net.buffers()):
+        if parameter.is_floating_point():  # as trained: no two are the same, else the file would hold one of them
+            torch.nn.init.uniform_(parameter.data, 0.5, 1.5)
+    write_onnx(Pose2DGraph(net, Calibration()), 64, tmp_path / "net.onnx")
+    found = read_weights(tmp_path / "net.onnx", "net.")
+    own = {name: value for name, value in net.state_dict().items() if not name.endswith("num_batches_tracked")}
+    torch.testing.assert_close(found, own)

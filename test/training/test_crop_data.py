@@ -7,7 +7,7 @@ pytest.importorskip("torch", reason="PyTorch is needed to train and export only"
 
 from pose3d_ros.crop import box_of_joints
 from pose3d_ros.skeleton import INDEX, NUM_JOINTS
-from pose3d_ros.training.crop_data import Augmentation, Labels, augmented
+from pose3d_ros.training.crop_data import Augmentation, Labels, augmented, cut_off
 from pose3d_ros.training.scene_data import EmptySource, SceneStream, clipped_box
 
 PLAIN = Augmentation(rotated=0, cut_out=0, blur=0, coarse=0, grey=0, noise=0, half_body=0)
@@ -42,6 +42,25 @@ def test_joints_outside_the_crop_have_no_place_and_are_not_visible():
     assert sample.located[INDEX["head"]] == 0
     assert sample.visible[INDEX["head"]] == 0
     assert sample.visible_weight[INDEX["head"]] == 1
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_picture_that_ends_within_the_person_knows_nothing_of_the_rest(seed):
+    rng = np.random.default_rng(seed)
+    whole = person(rng)
+    part = cut_off(whole, rng)
+    height, width = part.image.shape[:2]
+    assert (height, width) < whole.image.shape[:2]
+    inside = ((part.joints_px >= 0) & (part.joints_px < [width, height])).all(-1)
+    assert 0 < inside.sum() < NUM_JOINTS
+    np.testing.assert_array_equal(part.located > 0, inside)
+    np.testing.assert_array_equal(part.visible > 0, inside)
+    wrist = INDEX["left_wrist"]
+    if inside[wrist]:
+        x, y = part.joints_px[wrist].astype(int)
+        assert part.image[y, x].min() == 255
+    assert (part.box >= 0).all()
+    assert (part.box <= [width, height, width, height]).all()
 
 
 def test_empty_scenes_have_no_boxes():
