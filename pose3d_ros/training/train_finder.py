@@ -22,6 +22,7 @@ from pose3d_ros.stages.find import letterbox
 from pose3d_ros.training.config import read_config
 from pose3d_ros.training.image_training import (
     add_training_arguments,
+    half_precision,
     mixture,
     network_input,
     pictures_without_people,
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
 
     def loss_of(net: nn.Module, batch: Any) -> Tensor:
         image, boxes, weight = batch
-        with torch.autocast(image.device.type, torch.bfloat16):
+        with half_precision(image.device):
             logits, found = net(network_input(image))
         heat, goal = centre_targets(boxes, logits.shape[-2], logits.shape[-1], FINDER_STRIDE)
         # A person's own cells always count; only emptiness can be in doubt.
@@ -84,7 +85,7 @@ def share_found(net: nn.Module, size: tuple[int, int], photos: Photos) -> dict[s
     found = []
     for i in range(len(photos)):
         canvas, scale, offset = letterbox(photos.image(i), *size)
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+        with torch.inference_mode(), half_precision(device):
             boxes, scores = graph(torch.from_numpy(canvas)[None].to(device))
         own = boxes[0][scores[0] >= _FOUND_SCORE].float().cpu().numpy()
         truth = (box_of_joints(photos.joints_px[i][photos.labelled[i]]) + 0.5) * scale + np.tile(offset, 2) - 0.5

@@ -23,6 +23,7 @@ from pose3d_ros.training.config import read_config
 from pose3d_ros.training.crop_data import Augmentation, CropStream, NobodySource, PhotoSource, Source, joint_weights
 from pose3d_ros.training.image_training import (
     add_training_arguments,
+    half_precision,
     mixture,
     network_input,
     pictures_without_people,
@@ -88,7 +89,7 @@ class Pose2DLoss:
     def __call__(self, net: nn.Module, batch: Any) -> Tensor:
         """The scalar loss."""
         crop, joints, located, visible, visible_weight = batch
-        with torch.autocast(crop.device.type, torch.bfloat16):
+        with half_precision(crop.device):
             logits, visibility = net(network_input(crop))
         # The centre of heatmap pixel u lies at pixel 4 u + 1.5 of the crop.
         goal = (joints - (HEATMAP_STRIDE - 1) / 2) / HEATMAP_STRIDE
@@ -105,9 +106,9 @@ def _mean(values: Tensor, weights: Tensor) -> Tensor:
 def locate(net: nn.Module, crops: NDArray[np.uint8]) -> NDArray[np.floating]:
     """Joints [n, 24, 2] in the pixels of crops [n, s, s, 3]."""
     device = next(net.parameters()).device
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+    with torch.inference_mode(), half_precision(device):
         logits, _ = net(network_input(torch.from_numpy(crops).to(device)))
-    return Decoder()(logits.float())[0].cpu().numpy()
+    return Decoder()(logits.float())[0][:, :, 0].cpu().numpy()
 
 
 def _sources(config: Pose2DConfig, data: Path, synthetic: Path | None) -> tuple[list[Source], list[float]]:
