@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pose3d_ros.engines.engine import EngineError
+
 Progress = Callable[[float | None, str], None]
 """Takes how much is done, 0...1 or None where nobody knows, and what is being done."""
 
@@ -16,6 +18,14 @@ class _Phase:
     done: int = 0
     inner: float = 0.0
     """How much of the step in hand is done."""
+
+
+class OutOfMemoryError(EngineError):
+    """The builder ran out of memory: less may do."""
+
+
+class BuildCancelledError(EngineError):
+    """The build was given up as somebody wished."""
 
 
 class PhaseTree:

@@ -59,6 +59,11 @@ def half_nodes(graph: onnx.GraphProto) -> list[int]:
     return places
 
 
+def is_convolutional(path: Path) -> bool:
+    """Has an ONNX file convolutions, which is what int8 rounds?"""
+    return any(node.op_type == "Conv" for node in read_network(path).graph.node)
+
+
 def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
     """The network with the nodes of `half_nodes` in half precision, and casts where it begins and ends.
 

@@ -16,12 +16,11 @@ from typing import Any
 import tensorrt as trt
 from numpy.typing import NDArray
 
-from pose3d_ros.engines.build_progress import PhaseTree, Progress
+from pose3d_ros.engines.build_progress import BuildCancelledError, OutOfMemoryError, PhaseTree, Progress
 from pose3d_ros.engines.engine import EngineError
 from pose3d_ros.engines.precision import read_network, to_half, to_int8
 from pose3d_ros.engines.tensorrt import tensorrt_log
 
-PRECISIONS = ("fp16", "fp32", "int8")
 BATCHES = (1, 2, 4, 8)
 """The batch sizes of a network whose batch is free: one optimisation profile each, tuned for it."""
 OPTIONS = "one profile a batch size"
@@ -32,14 +31,6 @@ _OUT_OF_MEMORY = re.compile(r"out ?of ?memory|insufficient memory|cuda runtime \
 # The rule of `precision`, for TensorRT's layers instead of ONNX nodes.
 _WEIGHTED = {"CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY", "FULLY_CONNECTED"}
 _PASSING = {"ACTIVATION", "POOLING", "CONCATENATION", "RESIZE", "SHUFFLE", "IDENTITY", "ELEMENTWISE"}
-
-
-class OutOfMemoryError(EngineError):
-    """The builder ran out of memory: less may do."""
-
-
-class BuildCancelledError(EngineError):
-    """The build was given up as somebody wished."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +47,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Job:
-    """One build. precision: of PRECISIONS. samples: inputs to scale int8 by. timing_cache: of earlier builds."""
+    """One build. precision: fp16, fp32 or int8. samples: inputs to scale int8 by. timing_cache: of earlier builds."""
 
     network: Path
     precision: str
@@ -96,7 +87,8 @@ def build(job: Job, report: Progress, is_cancelled: Callable[[], bool]) -> tuple
     _check_precision(network, job, strongly_typed)
     _limit_memory(config, job.budget)
     _add_profiles(builder, network, config)
-    timing_cache = config.create_timing_cache(job.timing_cache)
+    # A spoiled one is no reason to fail: it only saves time.
+    timing_cache = config.create_timing_cache(job.timing_cache) or config.create_timing_cache(b"")
     config.set_timing_cache(timing_cache, True)
     if hasattr(trt, "IProgressMonitor"):
         _set_monitor(config, report, is_cancelled)

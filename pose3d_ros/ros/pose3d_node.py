@@ -14,12 +14,13 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from pose3d_ros.engines.engine import EngineError
-from pose3d_ros.pipeline import Pipeline, PipelineSettings
+from pose3d_ros.pipeline import PipelineSettings
+from pose3d_ros.prepared_pipeline import PreparedPipeline
 from pose3d_ros.ros.calibration import CalibrationState
 from pose3d_ros.ros.camera_conversion import stamp_to_ns
-from pose3d_ros.ros.diagnosis import ImageSource, camera_finding, engine_finding, image_finding
+from pose3d_ros.ros.diagnosis import ImageSource, build_finding, camera_finding, engine_finding, image_finding
 from pose3d_ros.ros.frame_processor import CalibrationOptions, FrameProcessor
-from pose3d_ros.ros.health import Level, to_diagnostics
+from pose3d_ros.ros.health import Finding, Level, to_diagnostics
 from pose3d_ros.ros.image_conversion import BadImageError
 from pose3d_ros.ros.mailbox import Mailbox
 from pose3d_ros.ros.outputs import OutputOptions, Outputs
@@ -33,7 +34,7 @@ _REPORT_PERIOD_S = 1.0
 _LOG_THROTTLE_S = 5.0
 _STOP_TIMEOUT_S = 1.5
 
-MakePipeline = Callable[[Path | None, PipelineSettings], Pipeline]
+MakePipeline = Callable[[Path | None, PipelineSettings], PreparedPipeline]
 
 
 class Pose3DNode(Node):
@@ -44,13 +45,14 @@ class Pose3DNode(Node):
     Raises ParameterError or EngineError, with a text for people, when it cannot work as it was told to.
     """
 
-    def __init__(self, make_pipeline: MakePipeline = Pipeline) -> None:
+    def __init__(self, make_pipeline: MakePipeline = PreparedPipeline) -> None:
         super().__init__("pose3d")
         values = declare_parameters(self, PARAMETERS)
         for name in unknown_parameters(self, PARAMETERS):
             self.get_logger().warning(f"there is no parameter '{name}': check its spelling")
         model_dir = Path(values["model_dir"]).expanduser() if values["model_dir"] else None
         self._pipeline = make_pipeline(model_dir, pipeline_settings(values))
+        self._was_ready = self._pipeline.is_ready
         self.get_logger().info(self._pipeline.description)
         self._monitor = StreamMonitor()
         self._processor = FrameProcessor(self._pipeline)
@@ -82,6 +84,9 @@ class Pose3DNode(Node):
         self._mailbox.close()
         if hasattr(self, "_worker"):
             self._worker.join(_STOP_TIMEOUT_S)
+            if self._worker.is_alive():
+                return  # a frame is in the engines, which must not be closed under it
+        self._pipeline.close()
 
     # ---- the executor's thread -------------------------------------------------------------------------------------
 
@@ -107,16 +112,30 @@ class Pose3DNode(Node):
         findings = [
             image_finding(figures, self._last_report, source),
             camera_finding(camera, figures, infos.topic, infos.publishers.problem),
-            engine_finding(self._pipeline.description, dict(self._pipeline.timings_ms), self._engine_failure),
+            self._networks_finding(),
         ]
         self._last_report = figures
         name = self.get_fully_qualified_name().lstrip("/")
         self._diagnostics.publish(to_diagnostics(findings, name, self.get_clock().now().to_msg()))
 
+    def _networks_finding(self) -> Finding:
+        pipeline = self._pipeline
+        if pipeline.failure:
+            self.get_logger().error(pipeline.failure, once=True)
+        if not pipeline.is_ready:
+            return build_finding(pipeline.description, pipeline.done, pipeline.failure)
+        if not self._was_ready:
+            self._was_ready = True
+            self.get_logger().info(pipeline.description)
+        return engine_finding(pipeline.description, dict(pipeline.timings_ms), self._engine_failure)
+
     # ---- the worker's thread ---------------------------------------------------------------------------------------
 
     def _work(self) -> None:
         while (message := self._mailbox.take()) is not None:
+            if not self._pipeline.is_ready:
+                self._monitor.frame_dropped()
+                continue
             try:
                 self._process(message)
             except Exception as error:
