@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -77,17 +78,23 @@ def _follow(
         worker.stdin.write(json.dumps(job) + "\n")
         worker.stdin.flush()
     last: dict[str, Any] = {}
+    done, text, since, told = None, "starting", time.monotonic(), 0
     while True:
         if is_cancelled():
             return None
         try:
             event = events.get(timeout=_POLL_S)
         except queue.Empty:
+            seconds = int(time.monotonic() - since)
+            if seconds > told:  # a sign of life, above all where TensorRT tells of no progress
+                told = seconds
+                report(done, f"{text}, {seconds} s")
             continue
         if event is None:
             return last
         if "text" in event:
-            report(event["progress"], event["text"])
+            done, text, since, told = event["progress"], event["text"], time.monotonic(), 0
+            report(done, text)
         else:
             last = event
 

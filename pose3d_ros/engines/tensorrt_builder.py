@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pose3d_ros.engines.build_progress import BuildCancelledError, OutOfMemoryError, PhaseTree, Progress
 from pose3d_ros.engines.engine import EngineError
+from pose3d_ros.engines.old_parser import without_layer_normalization
 from pose3d_ros.engines.precision import read_network, to_half, to_int8
 from pose3d_ros.engines.tensorrt import tensorrt_log
 
@@ -25,6 +26,7 @@ BATCHES = (1, 2, 4, 8)
 """The batch sizes of a network whose batch is free: one optimisation profile each, tuned for it."""
 OPTIONS = "one profile a batch size"
 """In the engine's key: changes when the builder is set up otherwise."""
+_LAYER_NORMALIZATION_FROM = (8, 6)
 _STRONGLY_TYPED_FROM = (10, 12)
 _OUT_OF_MEMORY = re.compile(r"out ?of ?memory|insufficient memory|cuda runtime \(2\)", re.IGNORECASE)
 
@@ -92,6 +94,7 @@ def build(job: Job, report: Progress, is_cancelled: Callable[[], bool]) -> tuple
     config.set_timing_cache(timing_cache, True)
     if hasattr(trt, "IProgressMonitor"):
         _set_monitor(config, report, is_cancelled)
+    report(None, "building")
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         if is_cancelled():
@@ -115,6 +118,8 @@ def _typed(job: Job, strongly_typed: bool) -> bytes:
         return to_int8(job.network, job.samples)
     if job.precision == "fp16" and strongly_typed:
         return to_half(read_network(job.network)).SerializeToString()
+    if tensorrt_version() < _LAYER_NORMALIZATION_FROM:
+        return without_layer_normalization(read_network(job.network)).SerializeToString()
     return job.network.read_bytes()
 
 
@@ -147,10 +152,11 @@ def _half_tensors(network: trt.INetworkDefinition) -> tuple[set[str], set[str]]:
         inputs = [layer.get_input(j) for j in range(layer.num_inputs)]
         # Others are settings: the size to reshape to, for example.
         data = [tensor.name for tensor in inputs if tensor is not None and tensor.dtype == trt.DataType.FLOAT]
+        names = [tensor.name for tensor in inputs if tensor is not None]
         outputs = [layer.get_output(j).name for j in range(layer.num_outputs)]
         weighted = kind in _WEIGHTED and sum(name not in constant for name in data) == 1
         passing = kind in _PASSING and data and all(name in half for name in data)
-        if all(name in constant for name in data):
+        if kind == "CONSTANT" or (names and all(name in constant for name in names)):
             constant.update(outputs)
         elif weighted or passing:
             half.update(outputs)
