@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from pose3d_ros.engines import cache
 from pose3d_ros.engines.build_progress import BuildCancelledError, Progress
-from pose3d_ros.engines.cache import StalePlanError
+from pose3d_ros.engines.cache import EngineKey, StalePlanError
 from pose3d_ros.engines.engine import Engine, EngineError
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine, providers_present
 from pose3d_ros.models import Model
@@ -66,17 +66,20 @@ def open_engines(models: Models, wish: Wish) -> Engines:
 def prepare_engines(models: Models, wish: Wish, report: Progress, is_cancelled: Callable[[], bool]) -> Engines:
     """The engines of these networks; those that are missing are built first, which takes minutes.
 
-    An engine that is damaged or that TensorRT does not take is built again, once. report: told how far all of it is.
+    An engine that is damaged or that TensorRT does not take is built again, once. report: told how far all of it is,
+    by whole networks where TensorRT tells no more.
     Raises BuildCancelledError, or EngineError with the reason; for backend auto, ONNX Runtime takes over instead.
     """
     roles = list(models)
+    whole = 0.0
 
     def load(role: str, store: ModuleType) -> Engine:
         model, before = models[role], roles.index(role)
         key = store.key_of(model.path, model.sha256, wish.precision)
 
         def tell(done: float | None, text: str) -> None:
-            whole = None if done is None else (before + done) / len(roles)
+            nonlocal whole
+            whole = max(whole, (before + (done or 0)) / len(roles))
             report(whole, f"building {model.path.name}: {text}")
 
         try:
@@ -104,6 +107,37 @@ def must_build(models: Models, wish: Wish) -> bool:
     except EngineError:
         return False
     return False
+
+
+class EngineFinding(NamedTuple):
+    """What `pose3d doctor` has to say of an engine, or of why there is none."""
+
+    name: str
+    is_well: bool
+    text: str
+
+
+def engine_findings(models: Models, precision: str) -> list[EngineFinding]:
+    """The state of the networks' TensorRT engines on this machine; one finding if TensorRT does not work here."""
+    try:
+        store = tensorrt_store()
+        keys = {name: store.key_of(model.path, model.sha256, precision) for name, model in models.items()}
+    except EngineError as error:
+        return [EngineFinding("TensorRT", False, f"{error}; the networks run in ONNX Runtime")]
+    return [_finding(models[role].path.name, key) for role, key in keys.items()]
+
+
+def _finding(name: str, key: EngineKey) -> EngineFinding:
+    try:
+        _, sidecar = cache.read_plan(key)
+    except FileNotFoundError:
+        return EngineFinding(name, False, f"no {key.precision} engine yet: run pose3d build-engine")
+    except EngineError as error:
+        return EngineFinding(name, False, str(error))
+    told = f"{sidecar['precision']} engine built {sidecar['built']}, checked: {sidecar['check']}"
+    warnings = [sidecar["warning"], "built with little memory, may be slow" if sidecar["frugal"] else ""]
+    told = "; ".join([told, *(warning for warning in warnings if warning)])
+    return EngineFinding(name, not any(warnings), told)
 
 
 def tensorrt_store() -> ModuleType:

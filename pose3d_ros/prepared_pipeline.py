@@ -16,8 +16,8 @@ from pose3d_ros.pipeline import Pipeline, PipelineSettings
 class PreparedPipeline:
     """A pipeline, at once or, where engines must be built, in a while: they are built in the background.
 
-    Meanwhile `is_ready` is False, `description` says what is going on, and `done` how much of it, 0...1, is over (None
-    where nobody knows). If that fails, `failure` says why, and it will never be ready.
+    Meanwhile `is_ready` is False, `description` says what is going on, and `done` how much of it, 0...1, is over.
+    If that fails, `failure` says why, and it will never be ready.
     Raises EngineError like Pipeline where nothing needs to be built.
     """
 
@@ -27,7 +27,7 @@ class PreparedPipeline:
         self._pipeline: Pipeline | None = None
         self._cancelled = threading.Event()
         self._news = "engines are being built"
-        self.done: float | None = None
+        self.done = 0.0
         self.failure = ""
         self._models = pipeline_models(models_dir)
         self._thread: threading.Thread | None = None
@@ -82,4 +82,4 @@ class PreparedPipeline:
             self.failure = str(error) if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"
 
     def _report(self, done: float | None, text: str) -> None:
-        self.done, self._news = done, text
+        self.done, self._news = done or 0.0, text
