@@ -32,17 +32,23 @@ class Pose2DGraph(nn.Module):
         self.net, self.decoder, self.calibration = net, Decoder(), calibration
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Crops [n, s, s, 3] uint8 BGR -> joints [n, 24, 2] and covariance [n, 24, 2, 2] in the crop's pixels,
-        score [n, 24], visible [n, 24]."""
+        """Crops [n, s, s, 3] uint8 BGR -> the k places where each joint may be, best first: joints [n, 24, k, 2] and
+        covariance [n, 24, k, 2, 2] in the crop's pixels, score [n, 24, k]; and visible [n, 24].
+
+        What the best place leaves of one is shared among the others by the mass of their peaks.
+        """
         joints, covariance, mass, visibility = self.raw(crops)
         c = self.calibration
-        score = torch.sigmoid(c.mass_weight * torch.logit(mass, 1e-4) + c.visibility_weight * visibility + c.bias)
+        best, others = mass[..., :1], mass[..., 1:]
+        certainty = c.mass_weight * torch.logit(best, 1e-4) + c.visibility_weight * visibility[..., None] + c.bias
+        right = torch.sigmoid(certainty)
+        score = torch.cat([right, (1 - right) * others / (1 - best).clamp_min(1e-4)], -1)
         missed = (c.miss_variance * crops.shape[1] ** 2) * (1 - score)
         covariance = c.peak_scale * covariance + missed[..., None, None] * torch.eye(2)
         return joints, covariance, score, torch.sigmoid(visibility)
 
     def raw(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Joints, covariance, mass and visibility before calibration."""
+        """Candidates, covariance, mass and visibility's logit before calibration."""
         logits, visibility = self.net(normalise(crops.float().permute(0, 3, 1, 2)))
         return (*self.decoder(logits), visibility)
 
@@ -66,7 +72,8 @@ def calibrate(net: Pose2DNet, size: int, photos: Photos) -> Calibration:
         transform = crop_transform(*square_of_box(box_of_joints(photos.joints_px[i][known])), size)
         crop = torch.from_numpy(warp(photos.image(i), transform, size))[None]
         with torch.inference_mode():
-            joints, covariance, mass, visibility = (t[0].numpy()[known] for t in graph.raw(crop))
+            *candidates, visibility = (t[0].numpy()[known] for t in graph.raw(crop))
+        joints, covariance, mass = (values[:, 0] for values in candidates)
         truth = apply(transform, photos.joints_px[i])
         error = joints - truth[known]
         right = np.linalg.norm(error, axis=-1) <= RIGHT * torso_length(truth[None])[0]
