@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is needed to train and export only")
 
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine  # noqa: E402
-from pose3d_ros.networks.calibration import Calibration  # noqa: E402
+from pose3d_ros.networks.calibration import UNCALIBRATED, Calibration  # noqa: E402
 from pose3d_ros.networks.decode import Decoder  # noqa: E402
 from pose3d_ros.networks.export_pose2d import Pose2DGraph, write_onnx  # noqa: E402
 from pose3d_ros.networks.heatmap_losses import HEATMAP_LOSSES, gaussian_targets  # noqa: E402
@@ -74,7 +74,7 @@ def test_exported_file_gives_back_the_weights(tmp_path):
     for parameter in (*net.parameters(), *net.buffers()):
         if parameter.is_floating_point():  # as trained: no two are the same, else the file would hold one of them
             torch.nn.init.uniform_(parameter.data, 0.5, 1.5)
-    write_onnx(Pose2DGraph(net, Calibration()), 64, tmp_path / "net.onnx")
+    write_onnx(Pose2DGraph(net, UNCALIBRATED), 64, tmp_path / "net.onnx")
     found = read_weights(tmp_path / "net.onnx", "net.")
     own = {name: value for name, value in net.state_dict().items() if not name.endswith("num_batches_tracked")}
     torch.testing.assert_close(found, own)
