@@ -6,7 +6,7 @@ import array
 import math
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -18,20 +18,22 @@ from pose3d_ros.ros.image_conversion import ENCODINGS, bgr_to_compressed, bgr_to
 
 _SIZES = (0, 1, 2, 3, 5, 48, 63, 64, 65, 127, 640, 4096, 65535, 65536, 2**31 - 1, 2**32 - 1)
 _NUMBERS = (0.0, -0.0, 1.0, -1.0, 1e-300, 1e300, -1e300, 1e9, math.inf, -math.inf, math.nan, 0.5, 64.0)
-_WORDS = ("", " ", "plumb_bob", "equidistant", "rational_polynomial", "none", "thin_prism", "mono16", "16UC1", "32FC1",
-          "jpeg", "png", "bgr8; jpeg compressed bgr8", "16UC1; compressedDepth", "/", "a/b", "ä☃", "x" * 5000)  # fmt: skip
+_MODELS = ("", "plumb_bob", "equidistant", "rational_polynomial", "none", "thin_prism")
+_FORMATS = ("", "jpeg", "png", "bgr8; jpeg compressed bgr8", "16UC1; compressedDepth")
+_WORDS = ("", " ", "/", "a/b", "mono16", "16UC1", "32FC1", "ä☃", "x" * 5000)
 _SECONDS = (0, 1, -1, -(2**31), 2**31 - 1, 1_700_000_000)
 _NANOSECONDS = (0, 1, 999_999_999, 1_000_000_000, 2**32 - 1)
 _WIDTH, _HEIGHT = 64, 48
 
-Message = Image | CompressedImage | CameraInfo
+Message: TypeAlias = Image | CompressedImage | CameraInfo
+Item = TypeVar("Item")
 
 
 def fuzzed_messages(seed: int, kinds: Sequence[type] = (Image, CompressedImage, CameraInfo)) -> Iterator[Message]:
     """Endless messages of the given kinds; in each, some fields hold what no sane driver sends, and often none do."""
     random = np.random.default_rng(seed)
     for number in range(1, 2**62):
-        kind = kinds[random.integers(len(kinds))]
+        kind = _pick(kinds, random)
         message = _sound(kind, number, random)
         fields = _FIELDS[kind]
         for name in random.choice(list(fields), random.integers(0, 4), replace=False):
@@ -50,8 +52,8 @@ def _sound(kind: type, number: int, random: np.random.Generator) -> Message:
     return bgr_to_image(picture, header)
 
 
-def _pick(values: Sequence[Any], random: np.random.Generator) -> Any:
-    return values[random.integers(len(values))]
+def _pick(values: Sequence[Item], random: np.random.Generator) -> Item:
+    return values[int(random.integers(len(values)))]
 
 
 def _one_of(name: str, values: Sequence[Any]) -> Callable[[Any, np.random.Generator], None]:
@@ -93,7 +95,7 @@ def _data(message: Any, random: np.random.Generator) -> None:
         data = array.array("B")
     elif kind == 2:
         for place in random.integers(0, max(len(data), 1), 20 if len(data) else 0):
-            data[place] = random.integers(256)
+            data[int(place)] = int(random.integers(256))
     else:
         data = _bytes(random, int(random.integers(0, 5000)))
     message.data = data
@@ -143,11 +145,11 @@ _FIELDS: dict[type, dict[str, Callable[[Any, np.random.Generator], None]]] = {
         "is_bigendian": _one_of("is_bigendian", (0, 1, 255)),
         "data": _data,
     },
-    CompressedImage: {**_ANY, "format": _one_of("format", _WORDS), "data": _data, "jpeg": _hostile_jpeg},
+    CompressedImage: {**_ANY, "format": _one_of("format", (*_FORMATS, *_WORDS)), "data": _data, "jpeg": _hostile_jpeg},
     CameraInfo: {
         **_ANY,
         "size": _size,
-        "model": _one_of("distortion_model", _WORDS),
+        "model": _one_of("distortion_model", (*_MODELS, *_WORDS)),
         "d": _numbers("d", None),
         "k": _numbers("k", 9),
         "r": _numbers("r", 9),

@@ -40,7 +40,7 @@ class Pose3DNode(ManagedNode):
 
     def __init__(self, name: str = "pose3d", make_pipeline: MakePipeline = Pipeline, **node_options: Any) -> None:
         super().__init__(name, **node_options)
-        self._declared = NodeParameters(self, PARAMETERS, problems_together, self._lock)
+        self._declared = NodeParameters(self, PARAMETERS, problems_together, self._why_locked)
         for unknown in self._declared.unknown():
             self.get_logger().warning(f"there is no parameter '{unknown}': check its spelling")
         self._make_pipeline = make_pipeline
@@ -91,8 +91,8 @@ class Pose3DNode(ManagedNode):
                 stream.stop(_STOP_TIMEOUT_S)
             stream.destroy()
 
-    def _lock(self) -> str:
-        return "" if self.state == UNCONFIGURED else f"the node is {self.state}; clean it up first, or start it with it"
+    def _why_locked(self) -> str:
+        return "" if self.state == UNCONFIGURED else f"the node is {self.state}; clean it up first"
 
     def _report(self) -> None:
         findings = [lifecycle_finding(self.state, self.failure)]
