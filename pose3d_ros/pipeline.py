@@ -37,8 +37,6 @@ _ZOOMS = (1.0, 0.8, 0.64)
 """Of the finder's boxes, which are rather large than small."""
 _SURE_SCORE = 0.5
 """Mean score of the joints from which on the person's crop is taken to be right."""
-_NEW_PERSON_SCORE = 0.5
-"""Least score of somebody who was not there before: things that look a little like a person shall not come and go."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,9 @@ class PipelineSettings:
 
     threads: CPU threads of a network. max_people: most people in a frame.
     score_threshold: least confidence that a thing is a person, of the finder and of its joints, 0...1.
+    new_person_threshold: the same of somebody who was not there before, not less: things that look a little like a
+    person shall not come and go. visible_threshold: least score of a joint that counts as visible.
+    smoothing: how calm the joints are over time; divides the accelerations that people are believed capable of.
     find_every_n_frames: how often the whole image is searched while everybody known is in view.
     track_timeout_s: how long a person who is not seen is carried on.
     """
@@ -54,6 +55,9 @@ class PipelineSettings:
     threads: int = 2
     max_people: int = 6
     score_threshold: float = 0.3
+    new_person_threshold: float = 0.5
+    visible_threshold: float = TrackerConfig.visible_score
+    smoothing: float = 1.0
     find_every_n_frames: int = 10
     track_timeout_s: float = 0.5
 
@@ -62,8 +66,16 @@ class PipelineSettings:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} is {value}: it must be a whole number, 1 or more")
-        if not 0 < self.score_threshold < 1:
-            raise ValueError(f"score_threshold is {self.score_threshold}: it must lie between 0 and 1")
+        for name in ("score_threshold", "new_person_threshold", "visible_threshold"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must lie between 0 and 1")
+        if self.new_person_threshold < self.score_threshold:
+            raise ValueError(
+                f"new_person_threshold is {self.new_person_threshold}, below the score_threshold of "
+                f"{self.score_threshold}: whoever is taken up would be given up in the next frame; change both together"
+            )
+        if not 0 < self.smoothing < float("inf"):
+            raise ValueError(f"smoothing is {self.smoothing}: it must be more than 0")
         if not 0 <= self.track_timeout_s < float("inf"):
             raise ValueError(f"track_timeout_s is {self.track_timeout_s}: it must be 0 s or more")
 
@@ -85,11 +97,22 @@ class Pipeline:
         # So small that sharing it among threads would only delay it.
         self._lifter = loader.load("lift", Lifter, _try_lifter, threads=1)
         self.description = loader.description
-        # The crop already adds a margin round the person's box: the tracker must not add another.
-        config = TrackerConfig(timeout_s=self.settings.track_timeout_s, box_margin=0.0)
-        self._tracker = Tracker(config, self._lifter.state_size)
+        self._engines = loader.engines
+        self._tracker = Tracker(_tracker_config(self.settings), self._lifter.state_size)
         self.timings_ms: dict[str, float] = dict.fromkeys(STAGES, 0.0)
         self.reset()
+
+    def change(self, settings: PipelineSettings) -> None:
+        """Other settings from the next frame on; nobody is forgotten. Raises ValueError if the threads are others."""
+        if settings.threads != self.settings.threads:
+            raise ValueError("threads cannot be changed once the networks are loaded: make a new pipeline")
+        self.settings = settings
+        self._tracker.config = _tracker_config(settings)
+
+    def close(self) -> None:
+        """Frees the networks; the pipeline must not be used again."""
+        for engine in self._engines:
+            engine.close()
 
     def reset(self) -> None:
         """Forgets everybody."""
@@ -98,6 +121,7 @@ class Pipeline:
         self._frames_since_find = self.settings.find_every_n_frames
         self._somebody_missing = False
         self._seen: dict[int, tuple[Array, float]] = {}
+        self._tracked: list[Tracked] = []
 
     def process(self, frame: Frame, up: ArrayLike | None = None) -> list[Person]:
         """The people in a frame, by id; also those who are carried on without being seen.
@@ -124,9 +148,16 @@ class Pipeline:
             boxes = _boxes(pose, boxes)
         measured = self._measure(frame.camera, boxes, pose, tracks, up)
         with self._timed("track"):
-            tracked = self._tracker.update(tracks, measured)
+            self._tracked = self._tracker.update(tracks, measured)
             self._somebody_missing = any(track.row < 0 for track in self._tracker.tracks)
-            return self._people(tracked, pose)
+            self._remember(self._tracked, pose)
+            return self._people(self._tracked)
+
+    def ahead(self, stamp_ns: int) -> list[Person]:
+        """The people of the last frame at a later time, if they go on as they do: predicted, with less certainty."""
+        if self._last is None:
+            return []
+        return self._people(self._tracker.ahead(self._tracked, 1e-9 * (stamp_ns - self._last.stamp_ns)))
 
     def _find(self, image: NDArray[np.uint8], known: Array, sure: Array) -> Array:
         """Boxes [m, 4] of people that are not among the `sure` ones of the `known` boxes [n, 4], if it is time to look.
@@ -155,7 +186,7 @@ class Pipeline:
             new = self._looked_again(image, found, tries)
             pose = _joined(_people(pose, np.arange(len(known))), new)
             boxes = np.concatenate([known, found])
-            least = np.append(least, np.full(len(found), max(self.settings.score_threshold, _NEW_PERSON_SCORE)))
+            least = np.append(least, np.full(len(found), self.settings.new_person_threshold))
         boxes = _boxes(pose, boxes)
         kept = np.flatnonzero(pose.person_score >= least)
         kept = kept[distinct(boxes[kept], pose.joints_px[kept], pose.score[kept])]
@@ -199,27 +230,30 @@ class Pipeline:
             lifted.state,
         )
 
-    def _people(self, tracked: list[Tracked], pose: Pose2D) -> list[Person]:
-        people = []
-        for track in tracked:
-            if track.row >= 0:
-                self._seen[track.id] = (pose.cov_px[track.row], float(pose.person_score[track.row]))
-            cov_px, score = self._seen[track.id]
-            people.append(
-                Person(
-                    track.id,
-                    track.box,
-                    score,
-                    track.joints_px,
-                    cov_px,
-                    track.score,
-                    track.joint_state,
-                    track.joints_m,
-                    track.joints_cov,
-                )
+    def _remember(self, tracked: list[Tracked], pose: Pose2D) -> None:
+        """Keeps what was last seen of each person's picture."""
+        seen = {
+            track.id: (pose.cov_px[track.row], float(pose.person_score[track.row]))
+            for track in tracked
+            if track.row >= 0
+        }
+        self._seen = {track.id: seen.get(track.id) or self._seen[track.id] for track in tracked}
+
+    def _people(self, tracked: list[Tracked]) -> list[Person]:
+        return [
+            Person(
+                track.id,
+                track.box,
+                self._seen[track.id][1],
+                track.joints_px,
+                self._seen[track.id][0],
+                track.score,
+                track.joint_state,
+                track.joints_m,
+                track.joints_cov,
             )
-        self._seen = {track.id: self._seen[track.id] for track in tracked}
-        return people
+            for track in tracked
+        ]
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
@@ -235,12 +269,12 @@ class _Loader:
         self._folder = models_dir() if folder is None else Path(folder)
         self._models = read_models(self._folder)
         self._told: list[str] = []
-        self._devices: list[str] = []
+        self.engines: list[Engine] = []
 
     @property
     def description(self) -> str:
         """The networks, and where the first of them runs; the others run there too, if on fewer threads."""
-        return f"{', '.join(self._told)}; {self._devices[0]}"
+        return f"{', '.join(self._told)}; {self.engines[0].device}"
 
     def load(
         self, role: str, stage: Callable[[Engine], Stage], attempt: Callable[[Stage], bool], threads: int
@@ -263,7 +297,7 @@ class _Loader:
                 f"({NUM_JOINTS} joints); export it again"
             )
         self._told.append(f"{model.path.name} {model.short_hash}")
-        self._devices.append(engine.device)
+        self.engines.append(engine)
         return loaded
 
     def _model(self, role: str) -> Model:
@@ -293,6 +327,16 @@ def _try_lifter(lifter: Lifter) -> bool:
     lifted = lifter(np.zeros((*joints, 2)), cov, np.ones(joints), lifter.new_state(2))
     shapes = ((*joints, 3), joints, (2, lifter.state_size))
     return all(values.shape == shape for values, shape in zip(lifted, shapes, strict=True))
+
+
+def _tracker_config(settings: PipelineSettings) -> TrackerConfig:
+    return TrackerConfig(
+        timeout_s=settings.track_timeout_s,
+        visible_score=settings.visible_threshold,
+        root_acceleration=TrackerConfig.root_acceleration / settings.smoothing,
+        joint_acceleration=TrackerConfig.joint_acceleration / settings.smoothing,
+        box_margin=0.0,  # the crop already adds a margin round the person's box
+    )
 
 
 def _boxes(pose: Pose2D, otherwise: Array) -> Array:

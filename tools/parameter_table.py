@@ -12,12 +12,10 @@ BEGIN, END = "<!-- parameters -->\n", "<!-- end of parameters -->\n"
 
 def table() -> str:
     """The table in Markdown."""
-    lines = ["| parameter | default | allowed | live | meaning |", "|---|---|---|---|---|"]
+    lines = ["| parameter | default | allowed | may change | meaning |", "|---|---|---|---|---|"]
     for spec in PARAMETERS:
         default = f"`{spec.default!r}`".replace("'", '"')
-        lines.append(
-            f"| `{spec.name}` | {default} | {_allowed(spec)} | {'yes' if spec.live else ''} | {spec.description} |"
-        )
+        lines.append(f"| `{spec.name}` | {default} | {_allowed(spec)} | {spec.change.value} | {spec.description} |")
     return "\n".join(lines) + "\n"
 
 

@@ -107,10 +107,10 @@ def filtered(estimate: Estimate, fps: float) -> Estimate:
     """The tracker's Kalman filter on top."""
     config = TrackerConfig()
     noise = (config.white_fraction * estimate.sigma_m**2)[..., None, None] * np.eye(3)
-    points = PointFilter(estimate.joints_m[0], noise[0], config.joint_acceleration)
+    points = PointFilter(estimate.joints_m[0], noise[0])
     smooth = [points.position]
     for joints, cov in zip(estimate.joints_m[1:], noise[1:], strict=True):
-        points.predict(1 / fps)
+        points.predict(1 / fps, config.joint_acceleration)
         points.correct(joints, cov)
         smooth.append(points.position)
     return Estimate(np.stack(smooth), estimate.sigma_m)

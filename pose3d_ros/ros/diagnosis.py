@@ -11,6 +11,8 @@ from pose3d_ros.ros.health import Finding, Level
 from pose3d_ros.ros.stream_monitor import StreamStatistics
 
 _NOTABLE_LOSS = 0.05
+_WARN_AHEAD_S = 0.05  # more than two synchronised computers differ by
+_WARN_AGE_S = 5.0  # more than any driver takes
 _PROFILE_ADVICE = (
     "start camera driver and this node with pose3d_ros' Fast DDS profile "
     "(FASTRTPS_DEFAULT_PROFILES_FILE=<share/pose3d_ros>/config/fastdds.xml), or send smaller or compressed images"
@@ -18,13 +20,17 @@ _PROFILE_ADVICE = (
 
 
 class ImageSource(NamedTuple):
-    """Where images come from: topic, what we ask for, who publishes, what is wrong with them, their frame."""
+    """Where images come from: topic, what we ask for, who publishes, what is wrong with them, their frame.
+
+    clock_runs: False if the node waits for the first /clock.
+    """
 
     topic: str
     reliability: str
     publishers: int
     problem: str
     frame_id: str
+    clock_runs: bool = True
 
 
 def image_finding(now: StreamStatistics, before: StreamStatistics | None, source: ImageSource) -> Finding:
@@ -38,9 +44,13 @@ def image_finding(now: StreamStatistics, before: StreamStatistics | None, source
         "output_rate_hz": f"{now.output_rate_hz:.1f}",
         "latency_p50_ms": f"{1e3 * now.latency_p50_s:.1f}",
         "latency_p95_ms": f"{1e3 * now.latency_p95_s:.1f}",
+        "latency_p99_ms": f"{1e3 * now.latency_p99_s:.1f}",
+        "age_ms": f"{1e3 * now.age_s:.1f}",
         "received": str(now.received),
         "processed": str(now.processed),
         "dropped": str(now.dropped),
+        "dropped_unwanted": str(now.unwanted),
+        "dropped_over_rate": str(now.over_rate),
         "rejected": str(now.rejected),
         "waiting": str(now.waiting),
         "last_rejection": now.last_rejection,
@@ -48,11 +58,17 @@ def image_finding(now: StreamStatistics, before: StreamStatistics | None, source
         "gap_share": f"{now.gaps.share:.3f}",
         "lost_share": f"{now.lost_share:.3f}",
         "time_jumps": str(now.time_jumps),
+        "last_jump_s": f"{now.last_jump_s:.3f}",
         "last_stamp_ns": str(now.last_stamp_ns),
     }
-    well = f"{now.output_rate_hz:.1f} of {now.input_rate_hz:.1f} Hz processed, latency {1e3 * now.latency_p50_s:.0f} ms"
-    level, message = next(_troubles(now, before, source), (Level.OK, well))
+    level, message = next(_troubles(now, before, source), (Level.OK, _well(now, before)))
     return Finding("images", level, message, values)
+
+
+def _well(now: StreamStatistics, before: StreamStatistics | None) -> str:
+    if now.unwanted > (before.unwanted if before else 0):
+        return "nobody subscribes to any output, so images are not worked on"
+    return f"{now.output_rate_hz:.1f} of {now.input_rate_hz:.1f} Hz processed, latency {1e3 * now.latency_p50_s:.0f} ms"
 
 
 def _troubles(
@@ -71,6 +87,7 @@ def _troubles(
         if now.processed == (before.processed if before else 0):
             yield Level.ERROR, f"every image is rejected: {now.last_rejection}"
         yield Level.WARN, f"some images are rejected: {now.last_rejection}"
+    yield from _time_troubles(now, before, source)
     if now.processed and not source.frame_id:
         yield Level.WARN, "images have no frame_id, so there is no TF: set the driver's frame_id"
     if now.lost_share > _NOTABLE_LOSS:
@@ -82,12 +99,52 @@ def _troubles(
         yield Level.WARN, f"{missing}, but none is lost on the way: the camera or its computer is too slow"
 
 
+def _time_troubles(
+    now: StreamStatistics, before: StreamStatistics | None, source: ImageSource
+) -> Iterator[tuple[Level, str]]:
+    """What is wrong with the images' stamps."""
+    if now.time_jumps > (before.time_jumps if before else 0):
+        yield (
+            Level.WARN,
+            (
+                f"the images' time jumped back by {now.last_jump_s:.3f} s, so that everybody was forgotten: "
+                "a bag began again, the camera was restarted, or its clock was set"
+            ),
+        )
+    if not source.clock_runs:
+        yield Level.WARN, "use_sim_time is set, but nobody publishes /clock: play the bag with --clock, or unset it"
+    elif now.age_s < -_WARN_AHEAD_S:
+        yield (
+            Level.WARN,
+            (
+                f"the images' stamps lie {-now.age_s:.3f} s in the future: synchronise the camera's computer with "
+                "this one (chrony, PTP), or set use_sim_time for a bag"
+            ),
+        )
+    elif now.age_s > _WARN_AGE_S:
+        yield (
+            Level.WARN,
+            (
+                f"the images' stamps lie {now.age_s:.0f} s in the past: set use_sim_time for a bag (played with "
+                "--clock), or have the driver stamp with the system's time"
+            ),
+        )
+
+
 def camera_finding(state: CalibrationState, stream: StreamStatistics, topic: str, problem: str) -> Finding:
     """The state of the calibration."""
     values = {"topic": topic, "rate_hz": f"{stream.camera_info_rate_hz:.1f}"}
     if problem and state.level != Level.OK:
         return Finding("camera_info", Level.ERROR, problem, values)
     return Finding("camera_info", state.level, state.text, values)
+
+
+def lifecycle_finding(state: str, failure: str) -> Finding:
+    """The managed node's state. failure: why its last transition failed, empty if it did not."""
+    values = {"state": state, "failure": failure}
+    if failure:
+        return Finding("lifecycle", Level.ERROR, f"{state}: {failure}", values)
+    return Finding("lifecycle", Level.OK, state, values)
 
 
 def engine_finding(description: str, timings_ms: dict[str, float], failure: str) -> Finding:

@@ -8,6 +8,7 @@ from pose3d_ros.person import Frame, Person
 from pose3d_ros.ros.calibration import CalibrationKeeper
 from pose3d_ros.ros.camera_conversion import stamp_to_ns
 from pose3d_ros.ros.image_conversion import BadImageError, Picture, compressed_to_bgr, image_to_bgr
+from pose3d_ros.ros.stamps import Stamp, kind_of
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import CompressedImage, Image
@@ -21,6 +22,9 @@ class PeopleFinder(Protocol):
 
     def reset(self) -> None:
         """Forgets everybody."""
+
+    def ahead(self, stamp_ns: int) -> list[Person]:
+        """The people of the last frame as they will be at a later time."""
 
 
 class CalibrationOptions(NamedTuple):
@@ -50,22 +54,23 @@ class FrameProcessor:
     def process(self, message: Image | CompressedImage, options: CalibrationOptions) -> Result:
         """The people in an image. Raises BadImageError, or EngineError where a network fails on it."""
         stamp_ns = stamp_to_ns(message.header.stamp)
-        self._check_stamp(stamp_ns)
+        kind = kind_of(stamp_ns, self._last_stamp_ns)
+        if not kind.usable:
+            raise BadImageError(kind.value)
         picture = compressed_to_bgr(message) if hasattr(message, "format") else image_to_bgr(message)
-        time_jumped = self._last_stamp_ns is not None and stamp_ns < self._last_stamp_ns
-        if time_jumped:
-            self._pipeline.reset()
-            self.calibration.restart_waiting()
+        if kind is Stamp.JUMP_BACK:
+            self.restart()
         self._last_stamp_ns = stamp_ns
         height, width = picture.shape[:2]
         camera = self.calibration.camera_for(width, height, stamp_ns, **options._asdict())
-        return Result(picture, self._pipeline.process(Frame(picture, stamp_ns, camera)), time_jumped)
+        return Result(picture, self._pipeline.process(Frame(picture, stamp_ns, camera)), kind is Stamp.JUMP_BACK)
 
-    def _check_stamp(self, stamp_ns: int) -> None:
-        if stamp_ns <= 0:
-            raise BadImageError("the image's stamp is zero: the driver must stamp its images with the time of exposure")
-        if stamp_ns == self._last_stamp_ns:
-            raise BadImageError(
-                "the image has the same stamp as the one before: two publishers on one topic, or a driver that does "
-                "not advance its stamps"
-            )
+    def ahead(self, stamp_ns: int) -> list[Person]:
+        """The people of the last image as they will be at a later time."""
+        return self._pipeline.ahead(stamp_ns)
+
+    def restart(self) -> None:
+        """Forgets everybody and the time; the newest camera_info stays."""
+        self._pipeline.reset()
+        self.calibration.restart_waiting()
+        self._last_stamp_ns = None

@@ -40,10 +40,12 @@ class Mailbox(Generic[Item]):
             item, self._item = self._item, None
             return item
 
-    def close(self) -> None:
-        """Wakes whoever waits; an item that nobody took is counted as overwritten."""
+    def close(self) -> bool:
+        """Wakes whoever waits; True if an item was left that nobody took. It is counted as overwritten."""
         with self._condition:
             self._closed = True
-            self._overwritten += self._item is not None
+            lost = self._item is not None
+            self._overwritten += lost
             self._item = None
             self._condition.notify_all()
+            return lost

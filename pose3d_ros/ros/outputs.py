@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from rclpy.node import Node
+from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
@@ -15,7 +15,7 @@ from visualization_msgs.msg import MarkerArray
 from pose3d_ros.draw import draw_people
 from pose3d_ros.person import Person
 from pose3d_ros.ros.image_conversion import Picture, bgr_to_image
-from pose3d_ros.ros.people_conversion import MarkerMaker, limited, people_to_cloud, people_to_transforms
+from pose3d_ros.ros.people_conversion import MarkerMaker, delete_all, limited, people_to_cloud, people_to_transforms
 
 _TF_DEPTH = 100  # as tf2_ros' broadcaster has it
 _RESULTS_DEPTH = 10
@@ -33,16 +33,31 @@ class OutputOptions(NamedTuple):
 class Outputs:
     """The publishers of a node's results."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: LifecycleNode) -> None:
         def reliable(depth: int) -> QoSProfile:
             return QoSProfile(depth=depth, reliability=ReliabilityPolicy.RELIABLE)
 
         self._node = node
-        self._markers = node.create_publisher(MarkerArray, "~/markers", reliable(_RESULTS_DEPTH))
-        self._joints = node.create_publisher(PointCloud2, "~/joints", reliable(_RESULTS_DEPTH))
-        self._overlay = node.create_publisher(Image, "~/overlay", reliable(1))
-        self._tf = node.create_publisher(TFMessage, "/tf", reliable(_TF_DEPTH))
+        self._markers = node.create_lifecycle_publisher(MarkerArray, "~/markers", reliable(_RESULTS_DEPTH))
+        self._joints = node.create_lifecycle_publisher(PointCloud2, "~/joints", reliable(_RESULTS_DEPTH))
+        self._predicted = node.create_lifecycle_publisher(PointCloud2, "~/joints_predicted", reliable(_RESULTS_DEPTH))
+        self._overlay = node.create_lifecycle_publisher(Image, "~/overlay", reliable(1))
+        self._tf = node.create_lifecycle_publisher(TFMessage, "/tf", reliable(_TF_DEPTH))
         self._marker_maker = MarkerMaker()
+
+    def wanted(self, options: OutputOptions) -> bool:
+        """Whether anybody listens to anything that comes of an image."""
+        always = (self._joints, self._predicted, self._overlay)
+        return (
+            any(publisher.get_subscription_count() for publisher in always)
+            or (options.tf and self._tf.get_subscription_count() > 0)
+            or (options.markers and self._markers.get_subscription_count() > 0)
+        )
+
+    @property
+    def prediction_wanted(self) -> bool:
+        """Whether anybody listens to predicted joints."""
+        return bool(self._predicted.get_subscription_count())
 
     def publish(self, header: Header, people: Sequence[Person], options: OutputOptions) -> None:
         """Publishes one frame's people, all under the image's header."""
@@ -63,7 +78,17 @@ class Outputs:
             scaled, scaled_people = limited(picture, people, _OVERLAY_MAX_SIDE_PX)
             self._overlay.publish(bgr_to_image(draw_people(scaled, scaled_people), header))
 
+    def publish_predicted(self, header: Header, people: Sequence[Person]) -> None:
+        """Publishes people as they will be at the header's time."""
+        self._predicted.publish(people_to_cloud(people, header))
+
+    def clear(self, header: Header) -> None:
+        """Takes what is shown out of RViz."""
+        if self._markers.get_subscription_count():
+            self._markers.publish(delete_all(header))
+        self._marker_maker = MarkerMaker()
+
     def destroy(self) -> None:
         """Ends the publishers."""
-        for publisher in (self._markers, self._joints, self._overlay, self._tf):
-            self._node.destroy_publisher(publisher)
+        for publisher in (self._markers, self._joints, self._predicted, self._overlay, self._tf):
+            self._node.destroy_lifecycle_publisher(publisher)

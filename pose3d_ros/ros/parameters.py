@@ -6,11 +6,20 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from enum import Enum
 from typing import Any
 
 from pose3d_ros.pipeline import PipelineSettings
 
 Value = bool | int | float | str
+
+
+class Change(Enum):
+    """When a parameter may be changed."""
+
+    NEVER = "at the start only"
+    UNCONFIGURED = "while unconfigured"
+    LIVE = "any time"
 
 
 @dataclass(frozen=True)
@@ -19,7 +28,8 @@ class ParameterSpec:
 
     minimum, maximum: the range of a number. choices: all values of a text that may only be one of a few.
     pattern: a regular expression that a text must match as a whole, and what to say if it does not.
-    live: may be changed while the node runs, and holds from the next frame on; others are read-only.
+    change: when it may be changed. What is changed at any time holds from the next image on that comes; what is changed
+    while the node is unconfigured, from its next configuration on.
     """
 
     name: str
@@ -29,7 +39,7 @@ class ParameterSpec:
     maximum: float | None = None
     choices: tuple[str, ...] = ()
     pattern: tuple[str, str] | None = None
-    live: bool = False
+    change: Change = Change.UNCONFIGURED
 
     def problem(self, value: object) -> str | None:
         """What is wrong with a value, and what to do; None if nothing is."""
@@ -51,16 +61,49 @@ _TYPE_ADVICE: dict[type, str] = {float: " (write 1.0, not 1)"}
 
 PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
+        "autostart",
+        True,
+        "Configure and activate at the start. If not, a lifecycle manager or `ros2 lifecycle set` does it.",
+        change=Change.NEVER,
+    ),
+    ParameterSpec(
         "model_dir", "", "Folder with models.json and the networks it names. Empty: those that ship with the package."
     ),
     ParameterSpec("threads", PipelineSettings.threads, "CPU threads of one run of a network.", 1, 64),
-    ParameterSpec("max_people", PipelineSettings.max_people, "Most people followed at once.", 1, 50),
+    ParameterSpec(
+        "max_people", PipelineSettings.max_people, "Most people followed at once.", 1, 50, change=Change.LIVE
+    ),
     ParameterSpec(
         "score_threshold",
         PipelineSettings.score_threshold,
-        "Least confidence, 0 to 1, for a person to be taken up. Lower finds more people and more ghosts.",
+        "Least confidence, 0 to 1, for a person to be kept. Lower keeps more people and more ghosts.",
         0.01,
         0.99,
+        change=Change.LIVE,
+    ),
+    ParameterSpec(
+        "new_person_threshold",
+        PipelineSettings.new_person_threshold,
+        "Least confidence, 0 to 1, for somebody new to be taken up; not below score_threshold.",
+        0.01,
+        0.99,
+        change=Change.LIVE,
+    ),
+    ParameterSpec(
+        "visible_threshold",
+        PipelineSettings.visible_threshold,
+        "Least confidence, 0 to 1, for a joint to count as visible; below, it is called inferred.",
+        0.01,
+        0.99,
+        change=Change.LIVE,
+    ),
+    ParameterSpec(
+        "smoothing",
+        PipelineSettings.smoothing,
+        "How calm joints are over time: 1 as tuned for people who act, more is calmer and lags, less is livelier.",
+        0.1,
+        10.0,
+        change=Change.LIVE,
     ),
     ParameterSpec(
         "find_every_n_frames",
@@ -68,6 +111,7 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         "Look for new people in every n-th frame; people already known are followed in each. More costs less.",
         1,
         1000,
+        change=Change.LIVE,
     ),
     ParameterSpec(
         "track_timeout_s",
@@ -75,6 +119,15 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         "Seconds that a person keeps the id, predicted, after being lost from sight.",
         0.0,
         10.0,
+        change=Change.LIVE,
+    ),
+    ParameterSpec(
+        "max_rate_hz",
+        0.0,
+        "Most images worked on per second of their stamps; the others are dropped. 0: all.",
+        0.0,
+        1000.0,
+        change=Change.LIVE,
     ),
     ParameterSpec(
         "image_transport",
@@ -87,13 +140,13 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         "auto",
         "Reliability of the subscriptions. auto: reliable if all of a topic's publishers are, else best effort.",
         choices=("auto", "reliable", "best_effort"),
-        live=True,
+        change=Change.LIVE,
     ),
     ParameterSpec(
         "image_is_rectified",
         False,
         "The image was undistorted (image_proc's image_rect): use P of camera_info, and no distortion.",
-        live=True,
+        change=Change.LIVE,
     ),
     ParameterSpec(
         "camera_info_timeout_s",
@@ -101,7 +154,7 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         "Seconds of images to wait for camera_info before saying so and, if allowed, assuming a field of view.",
         0.0,
         3600.0,
-        live=True,
+        change=Change.LIVE,
     ),
     ParameterSpec(
         "assumed_horizontal_fov_deg",
@@ -110,16 +163,24 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         "0: assume nothing; without camera_info only the 2D overlay is published.",
         0.0,
         170.0,
-        live=True,
+        change=Change.LIVE,
     ),
-    ParameterSpec("publish_markers", True, "Publish ~/markers for RViz.", live=True),
-    ParameterSpec("publish_tf", True, "Publish a transform per joint on /tf.", live=True),
+    ParameterSpec(
+        "max_prediction_s",
+        0.25,
+        "Longest time, from an image's stamp to now, over which ~/joints_predicted carries people on.",
+        0.0,
+        1.0,
+        change=Change.LIVE,
+    ),
+    ParameterSpec("publish_markers", True, "Publish ~/markers for RViz.", change=Change.LIVE),
+    ParameterSpec("publish_tf", True, "Publish a transform per joint on /tf.", change=Change.LIVE),
     ParameterSpec(
         "tf_prefix",
         "person_",
         "Start of the joints' frame names, which are <tf_prefix><id>/<joint>. Give each node its own.",
         pattern=(r"[A-Za-z_][A-Za-z0-9_/]*", "frame names begin with a letter and hold letters, digits, _ and /"),
-        live=True,
+        change=Change.LIVE,
     ),
 )
 
@@ -128,3 +189,12 @@ def pipeline_settings(values: Mapping[str, Any]) -> PipelineSettings:
     """The pipeline's settings among the values of PARAMETERS."""
     names = {field.name for field in fields(PipelineSettings)}
     return PipelineSettings(**{name: value for name, value in values.items() if name in names})
+
+
+def problems_together(values: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a whole set of values of PARAMETERS, each of which may be right by itself."""
+    try:
+        pipeline_settings(values)
+    except ValueError as error:
+        return [str(error)]
+    return []

@@ -6,16 +6,28 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import NamedTuple
 
 import numpy as np
+
+from pose3d_ros.ros.stamps import Stamp, kind_of
 
 _RATE_WINDOW_NS = 5_000_000_000
 _LATENCY_FRAMES = 300
 _STAMP_FRAMES = 300
 _FEWEST_STAMPS = 10
+_PAUSE_NS = 5_000_000_000  # the camera was switched off for so long, or time jumped: no frames are missing in between
 _GAP_PERIODS = 1.5
 _FAST_SHARE_PERCENTILE = 10
+
+
+class Drop(Enum):
+    """Why a frame was not worked on, though nothing was wrong with it."""
+
+    OVERTAKEN = "a newer one came before it was its turn"
+    UNWANTED = "nobody subscribed to any output"
+    OVER_RATE = "max_rate_hz allowed no more"
 
 
 class Gaps(NamedTuple):
@@ -94,9 +106,11 @@ class RateMeter:
 class StreamStatistics:
     """A reading of a StreamMonitor. received = processed + dropped + rejected + waiting, always.
 
-    waiting: frames in the mailbox or being processed. latency_*_s: from the image's stamp to its results' publication,
-    NaN before the first. gaps: as the stamps tell. lost_share: images lost on the way, 0...1 of those sent, as
-    camera_info tells; NaN where there is none with the images' stamps.
+    waiting: frames in the mailbox or being processed. unwanted, over_rate: the dropped ones of these causes.
+    latency_*_s: from the image's stamp to its results' publication, NaN before the first. age_s: of the newest image's
+    stamp when it came, negative if that lay in the future; NaN before the first.
+    gaps: as the stamps tell. lost_share: images lost on the way, 0...1 of those sent, as camera_info tells; NaN where
+    there is none with the images' stamps. last_jump_s: by how much time last jumped back.
     """
 
     received: int
@@ -104,14 +118,19 @@ class StreamStatistics:
     dropped: int
     rejected: int
     waiting: int
+    unwanted: int
+    over_rate: int
     input_rate_hz: float
     camera_info_rate_hz: float
     output_rate_hz: float
     latency_p50_s: float
     latency_p95_s: float
+    latency_p99_s: float
+    age_s: float
     gaps: Gaps
     lost_share: float
     time_jumps: int
+    last_jump_s: float
     last_rejection: str
     last_stamp_ns: int
 
@@ -121,7 +140,10 @@ class StreamMonitor:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._received = self._processed = self._dropped = self._rejected = self._time_jumps = 0
+        self._received = self._processed = self._rejected = self._time_jumps = 0
+        self._dropped = dict.fromkeys(Drop, 0)
+        self._age_s = float("nan")
+        self._last_jump_s = 0.0
         self._last_rejection = ""
         self._last_stamp_ns = 0
         self._stamps_ns: deque[int] = deque(maxlen=_STAMP_FRAMES)
@@ -132,20 +154,25 @@ class StreamMonitor:
     def frame_received(self, stamp_ns: int, now_ns: int) -> None:
         """An image arrived. A stamp before the last one's clears all windows (not the counters)."""
         with self._lock:
-            if stamp_ns > 0:  # zero: the driver does not stamp
-                if self._stamps_ns and stamp_ns < self._stamps_ns[-1]:
-                    self._time_jumps += 1
-                    self._forget_times()
-                if not self._stamps_ns or stamp_ns > self._stamps_ns[-1]:
-                    self._stamps_ns.append(stamp_ns)
+            last_ns = self._stamps_ns[-1] if self._stamps_ns else None
+            kind = kind_of(stamp_ns, last_ns)
+            if kind is Stamp.JUMP_BACK and last_ns is not None:
+                self._time_jumps += 1
+                self._last_jump_s = 1e-9 * (last_ns - stamp_ns)
+                self._forget_times()
+            if last_ns is not None and stamp_ns - last_ns > _PAUSE_NS:
+                self._stamps_ns.clear()
+            if kind.usable:
+                self._stamps_ns.append(stamp_ns)
+                self._age_s = 1e-9 * (now_ns - stamp_ns)
             self._received += 1
             self._last_stamp_ns = stamp_ns
             self._input.tick(now_ns)
 
-    def frame_dropped(self) -> None:
-        """An image gave way to a newer one before anybody looked at it."""
+    def frame_dropped(self, cause: Drop) -> None:
+        """An image was not worked on."""
         with self._lock:
-            self._dropped += 1
+            self._dropped[cause] += 1
 
     def frame_rejected(self, reason: str) -> None:
         """An image could not be used."""
@@ -172,21 +199,27 @@ class StreamMonitor:
             gaps = find_gaps(self._stamps_ns)
             lost_share = share_without_image(self._info_stamps_ns, self._stamps_ns)
             latencies = np.array(self._latencies_ns or [np.nan], float) * 1e-9
-            p50, p95 = np.percentile(latencies, (50, 95))
+            p50, p95, p99 = np.percentile(latencies, (50, 95, 99))
+            dropped = sum(self._dropped.values())
             return StreamStatistics(
                 received=self._received,
                 processed=self._processed,
-                dropped=self._dropped,
+                dropped=dropped,
                 rejected=self._rejected,
-                waiting=self._received - self._processed - self._dropped - self._rejected,
+                waiting=self._received - self._processed - dropped - self._rejected,
+                unwanted=self._dropped[Drop.UNWANTED],
+                over_rate=self._dropped[Drop.OVER_RATE],
                 input_rate_hz=self._input.rate_hz(now_ns),
                 camera_info_rate_hz=self._camera_info.rate_hz(now_ns),
                 output_rate_hz=self._output.rate_hz(now_ns),
                 latency_p50_s=float(p50),
                 latency_p95_s=float(p95),
+                latency_p99_s=float(p99),
+                age_s=self._age_s,
                 gaps=gaps,
                 lost_share=float("nan") if lost_share is None else lost_share,
                 time_jumps=self._time_jumps,
+                last_jump_s=self._last_jump_s,
                 last_rejection=self._last_rejection,
                 last_stamp_ns=self._last_stamp_ns,
             )

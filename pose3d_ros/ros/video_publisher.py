@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from pose3d_ros.camera_file import camera_for_image, read_camera
 from pose3d_ros.ros.camera_conversion import camera_to_info
 from pose3d_ros.ros.image_conversion import Picture, bgr_to_compressed, bgr_to_image
 from pose3d_ros.ros.pacer import Pacer
-from pose3d_ros.ros.parameter_declaration import ParameterError, declare_parameters
+from pose3d_ros.ros.parameter_declaration import NodeParameters, ParameterError
 from pose3d_ros.ros.parameters import ParameterSpec
 from pose3d_ros.ros.run_node import run_node
 from pose3d_ros.video import Source, VideoError, open_source
@@ -65,7 +65,7 @@ class VideoPublisher(Node):
 
     def __init__(self) -> None:
         super().__init__("video_publisher")
-        self._values = declare_parameters(self, VIDEO_PARAMETERS)
+        self._values = NodeParameters(self, VIDEO_PARAMETERS).values
         self._source_name = _source_name(self._values)
         source = open_source(self._source_name)
         self._period_s = 1 / (self._values["fps"] or source.fps)
@@ -144,7 +144,7 @@ class VideoPublisher(Node):
             self._compressed.publish(bgr_to_compressed(picture, header))
 
 
-def _source_name(values: dict[str, Any]) -> str:
+def _source_name(values: Mapping[str, Any]) -> str:
     if values["camera"] >= 0:
         if values["video"]:
             raise ParameterError("both video and camera are given: leave one of them out")

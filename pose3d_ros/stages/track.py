@@ -14,6 +14,7 @@ Everything follows the images' stamps. The same detections give the same result.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -105,14 +106,13 @@ class PointFilter:
     _COASTING_TIME_S = 0.15  # nobody swings an arm for longer than this unseen
     _GATE = 3.0  # a residual beyond so many sigma is taken with a larger variance
 
-    def __init__(self, position: Array, noise: Array, acceleration: float) -> None:
+    def __init__(self, position: Array, noise: Array) -> None:
         count = len(position)
         self.mean = np.zeros((count, 2, 3))
         self.mean[:, 0] = position
         self.cov = np.zeros((count, 2, 2, 3, 3))
         self.cov[:, 0, 0] = noise
         self.cov[:, 1, 1] = self._MAX_SPEED_SD**2 * np.eye(3)
-        self._acceleration_variance = acceleration**2
 
     @property
     def position(self) -> Array:
@@ -124,8 +124,11 @@ class PointFilter:
         """[K,3,3] metres²."""
         return self.cov[:, 0, 0].copy()
 
-    def predict(self, dt: float, coasting: bool = False) -> None:
-        """Move on by ``dt`` seconds; when ``coasting`` without measurements, the motion dies out."""
+    def predict(self, dt: float, acceleration: float, coasting: bool = False) -> None:
+        """Move on by ``dt`` seconds; when ``coasting`` without measurements, the motion dies out.
+
+        acceleration: m/s², one axis, standard deviation of the process noise.
+        """
         if dt <= 0:
             return
         if coasting:
@@ -133,7 +136,7 @@ class PointFilter:
         self.mean[:, 0] += dt * self.mean[:, 1]
         step = np.array([[1.0, dt], [0.0, 1.0]])
         self.cov = np.einsum("ab,kbcij,dc->kadij", step, self.cov, step)
-        noise = self._acceleration_variance * np.array([[dt**4 / 4, dt**3 / 2], [dt**3 / 2, dt**2]])
+        noise = acceleration**2 * np.array([[dt**4 / 4, dt**3 / 2], [dt**3 / 2, dt**2]])
         self.cov += noise[:, :, None, None] * np.eye(3)
 
     def correct(self, position: Array, noise: Array) -> None:
@@ -248,14 +251,7 @@ class Tracker:
         for track in self._tracks:
             coasting = track.hits > 0 and track.row < 0
             track.row = -1
-            shift = track.velocity_px * dt
-            track.joints_px = track.joints_px + shift
-            track.box = track.box + np.tile(shift, 2)
-            if track.belief is not None:
-                track.belief = track.belief._replace(places_px=track.belief.places_px + shift)
-            for points in (track.root, track.joints):
-                if points is not None:
-                    points.predict(dt, coasting)
+            self._move(track, dt, coasting)
 
     def end_outside(self, width: int, height: int) -> None:
         """Ends the tracks whose people have walked out of a picture of this size. Call after `predict`."""
@@ -324,6 +320,29 @@ class Tracker:
         shown = (t for t in self._tracks if t.hits >= self.config.min_hits)
         return [self._output(t) for t in shown if t.row >= 0 or t.hits >= self.config.confirm_hits]
 
+    def ahead(self, people: Sequence[Tracked], dt: float) -> list[Tracked]:
+        """The people that `update` returned, ``dt`` seconds later if they go on as they do; no track is changed.
+
+        All joints are predicted, and their covariances have grown.
+        """
+        ids = {person.id for person in people}
+        moved = [deepcopy(track) for track in self._tracks if track.id in ids]
+        for track in moved:
+            self._move(track, dt, coasting=track.row < 0)
+            track.row = -1
+        return [self._output(track) for track in moved]
+
+    def _move(self, track: Track, dt: float, coasting: bool) -> None:
+        shift = track.velocity_px * dt
+        track.joints_px = track.joints_px + shift
+        track.box = track.box + np.tile(shift, 2)
+        if track.belief is not None:
+            track.belief = track.belief._replace(places_px=track.belief.places_px + shift)
+        if track.root is not None:
+            track.root.predict(dt, self.config.root_acceleration, coasting)
+        if track.joints is not None:
+            track.joints.predict(dt, self.config.joint_acceleration, coasting)
+
     def _begin(self, box: Array, joints_px: Array, score: Array) -> Track:
         assert self._now_ns is not None
         state = np.zeros(self._state_size, np.float32)
@@ -357,7 +376,7 @@ class Tracker:
         variance = np.asarray(sigma_m, np.float64) ** 2
         white = (self.config.white_fraction * variance)[:, None, None] * np.eye(3)
         if track.joints is None:
-            track.joints = PointFilter(joints_m, white, self.config.joint_acceleration)
+            track.joints = PointFilter(joints_m, white)
         else:
             track.joints.correct(joints_m, white)
         track.slow_joint_variance = (1 - self.config.white_fraction) * variance
@@ -365,7 +384,7 @@ class Tracker:
     def _correct_root(self, track: Track, root_m: Array, cov: Array, noise_cov: Array) -> None:
         white = self.config.white_fraction * noise_cov
         if track.root is None:
-            track.root = PointFilter(root_m[None], white[None], self.config.root_acceleration)
+            track.root = PointFilter(root_m[None], white[None])
         else:
             track.root.correct(root_m[None], white[None])
         track.slow_root_cov = cov - white

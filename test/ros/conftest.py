@@ -64,7 +64,6 @@ class Robot:
         import rclpy
         from diagnostic_msgs.msg import DiagnosticArray
         from rclpy.executors import SingleThreadedExecutor
-        from rclpy.qos import QoSProfile
         from sensor_msgs.msg import Image, PointCloud2
         from tf2_msgs.msg import TFMessage
         from visualization_msgs.msg import MarkerArray
@@ -73,15 +72,17 @@ class Robot:
         self._executor = SingleThreadedExecutor(context=context)
         self._executor.add_node(self.node)
         self.heard = defaultdict(list)
-        for name, kind, topic in (
-            ("markers", MarkerArray, "pose3d/markers"),
-            ("joints", PointCloud2, "pose3d/joints"),
-            ("overlay", Image, "pose3d/overlay"),
-            ("tf", TFMessage, "/tf"),
-            ("diagnostics", DiagnosticArray, "/diagnostics"),
-        ):
-            self.node.create_subscription(kind, topic, self.heard[name].append, QoSProfile(depth=100))
+        self._topics = {
+            "markers": (MarkerArray, "pose3d/markers"),
+            "joints": (PointCloud2, "pose3d/joints"),
+            "joints_predicted": (PointCloud2, "pose3d/joints_predicted"),
+            "overlay": (Image, "pose3d/overlay"),
+            "tf": (TFMessage, "/tf"),
+            "diagnostics": (DiagnosticArray, "/diagnostics"),
+        }
+        self._subscriptions = {}
         self._publishers = {}
+        self.listen(*self._topics)
 
     def spin_until(self, condition, timeout_s, what):
         """Handles messages until the condition holds; fails with `what` when it never does."""
@@ -96,6 +97,20 @@ class Robot:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             self._executor.spin_once(timeout_sec=0.02)
+
+    def listen(self, *names):
+        """Subscribes to outputs of the node."""
+        from rclpy.qos import QoSProfile
+
+        for name in names:
+            kind, topic = self._topics[name]
+            append = self.heard[name].append
+            self._subscriptions[name] = self.node.create_subscription(kind, topic, append, QoSProfile(depth=100))
+
+    def stop_listening(self, *names):
+        """Ends subscriptions."""
+        for name in names:
+            self.node.destroy_subscription(self._subscriptions.pop(name))
 
     def advertise(self, message_type, topic, reliability="reliable"):
         """A publisher that the node listens to with the publisher's own reliability.
@@ -160,6 +175,16 @@ class Robot:
         (status,) = [s for s in self.heard["diagnostics"][-1].status if s.name == f"pose3d: {part}"]
         return status.level[0], status.message, {v.key: v.value for v in status.values}
 
+    def wait_for_status(self, part, condition, what):
+        """Waits for a diagnostics status of one part, sent from now on, whose (level, message) fulfil the condition."""
+        seen = len(self.heard["diagnostics"])
+
+        def found():
+            statuses = [s for message in self.heard["diagnostics"][seen:] for s in message.status]
+            return any(s.name == f"pose3d: {part}" and condition(s.level[0], s.message) for s in statuses)
+
+        self.spin_until(found, 10, what)
+
     def call(self, service_type, name, request):
         """Calls a service and returns its response."""
         client = self.node.create_client(service_type, name)
@@ -169,17 +194,47 @@ class Robot:
         self.node.destroy_client(client)
         return future.result()
 
-    def wait_for_node(self, process):
-        """Until the node's reports arrive, and every subscription of ours has its publisher."""
+    def wait_for_reports(self, process):
+        """Until the node's reports arrive."""
 
         def ready():
             if process.exit_status is not None:
                 pytest.fail(f"{process.name} ended:\n{process.output()}")
-            topics = ("pose3d/markers", "pose3d/joints", "pose3d/overlay", "/tf")
-            return self.heard["diagnostics"] and all(self.node.count_publishers(topic) for topic in topics)
+            return self.heard["diagnostics"]
 
         self.spin_until(ready, DISCOVERY_TIMEOUT_S, "the node")
+
+    def wait_for_node(self, process):
+        """Until the node's reports arrive, and every subscription of ours has its publisher."""
+        self.wait_for_reports(process)
+        topics = ("pose3d/markers", "pose3d/joints", "pose3d/overlay", "/tf")
+        self.spin_until(lambda: all(map(self.node.count_publishers, topics)), DISCOVERY_TIMEOUT_S, "its publishers")
         self.spin_for(0.5)
+
+    def change_state(self, transition):
+        """Asks the node for a transition, by its label; True if it was made."""
+        from lifecycle_msgs.srv import ChangeState
+
+        request = ChangeState.Request()
+        request.transition.label = transition
+        return self.call(ChangeState, "pose3d/change_state", request).success
+
+    def state(self):
+        """The label of the node's lifecycle state."""
+        from lifecycle_msgs.srv import GetState
+
+        return self.call(GetState, "pose3d/get_state", GetState.Request()).current_state.label
+
+    def set_parameters(self, **values):
+        """Changes parameters of the node, all or none of them; returns why it refused, or an empty text."""
+        from rcl_interfaces.srv import SetParametersAtomically
+        from rclpy.parameter import Parameter
+
+        parameters = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
+        request = SetParametersAtomically.Request(parameters=parameters)
+        result = self.call(SetParametersAtomically, "pose3d/set_parameters_atomically", request).result
+        assert result.successful != bool(result.reason)
+        return result.reason
 
     def close(self):
         """Leaves the network."""

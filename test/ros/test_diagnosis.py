@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from pose3d_ros.ros.calibration import CalibrationState
-from pose3d_ros.ros.diagnosis import ImageSource, camera_finding, engine_finding, image_finding
+from pose3d_ros.ros.diagnosis import ImageSource, camera_finding, engine_finding, image_finding, lifecycle_finding
 from pose3d_ros.ros.health import Finding, Level, to_diagnostics
 from pose3d_ros.ros.stream_monitor import Gaps, StreamMonitor
 
@@ -42,6 +42,12 @@ SOURCE = ImageSource("/image", "reliable", 1, "", "camera")
             "fastdds.xml",
         ),
         (replace(GOOD, gaps=Gaps(33, 9, 20, 0.4)), BEFORE, SOURCE, Level.WARN, "too slow"),
+        (replace(GOOD, unwanted=9), BEFORE, SOURCE, Level.OK, "nobody subscribes"),
+        (replace(GOOD, time_jumps=1, last_jump_s=9.5), BEFORE, SOURCE, Level.WARN, "jumped back by 9.500 s"),
+        (replace(GOOD, age_s=-0.3), BEFORE, SOURCE, Level.WARN, "0.300 s in the future"),
+        (replace(GOOD, age_s=-0.01), BEFORE, SOURCE, Level.OK, "27.0 of 30.0 Hz"),
+        (replace(GOOD, age_s=1e6), BEFORE, SOURCE, Level.WARN, "1000000 s in the past"),
+        (replace(GOOD, age_s=-9.0), BEFORE, SOURCE._replace(clock_runs=False), Level.WARN, "/clock"),
     ],
 )
 def test_the_images_state(now, before, source, level, text):
@@ -57,6 +63,12 @@ def test_the_calibrations_state():
     mismatch = camera_finding(waiting, EMPTY, "/camera_info", "usb_cam is best effort")
     assert (mismatch.level, mismatch.message) == (Level.ERROR, "usb_cam is best effort")
     assert camera_finding(CalibrationState(Level.OK, "fine"), EMPTY, "/camera_info", "").message == "fine"
+
+
+def test_the_managed_nodes_state():
+    assert lifecycle_finding("active", "")[1:3] == (Level.OK, "active")
+    broken = lifecycle_finding("unconfigured", "cannot configure: no file")
+    assert (broken.level, broken.message) == (Level.ERROR, "unconfigured: cannot configure: no file")
 
 
 def test_the_networks_state():

@@ -74,6 +74,23 @@ def test_useless_stamps_are_refused(pipeline, sec, text):
     assert pipeline.resets == 0
 
 
+def test_an_image_that_was_overtaken_is_refused_and_nobody_is_forgotten(pipeline):
+    processor = FrameProcessor(pipeline)
+    processor.process(image(5), OPTIONS)
+    late = image(4)
+    late.header.stamp.nanosec = 900_000_000
+    with pytest.raises(BadImageError, match="older than the one before"):
+        processor.process(late, OPTIONS)
+    assert pipeline.resets == 0
+
+
+def test_a_restart_forgets_the_time(pipeline):
+    processor = FrameProcessor(pipeline)
+    processor.process(image(9), OPTIONS)
+    processor.restart()
+    assert not processor.process(image(3), OPTIONS).time_jumped
+
+
 def test_a_bad_image_changes_nothing(pipeline):
     processor = FrameProcessor(pipeline)
     with pytest.raises(BadImageError, match="unknown encoding"):

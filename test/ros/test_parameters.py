@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pose3d_ros.pipeline import PipelineSettings
-from pose3d_ros.ros.parameters import PARAMETERS, pipeline_settings
+from pose3d_ros.ros.parameters import PARAMETERS, pipeline_settings, problems_together
 
 BY_NAME = {spec.name: spec for spec in PARAMETERS}
 CONFIG = Path(__file__).parents[2] / "config" / "pose3d.yaml"
@@ -34,7 +34,11 @@ def test_the_pipelines_settings_are_parameters_with_its_defaults():
 @pytest.mark.parametrize("spec", [BY_NAME[f.name] for f in fields(PipelineSettings)], ids=lambda spec: spec.name)
 def test_the_pipeline_takes_the_ends_of_every_range(spec):
     for value in (spec.minimum, spec.maximum):
-        PipelineSettings(**{spec.name: type(spec.default)(value)})
+        together = {
+            "score_threshold": {"new_person_threshold": 0.99},
+            "new_person_threshold": {"score_threshold": 0.01},
+        }
+        PipelineSettings(**{**together.get(spec.name, {}), spec.name: type(spec.default)(value)})
 
 
 @pytest.mark.parametrize(
@@ -59,6 +63,14 @@ def test_wrong_values_are_refused_with_a_reason(name, value, text):
     problem = BY_NAME[name].problem(value)
     assert problem.startswith(name)
     assert text in problem
+
+
+def test_what_must_fit_together_is_checked_together():
+    values = {spec.name: spec.default for spec in PARAMETERS}
+    assert problems_together(values) == []
+    (problem,) = problems_together({**values, "score_threshold": 0.7})
+    assert "new_person_threshold is 0.5, below the score_threshold of 0.7" in problem
+    assert problems_together({**values, "score_threshold": 0.7, "new_person_threshold": 0.8}) == []
 
 
 @pytest.mark.skipif(not CONFIG.is_file(), reason="no config/pose3d.yaml here")

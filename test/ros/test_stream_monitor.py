@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from pose3d_ros.ros.stream_monitor import RateMeter, StreamMonitor, find_gaps, share_without_image
+from pose3d_ros.ros.stream_monitor import Drop, RateMeter, StreamMonitor, find_gaps, share_without_image
 
 SECOND = 1_000_000_000
 PERIOD = SECOND // 30
@@ -81,11 +81,11 @@ def test_counters_add_up_whatever_happens():
     for i in range(500):
         if open_frames and random.random() < 0.7:
             ends = (
-                monitor.frame_dropped,
+                *(partial(monitor.frame_dropped, cause) for cause in Drop),
                 partial(monitor.frame_rejected, "bad"),
                 partial(monitor.frame_processed, i, i),
             )
-            ends[random.integers(3)]()
+            ends[random.integers(len(ends))]()
             open_frames -= 1
         monitor.frame_received(SECOND + i * PERIOD, i * PERIOD)
         open_frames += 1
@@ -103,6 +103,7 @@ def test_latency_goes_from_the_stamp_to_the_publication():
     figures = monitor.read(2 * SECOND)
     assert figures.latency_p50_s == pytest.approx(0.0505)
     assert figures.latency_p95_s == pytest.approx(0.095, abs=0.001)
+    assert figures.latency_p99_s == pytest.approx(0.099, abs=0.001)
     assert np.isnan(StreamMonitor().read(0).latency_p50_s)
 
 
@@ -114,6 +115,7 @@ def test_a_jump_back_in_time_clears_the_windows_and_keeps_the_counters():
         monitor.frame_received(stamp, stamp)
     figures = monitor.read(stamp)
     assert (figures.received, figures.time_jumps) == (50, 1)
+    assert figures.last_jump_s == pytest.approx(100 + 58 / 30, abs=0.01)
     assert figures.gaps.period_ns == pytest.approx(PERIOD, rel=0.01)
 
 
@@ -122,3 +124,26 @@ def test_unstamped_images_are_no_jump_in_time():
     for stamp in (SECOND, 0, SECOND + PERIOD, 0):
         monitor.frame_received(stamp, SECOND)
     assert monitor.read(SECOND).time_jumps == 0
+
+
+def test_an_image_that_was_overtaken_is_no_jump_in_time():
+    monitor = StreamMonitor()
+    for stamp in (SECOND, SECOND + 3 * PERIOD, SECOND + 2 * PERIOD, SECOND + 4 * PERIOD):
+        monitor.frame_received(stamp, SECOND)
+    assert monitor.read(SECOND).time_jumps == 0
+
+
+def test_the_age_tells_clocks_that_differ():
+    monitor = StreamMonitor()
+    assert np.isnan(monitor.read(0).age_s)
+    monitor.frame_received(3 * SECOND, 4 * SECOND)
+    assert monitor.read(9 * SECOND).age_s == pytest.approx(1)
+    monitor.frame_received(5 * SECOND, 4 * SECOND)
+    assert monitor.read(9 * SECOND).age_s == pytest.approx(-1)
+
+
+def test_a_camera_that_was_switched_off_has_lost_nothing():
+    monitor = StreamMonitor()
+    for stamp in (*stamps(range(30)), *(600 * SECOND + stamp for stamp in stamps(range(30)))):
+        monitor.frame_received(stamp, stamp)
+    assert monitor.read(stamp).gaps.missing == 0

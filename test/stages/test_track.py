@@ -177,10 +177,10 @@ def test_filter_smooths_and_stays_calibrated():
     truth = 0.1 * np.sin(2 * np.pi * 0.7 * time)[:, None, None] * np.ones((1, 20, 3))
     measured = truth + rng.normal(0, sigma, truth.shape)
     noise = np.tile(sigma**2 * np.eye(3), (20, 1, 1))
-    points = PointFilter(measured[0], noise, 4.0)
+    points = PointFilter(measured[0], noise)
     filtered = [measured[0]]
     for z in measured[1:]:
-        points.predict(1 / 30)
+        points.predict(1 / 30, 4.0)
         points.correct(z, noise)
         filtered.append(points.position)
     error = np.stack(filtered)[30:] - truth[30:]
@@ -191,9 +191,9 @@ def test_filter_smooths_and_stays_calibrated():
 
 def test_one_wild_measurement_moves_a_point_little():
     noise = np.tile(0.02**2 * np.eye(3), (1, 1, 1))
-    points = PointFilter(np.zeros((1, 3)), noise, 30.0)
+    points = PointFilter(np.zeros((1, 3)), noise)
     for k in range(20):
-        points.predict(1 / 30)
+        points.predict(1 / 30, 30.0)
         points.correct(np.full((1, 3), 2.0 if k == 19 else 0.0), noise)
     assert np.abs(points.position).max() < 0.5
 
