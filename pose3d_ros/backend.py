@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import NamedTuple
 
-from pose3d_ros.engines import cache
 from pose3d_ros.engines.build_progress import BuildCancelledError, Progress
-from pose3d_ros.engines.cache import EngineKey, StalePlanError
+from pose3d_ros.engines.cache import StalePlanError
+from pose3d_ros.engines.cuda import cuda
 from pose3d_ros.engines.engine import Engine, EngineError
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine, providers_present
 from pose3d_ros.models import Model
@@ -94,50 +94,16 @@ def prepare_engines(models: Models, wish: Wish, report: Progress, is_cancelled: 
     return _open(models, wish, load)
 
 
-def must_build(models: Models, wish: Wish) -> bool:
-    """Would `prepare_engines` build an engine first, as far as can be told without loading any?"""
+def can_build(wish: Wish) -> bool:
+    """Would `prepare_engines` find what it needs to build engines: the wish, TensorRT and a GPU?"""
     if wish.backend == "onnxruntime":
         return False
     try:
-        store = tensorrt_store()
-        for model in models.values():
-            cache.read_plan(store.key_of(model.path, model.sha256, wish.precision))
-    except (FileNotFoundError, StalePlanError):
-        return True
+        tensorrt_store()
+        cuda()
     except EngineError:
         return False
-    return False
-
-
-class EngineFinding(NamedTuple):
-    """What `pose3d doctor` has to say of an engine, or of why there is none."""
-
-    name: str
-    is_well: bool
-    text: str
-
-
-def engine_findings(models: Models, precision: str) -> list[EngineFinding]:
-    """The state of the networks' TensorRT engines on this machine; one finding if TensorRT does not work here."""
-    try:
-        store = tensorrt_store()
-        keys = {name: store.key_of(model.path, model.sha256, precision) for name, model in models.items()}
-    except EngineError as error:
-        return [EngineFinding("TensorRT", False, f"{error}; the networks run in ONNX Runtime")]
-    return [_finding(models[role].path.name, key) for role, key in keys.items()]
-
-
-def _finding(name: str, key: EngineKey) -> EngineFinding:
-    try:
-        _, sidecar = cache.read_plan(key)
-    except FileNotFoundError:
-        return EngineFinding(name, False, f"no {key.precision} engine yet: run pose3d build-engine")
-    except EngineError as error:
-        return EngineFinding(name, False, str(error))
-    told = f"{sidecar['precision']} engine built {sidecar['built']}, checked: {sidecar['check']}"
-    warnings = [sidecar["warning"], "built with little memory, may be slow" if sidecar["frugal"] else ""]
-    told = "; ".join([told, *(warning for warning in warnings if warning)])
-    return EngineFinding(name, not any(warnings), told)
+    return True
 
 
 def tensorrt_store() -> ModuleType:
@@ -160,7 +126,7 @@ def _open(models: Models, wish: Wish, load: Callable[[str, ModuleType], Engine])
         if wish.backend == "tensorrt":
             raise EngineError(f"backend tensorrt cannot be had: {error}") from error
         return _on_onnx_runtime(models, wish, f" (auto; not TensorRT: {error})")
-    return Engines(engines, engines["pose2d"].device)
+    return Engines(engines, _described(engines))
 
 
 def _on_tensorrt(models: Models, load: Callable[[str, ModuleType], Engine]) -> dict[str, Engine]:
@@ -174,6 +140,13 @@ def _on_tensorrt(models: Models, load: Callable[[str, ModuleType], Engine]) -> d
             engine.close()
         raise
     return engines
+
+
+def _described(engines: Mapping[str, Engine]) -> str:
+    """Where engines run: as one, but for those whose build or warm-up ended otherwise."""
+    common = engines["pose2d"].device
+    others = [f"{role}: {engine.device}" for role, engine in engines.items() if engine.device != common]
+    return "; ".join([common, *others])
 
 
 def _on_onnx_runtime(models: Models, wish: Wish, why: str) -> Engines:

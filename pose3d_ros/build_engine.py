@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pose3d_ros.backend import PRECISIONS, tensorrt_store
 from pose3d_ros.engines import cache
@@ -78,10 +79,8 @@ def _build(role: str, model: Model, key: EngineKey, again: bool) -> None:
         store.build(key, model.path, role, report, lambda: False)
         sidecar = cache.read_sidecar(key.plan)
         report(1.0, f"{sidecar['precision']}, {sidecar['check']}")
-    if sidecar["warning"]:
-        print(f"{model.path.name}: warning: {sidecar['warning']}", file=sys.stderr)
-    if sidecar["frugal"]:
-        print(f"{model.path.name}: warning: built with little memory, it may be slower than it could", file=sys.stderr)
+    for text in _warnings(sidecar):
+        print(f"{model.path.name}: warning: {text}", file=sys.stderr)
     print(f"{key.plan} ({sidecar['bytes'] / 1e6:.1f} MB, {time.monotonic() - started:.0f} s)")
 
 
@@ -91,17 +90,23 @@ def _list() -> int:
         print(f"no engines in {cache.cache_folder()}")
     for plan in plans:
         try:
-            sidecar = cache.read_sidecar(plan)
-        except (EngineError, FileNotFoundError) as error:
+            _, sidecar = cache.read_plan(plan)
+        except EngineError as error:
             print(f"{plan.name}: unusable: {error}")
             continue
         key = sidecar["key"]
-        print(
-            f"{plan.name}: {sidecar['precision']}, TensorRT {key['tensorrt']}, {key['gpu'][0]}, built "
-            f"{sidecar['built']} in {sidecar['seconds']:.0f} s, {sidecar['bytes'] / 1e6:.1f} MB; {sidecar['check']}"
-            + (f"; warning: {sidecar['warning']}" if sidecar["warning"] else "")
+        facts = (
+            f"{sidecar['precision']}, TensorRT {key['tensorrt']}, {key['gpu'][0]}, built {sidecar['built']} in "
+            f"{sidecar['seconds']:.0f} s, {sidecar['bytes'] / 1e6:.1f} MB; {sidecar['check']}"
         )
+        print("; ".join([f"{plan.name}: {facts}", *(f"warning: {text}" for text in _warnings(sidecar))]))
     return 0
+
+
+def _warnings(sidecar: dict[str, Any]) -> list[str]:
+    """What was not as it should be when an engine was built."""
+    warnings = [sidecar["warning"], "built with little memory, it may be slower than it could" * sidecar["frugal"]]
+    return [text for text in warnings if text]
 
 
 def _prune(current: list[EngineKey]) -> int:

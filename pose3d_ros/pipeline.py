@@ -69,13 +69,9 @@ class PipelineSettings:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} is {value}: it must be a whole number, 1 or more")
-<<<<<<< HEAD
         for name, choices in (("backend", BACKENDS), ("precision", PRECISIONS)):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} is '{getattr(self, name)}': it must be one of {', '.join(choices)}")
-        if not 0 < self.score_threshold < 1:
-            raise ValueError(f"score_threshold is {self.score_threshold}: it must lie between 0 and 1")
-=======
         for name in ("score_threshold", "new_person_threshold", "visible_threshold"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must lie between 0 and 1")
@@ -86,7 +82,6 @@ class PipelineSettings:
             )
         if not 0 < self.smoothing < float("inf"):
             raise ValueError(f"smoothing is {self.smoothing}: it must be more than 0")
->>>>>>> ros
         if not 0 <= self.track_timeout_s < float("inf"):
             raise ValueError(f"track_timeout_s is {self.track_timeout_s}: it must be 0 s or more")
 
@@ -109,49 +104,37 @@ class Pipeline:
         self, models_dir: Path | None = None, settings: PipelineSettings | None = None, engines: Engines | None = None
     ) -> None:
         self.settings = settings or PipelineSettings()
-<<<<<<< HEAD
         models = pipeline_models(models_dir)
         self._engines = engines or open_engines(models, self.settings.wish)
         loader = _Loader(models, self._engines.by_role)
-        self._finder = loader.load("find", Finder, _try_finder)
-        self._poses = loader.load("pose2d", PoseEstimator, _try_poses)
-        self._lifter = loader.load("lift", Lifter, _try_lifter)
+        try:
+            self._finder = loader.load("find", Finder, _try_finder)
+            self._poses = loader.load("pose2d", PoseEstimator, _try_poses)
+            self._lifter = loader.load("lift", Lifter, _try_lifter)
+        except EngineError:
+            self._engines.close()
+            raise
         told = ", ".join(f"{model.path.name} {model.short_hash}" for model in models.values())
         self.description = f"{told}; {self._engines.about}"
-        # The crop already adds a margin round the person's box: the tracker must not add another.
-        config = TrackerConfig(timeout_s=self.settings.track_timeout_s, box_margin=0.0)
-        self._tracker = Tracker(config, self._lifter.state_size)
-        self.timings_ms: dict[str, float] = dict.fromkeys(STAGES, 0.0)
-        self.reset()
-
-    def close(self) -> None:
-        """Frees what the engines hold; the pipeline must not be used again."""
-        self._engines.close()
-=======
-        loader = _Loader(models_dir)
-        threads = self.settings.threads
-        self._finder = loader.load("find", Finder, _try_finder, threads)
-        self._poses = loader.load("pose2d", PoseEstimator, _try_poses, threads)
-        # So small that sharing it among threads would only delay it.
-        self._lifter = loader.load("lift", Lifter, _try_lifter, threads=1)
-        self.description = loader.description
-        self._engines = loader.engines
         self._tracker = Tracker(_tracker_config(self.settings), self._lifter.state_size)
         self.timings_ms: dict[str, float] = dict.fromkeys(STAGES, 0.0)
         self.reset()
 
     def change(self, settings: PipelineSettings) -> None:
-        """Other settings from the next frame on; nobody is forgotten. Raises ValueError if the threads are others."""
-        if settings.threads != self.settings.threads:
-            raise ValueError("threads cannot be changed once the networks are loaded: make a new pipeline")
+        """Other settings from the next frame on; nobody is forgotten.
+
+        Raises ValueError if the networks would have to run in another way.
+        """
+        if settings.wish != self.settings.wish:
+            raise ValueError(
+                "backend, precision and threads cannot be changed once the networks are loaded: make a new pipeline"
+            )
         self.settings = settings
         self._tracker.config = _tracker_config(settings)
 
     def close(self) -> None:
-        """Frees the networks; the pipeline must not be used again."""
-        for engine in self._engines:
-            engine.close()
->>>>>>> ros
+        """Frees what the engines hold; the pipeline must not be used again."""
+        self._engines.close()
 
     def reset(self) -> None:
         """Forgets everybody."""
@@ -302,27 +285,10 @@ class Pipeline:
 class _Loader:
     """Makes the stages on their engines."""
 
-<<<<<<< HEAD
     def __init__(self, models: Mapping[str, Model], engines: Mapping[str, Engine]) -> None:
         self._models, self._engines = models, engines
 
     def load(self, role: str, stage: Callable[[Engine], Stage], attempt: Callable[[Stage], bool]) -> Stage:
-=======
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = models_dir() if folder is None else Path(folder)
-        self._models = read_models(self._folder)
-        self._told: list[str] = []
-        self.engines: list[Engine] = []
-
-    @property
-    def description(self) -> str:
-        """The networks, and where the first of them runs; the others run there too, if on fewer threads."""
-        return f"{', '.join(self._told)}; {self.engines[0].device}"
-
-    def load(
-        self, role: str, stage: Callable[[Engine], Stage], attempt: Callable[[Stage], bool], threads: int
-    ) -> Stage:
->>>>>>> ros
         """The stage with its network, after one attempt at nothing: are the answers of the right shape?
 
         Raises EngineError naming the file.
@@ -338,11 +304,6 @@ class _Loader:
                 f"{path} does not do for '{role}': its answers have another shape than this version needs "
                 f"({NUM_JOINTS} joints); export it again"
             )
-<<<<<<< HEAD
-=======
-        self._told.append(f"{model.path.name} {model.short_hash}")
-        self.engines.append(engine)
->>>>>>> ros
         return loaded
 
 

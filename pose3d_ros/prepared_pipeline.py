@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from pose3d_ros.backend import must_build, prepare_engines
+from pose3d_ros.backend import can_build, prepare_engines
 from pose3d_ros.engines.build_progress import BuildCancelledError
 from pose3d_ros.engines.engine import EngineError
 from pose3d_ros.models import pipeline_models
@@ -14,11 +14,11 @@ from pose3d_ros.pipeline import Pipeline, PipelineSettings
 
 
 class PreparedPipeline:
-    """A pipeline, at once or, where engines must be built, in a while: they are built in the background.
+    """A pipeline: at once or, where TensorRT works, in a while; its engines are loaded or built in the background.
 
     Meanwhile `is_ready` is False, `description` says what is going on, and `done` how much of it, 0...1, is over.
     If that fails, `failure` says why, and it will never be ready.
-    Raises EngineError like Pipeline where nothing needs to be built.
+    Raises EngineError like Pipeline where it is made at once, and where a network is missing or damaged.
     """
 
     def __init__(self, models_dir: Path | None = None, settings: PipelineSettings | None = None) -> None:
@@ -26,12 +26,12 @@ class PreparedPipeline:
         self._settings = settings or PipelineSettings()
         self._pipeline: Pipeline | None = None
         self._cancelled = threading.Event()
-        self._news = "engines are being built"
+        self._news = "loading TensorRT engines"
         self.done = 0.0
         self.failure = ""
-        self._models = pipeline_models(models_dir)
         self._thread: threading.Thread | None = None
-        if must_build(self._models, self._settings.wish):
+        if can_build(self._settings.wish):
+            self._models = pipeline_models(models_dir)
             self._thread = threading.Thread(target=self._prepare, name="pose3d_build", daemon=True)
             self._thread.start()
         else:
@@ -53,10 +53,16 @@ class PreparedPipeline:
         return self._pipeline.timings_ms if self._pipeline else {}
 
     def process(self, frame: Frame) -> list[Person]:
-        """The people in a frame. Raises EngineError when a network fails, or while there is none."""
-        if self._pipeline is None:
-            raise EngineError(self.description)
-        return self._pipeline.process(frame)
+        """The people in a frame. Raises EngineError when a network fails, or while the pipeline is not ready."""
+        return self._ready().process(frame)
+
+    def ahead(self, stamp_ns: int) -> list[Person]:
+        """The people of the last frame as they will be at a later time. Raises EngineError while it is not ready."""
+        return self._ready().ahead(stamp_ns)
+
+    def change(self, settings: PipelineSettings) -> None:
+        """Other settings from the next frame on, see Pipeline.change. Raises EngineError while it is not ready."""
+        self._ready().change(settings)
 
     def reset(self) -> None:
         """Forgets everybody."""
@@ -71,6 +77,11 @@ class PreparedPipeline:
         if self._pipeline is not None:
             self._pipeline.close()
             self._pipeline = None
+
+    def _ready(self) -> Pipeline:
+        if self._pipeline is None:
+            raise EngineError(self.description)
+        return self._pipeline
 
     def _prepare(self) -> None:
         try:

@@ -26,7 +26,7 @@ def environment(variant: str, cache: Path, faults: str = "") -> dict[str, str]:
     return {
         "GPU_STAND_IN_TENSORRT": variant,
         "GPU_STAND_IN_FAULTS": faults,
-        "PYTHONPATH": os.pathsep.join([str(STAND_IN), str(ROOT)]),
+        "PYTHONPATH": os.pathsep.join([str(STAND_IN), str(ROOT), *sys.path]),
         "XDG_CACHE_HOME": str(cache),
     }
 

@@ -146,19 +146,19 @@ def write_plan(key: EngineKey, plan: bytes, facts: dict[str, Any]) -> None:
     write_atomically(key.plan, plan)
 
 
-def read_plan(key: EngineKey) -> tuple[bytes, dict[str, Any]]:
-    """A kept engine and its sidecar.
+def read_plan(path: Path) -> tuple[bytes, dict[str, Any]]:
+    """A kept engine (EngineKey.plan) and its sidecar.
 
     Raises FileNotFoundError where it was never built, StalePlanError where it is damaged, UntrustedFileError where
     somebody else could have written it.
     """
-    plan = read_own(key.plan)
+    plan = read_own(path)
     try:
-        sidecar = read_sidecar(key.plan)
+        sidecar = read_sidecar(path)
     except FileNotFoundError:
-        raise StalePlanError(f"{key.plan} has no sidecar") from None
+        raise StalePlanError(f"{path} has no sidecar") from None
     if sidecar["sha256"] != hashlib.sha256(plan).hexdigest():
-        raise StalePlanError(f"{key.plan} is damaged: it has {len(plan)} of {sidecar['bytes']} bytes, or other content")
+        raise StalePlanError(f"{path} is damaged: it has {len(plan)} of {sidecar['bytes']} bytes, or other content")
     return plan, sidecar
 
 

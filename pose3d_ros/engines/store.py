@@ -32,7 +32,7 @@ def load(key: EngineKey) -> TensorRTEngine:
     Raises FileNotFoundError where it has not been built, StalePlanError where it must be built again,
     UntrustedFileError where somebody else could have written it, EngineError where it cannot be run.
     """
-    plan, sidecar = cache.read_plan(key)
+    plan, sidecar = cache.read_plan(key.plan)
     about = str(sidecar["precision"])
     if about != key.precision:
         about += f" ({sidecar['warning']})" if sidecar["warning"] else f" (for {key.precision})"

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import cache
 from typing import NamedTuple
 
@@ -96,6 +96,10 @@ class _Lane:
         self.bytes = end = 0
         for spec in (*network.inputs, *network.outputs):
             shape = tuple(self._context.get_tensor_shape(spec.name))
+            if -1 in shape:
+                raise EngineError(
+                    f"{spec.name} is {shape}, which depends on what is computed: export the network again"
+                )
             self.slots[spec.name] = _Slot(end, shape)
             self.bytes = end + int(np.prod(shape)) * spec.dtype.itemsize
             end = -(-self.bytes // _ALIGNMENT) * _ALIGNMENT
@@ -148,17 +152,22 @@ class TensorRTEngine:
             raise StalePlanError(f"TensorRT {trt.__version__} does not take the engine: {tensorrt_log().text}")
         network = _Network(engine, *_specs(engine))
         self.inputs, self.outputs = network.inputs, network.outputs
-        self._stream = cuda.make_stream()
-        sizes = _batches(network)
         self._is_batched = network.is_profiled
-        self._lanes = [_Lane(network, profile, size, self._stream) for profile, size in enumerate(sizes)]
-        cuda.synchronize(self._stream)  # selecting a profile takes its turn in the stream
-        most = max(lane.bytes for lane in self._lanes)
-        self._memory = cuda.allocate_pinned(most)
-        self._address = cuda.allocate(most)
-        for lane in self._lanes:
-            lane.bind(network, self._memory, self._address)
-        without_graph = [reason for lane in self._lanes if (reason := self._warm_up(lane))]
+        with ExitStack() as held:  # what was taken is freed if the rest fails
+            self._stream = cuda.make_stream()
+            held.callback(cuda.destroy_stream, self._stream)
+            self._lanes = [_Lane(network, i, size, self._stream) for i, size in enumerate(_batches(network))]
+            cuda.synchronize(self._stream)  # selecting a profile takes its turn in the stream
+            size = max(lane.bytes for lane in self._lanes)
+            self._memory = cuda.allocate_pinned(size)
+            held.callback(cuda.free_pinned, self._memory)
+            self._address = cuda.allocate(size)
+            held.callback(cuda.free, self._address)
+            held.callback(self._end_lanes)
+            for lane in self._lanes:
+                lane.bind(network, self._memory, self._address)
+            without_graph = [reason for lane in self._lanes if (reason := self._warm_up(lane))]
+            self._held = held.pop_all()
         graphs = f"no CUDA graphs ({without_graph[0]})" if without_graph else "CUDA graphs"
         self.device = f"{cuda.gpu()}, TensorRT {trt.__version__}, {about}, {graphs}"
 
@@ -174,15 +183,15 @@ class TensorRTEngine:
 
     def close(self) -> None:
         """Frees the GPU's memory; the engine must not be run again."""
+        self._held.close()
+        # The contexts have gone with their lanes, and the engine with them: now the runtime may.
+        del self._runtime, self._memory
+
+    def _end_lanes(self) -> None:
         for lane in self._lanes:
             if lane.graph:
                 self._cuda.destroy_graph(lane.graph)
-        # Contexts before the engine, the engine before the runtime.
-        del self._lanes, self._runtime
-        self._cuda.free(self._address)
-        self._cuda.free_pinned(self._memory)
-        del self._memory
-        self._cuda.destroy_stream(self._stream)
+        self._lanes.clear()
 
     def _run_part(self, arrays: Mapping[str, NDArray], rows: slice) -> dict[str, NDArray]:
         count = rows.stop - rows.start

@@ -51,6 +51,7 @@ def image_finding(now: StreamStatistics, before: StreamStatistics | None, source
         "dropped": str(now.dropped),
         "dropped_unwanted": str(now.unwanted),
         "dropped_over_rate": str(now.over_rate),
+        "dropped_not_ready": str(now.not_ready),
         "rejected": str(now.rejected),
         "waiting": str(now.waiting),
         "last_rejection": now.last_rejection,

@@ -72,7 +72,6 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ),
     ParameterSpec("threads", PipelineSettings.threads, "CPU threads of one run of a network.", 1, 64),
     ParameterSpec(
-<<<<<<< HEAD
         "backend",
         PipelineSettings.backend,
         "What runs the networks: tensorrt (NVIDIA GPU), onnxruntime, or auto: TensorRT where it works, else the other. "
@@ -85,11 +84,9 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         "Of TensorRT's engines. One that ruins a network is found out, and fp32 taken instead.",
         choices=PRECISIONS,
     ),
-    ParameterSpec("max_people", PipelineSettings.max_people, "Most people followed at once.", 1, 50),
-=======
+    ParameterSpec(
         "max_people", PipelineSettings.max_people, "Most people followed at once.", 1, 50, change=Change.LIVE
     ),
->>>>>>> ros
     ParameterSpec(
         "score_threshold",
         PipelineSettings.score_threshold,

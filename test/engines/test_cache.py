@@ -25,7 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_plan_is_read_back_with_its_facts(folder: Path) -> None:
     cache.write_plan(KEY, b"plan", FACTS)
-    plan, sidecar = cache.read_plan(KEY)
+    plan, sidecar = cache.read_plan(KEY.plan)
     assert plan == b"plan"
     assert sidecar["bytes"] == 4
     assert sidecar["check"] == "fine"
@@ -56,7 +56,7 @@ def test_whatever_an_engine_depends_on_gives_it_another_place(change: dict) -> N
     assert other.plan != KEY.plan
     cache.write_plan(KEY, b"plan", FACTS)
     with pytest.raises(FileNotFoundError):
-        cache.read_plan(other)
+        cache.read_plan(other.plan)
 
 
 def test_measurements_are_shared_among_networks_but_not_gpus() -> None:
@@ -96,7 +96,7 @@ def test_a_damaged_plan_must_be_built_again(harm: str) -> None:
     else:
         sidecar.write_text("" if harm == "empty sidecar" else "{}")
     with pytest.raises(StalePlanError, match=KEY.plan.stem):
-        cache.read_plan(KEY)
+        cache.read_plan(KEY.plan)
 
 
 @pytest.mark.parametrize("mode", [0o620, 0o602])
@@ -104,13 +104,13 @@ def test_a_plan_that_others_can_write_is_refused(mode: int) -> None:
     cache.write_plan(KEY, b"plan", FACTS)
     KEY.plan.chmod(mode)
     with pytest.raises(UntrustedFileError, match=r"can be written by others.*delete it.*chmod go-w"):
-        cache.read_plan(KEY)
+        cache.read_plan(KEY.plan)
 
 
 def test_a_folder_that_others_can_write_is_refused(folder: Path) -> None:
     cache.write_plan(KEY, b"plan", FACTS)
     folder.chmod(0o777)
-    for use in (lambda: cache.read_plan(KEY), lambda: cache.write_plan(KEY, b"plan", FACTS)):
+    for use in (lambda: cache.read_plan(KEY.plan), lambda: cache.write_plan(KEY, b"plan", FACTS)):
         with pytest.raises(UntrustedFileError, match="can be written by others"):
             use()
 
@@ -120,7 +120,7 @@ def test_a_plan_of_somebody_elses_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     owner = os.getuid()
     monkeypatch.setattr(os, "getuid", lambda: owner + 1)
     with pytest.raises(UntrustedFileError, match=rf"belongs to another user \(uid {owner}\).*XDG_CACHE_HOME"):
-        cache.read_plan(KEY)
+        cache.read_plan(KEY.plan)
 
 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     elsewhere = KEY.plan.rename(tmp_path / "elsewhere")
     KEY.plan.symlink_to(elsewhere)
     with pytest.raises(UntrustedFileError, match="is a link"):
-        cache.read_plan(KEY)
+        cache.read_plan(KEY.plan)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_a_full_disk_leaves_what_was_there(
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(EngineError, match=rf"cannot write .*\.json .*{advice}"):
         cache.write_plan(KEY, b"newer", FACTS)
-    assert cache.read_plan(KEY)[0] == b"plan"
+    assert cache.read_plan(KEY.plan)[0] == b"plan"
     assert len(list(folder.iterdir())) == 2
 
 

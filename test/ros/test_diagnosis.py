@@ -5,11 +5,14 @@ from dataclasses import replace
 import pytest
 
 from pose3d_ros.ros.calibration import CalibrationState
-<<<<<<< HEAD
-from pose3d_ros.ros.diagnosis import ImageSource, build_finding, camera_finding, engine_finding, image_finding
-=======
-from pose3d_ros.ros.diagnosis import ImageSource, camera_finding, engine_finding, image_finding, lifecycle_finding
->>>>>>> ros
+from pose3d_ros.ros.diagnosis import (
+    ImageSource,
+    build_finding,
+    camera_finding,
+    engine_finding,
+    image_finding,
+    lifecycle_finding,
+)
 from pose3d_ros.ros.health import Finding, Level, to_diagnostics
 from pose3d_ros.ros.stream_monitor import Gaps, StreamMonitor
 

@@ -33,17 +33,12 @@ def test_the_pipelines_settings_are_parameters_with_its_defaults():
 
 @pytest.mark.parametrize("spec", [BY_NAME[f.name] for f in fields(PipelineSettings)], ids=lambda spec: spec.name)
 def test_the_pipeline_takes_the_ends_of_every_range(spec):
-<<<<<<< HEAD
     for value in spec.choices or (spec.minimum, spec.maximum):
-        PipelineSettings(**{spec.name: type(spec.default)(value)})
-=======
-    for value in (spec.minimum, spec.maximum):
         together = {
             "score_threshold": {"new_person_threshold": 0.99},
             "new_person_threshold": {"score_threshold": 0.01},
         }
         PipelineSettings(**{**together.get(spec.name, {}), spec.name: type(spec.default)(value)})
->>>>>>> ros
 
 
 @pytest.mark.parametrize(
