@@ -407,6 +407,10 @@ def test_the_command_builds_lists_and_prunes(tiny: Path, tmp_path: Path, monkeyp
     before = {plan: plan.stat().st_mtime_ns for plan in cache.kept_plans()}
     assert pose3d([*build, "--rebuild"], new).returncode == 0
     assert sum(plan.stat().st_mtime_ns != before[plan] for plan in before) == 3
+    words = ["bench", "--models", tiny, "--precision", "fp32", "--backend", "tensorrt", "--frames", 2, "--threads", 1]
+    figures = json.loads(pose3d([*words, "--json"], new).stdout)
+    assert "Stand-in Orin (sm_87), TensorRT 10.13.3.9, fp32" in figures["models"]
+    assert figures["networks_ms"]["pose2d"]["8"] > 0
     listed = pose3d(["build-engine", "--list"], new).stdout
     assert listed.count("TensorRT 10.3.0") == listed.count("TensorRT 10.13.3.9") == 3
     pruned = pose3d(["build-engine", "--models", tiny, "--prune"], new).stdout
