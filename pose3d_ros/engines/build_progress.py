@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -33,25 +34,29 @@ class PhaseTree:
 
     def __init__(self, report: Progress) -> None:
         self._report = report
+        self._lock = threading.Lock()  # TensorRT may tell from several threads
         self._phases: dict[str, _Phase] = {}
         self._most = 0.0
 
     def start(self, name: str, parent: str | None, steps: int) -> None:
         """A phase of so many steps begins, within the step in hand of its parent."""
-        self._phases[name] = _Phase(parent, max(steps, 1))
+        with self._lock:
+            self._phases[name] = _Phase(parent, max(steps, 1))
 
     def step(self, name: str, number: int) -> None:
         """A phase has done its step of this number, counted from 0."""
-        phase = self._phases[name]
-        phase.done, phase.inner = min(number + 1, phase.steps), 0.0
-        self._tell(name)
+        with self._lock:
+            phase = self._phases[name]
+            phase.done, phase.inner = min(number + 1, phase.steps), 0.0
+            self._tell(name)
 
     def finish(self, name: str) -> None:
         """A phase is over, whatever steps it has skipped."""
-        phase = self._phases[name]
-        phase.done, phase.inner = phase.steps, 0.0
-        self._tell(name)
-        del self._phases[name]
+        with self._lock:
+            phase = self._phases[name]
+            phase.done, phase.inner = phase.steps, 0.0
+            self._tell(name)
+            del self._phases[name]
 
     def _tell(self, name: str) -> None:
         """Carries the phase's progress up to the outermost one, and reports that."""

@@ -93,7 +93,9 @@ def build(job: Job, report: Progress, is_cancelled: Callable[[], bool]) -> tuple
     timing_cache = config.create_timing_cache(job.timing_cache) or config.create_timing_cache(b"")
     config.set_timing_cache(timing_cache, True)
     if hasattr(trt, "IProgressMonitor"):
-        _set_monitor(config, report, is_cancelled)
+        monitor = _monitor(report, is_cancelled)  # held by this name until TensorRT is done with it
+        monitored: Any = config
+        monitored.progress_monitor = monitor
     report(None, "building")
     plan = builder.build_serialized_network(network, config)
     if plan is None:
@@ -211,8 +213,8 @@ def _add_profiles(builder: trt.Builder, network: trt.INetworkDefinition, config:
             raise EngineError(f"TensorRT refuses batches of {size}: {tensorrt_log().text}")
 
 
-def _set_monitor(config: trt.IBuilderConfig, report: Progress, is_cancelled: Callable[[], bool]) -> None:
-    """Has TensorRT tell how far it is, and ask whether to go on."""
+def _monitor(report: Progress, is_cancelled: Callable[[], bool]) -> object:
+    """A trt.IProgressMonitor: has TensorRT tell how far it is, and ask whether to go on."""
     tree = PhaseTree(report)
 
     def step(_self: object, name: str, number: int) -> bool:
@@ -226,5 +228,4 @@ def _set_monitor(config: trt.IBuilderConfig, report: Progress, is_cancelled: Cal
         "step_complete": step,
         "phase_finish": lambda _self, name: tree.finish(name),
     }
-    monitored: Any = config
-    monitored.progress_monitor = type("Monitor", (base,), callbacks)()
+    return type("Monitor", (base,), callbacks)()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("onnx", reason="the tests make small networks with onnx")
+import onnx
 import small_networks
 from gpu_machine import VARIANTS
 
@@ -228,3 +229,13 @@ def test_no_memory_for_an_engine(gpu_machine, network: Path, monkeypatch, fault:
     monkeypatch.setenv("GPU_STAND_IN_FAULTS", fault)
     with pytest.raises(EngineError, match=text):
         machine.engines.TensorRTEngine(plan, cuda(), "fp32")
+
+
+def test_a_network_that_tensorrt_8_5_cannot_read_is_named_with_its_operator(gpu_machine, tmp_path: Path) -> None:
+    helper = onnx.helper
+    ends = [helper.make_tensor_value_info(name, 1, [1, 3]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Gelu", ["x"], ["y"])], "gelu", ends[:1], ends[1:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9), tmp_path / "g.onnx")
+    with pytest.raises(EngineError, match=r"TensorRT 8\.5\.2\.2 cannot read g\.onnx: No importer .*: Gelu"):
+        build(gpu_machine("8.5"), tmp_path / "g.onnx")
+    assert build(gpu_machine("10.13"), tmp_path / "g.onnx")

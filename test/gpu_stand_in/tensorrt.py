@@ -85,6 +85,22 @@ _TYPES = {
 _NUMPY = {DataType.FLOAT: np.float32, DataType.UINT8: np.uint8, DataType.INT32: np.int32, DataType.BOOL: np.bool_}
 
 
+# Operators that the parser of 8.5 imports: DEFINE_BUILTIN_OP_IMPORTER in onnx-tensorrt, branch 8.5-GA.
+_OPERATORS_OF_8_5 = """
+Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization Cast Ceil Celu Clip
+Concat Constant ConstantOfShape Conv ConvTranspose Cos Cosh CumSum DepthToSpace DequantizeLinear Div Dropout
+Einsum Elu Equal Erf Exp Expand EyeLike Flatten Floor GRU Gather GatherElements GatherND Gemm GlobalAveragePool
+GlobalLpPool GlobalMaxPool Greater GreaterOrEqual GridSample HardSigmoid HardSwish Identity If
+InstanceNormalization IsNaN LRN LSTM LeakyRelu Less LessOrEqual Log LogSoftmax Loop LpNormalization LpPool
+MatMul Max MaxPool Mean MeanVarianceNormalization Min Mod Mul Neg NonMaxSuppression NonZero Not OneHot Or PRelu
+Pad Pow QuantizeLinear RNN RandomNormal RandomNormalLike RandomUniform RandomUniformLike Range Reciprocal
+ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum
+ReduceSumSquare Relu Reshape Resize ReverseSequence RoiAlign Round Scan ScatterElements ScatterND Selu Shape
+Shrink Sigmoid Sign Sin Sinh Size Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Tan
+Tanh ThresholdedRelu Tile TopK Transpose Trilu Unsqueeze Where Xor
+"""
+
+
 class StandInError(AssertionError):
     """The code under test did what TensorRT would not forgive."""
 
@@ -210,8 +226,9 @@ class OnnxParser(_Strict):
         _must(isinstance(model, bytes), "parse(bytes)")
         loaded = onnx.load_from_string(model)
         kinds = {node.op_type for node in loaded.graph.node}
-        if _VERSION < (8, 6) and "LayerNormalization" in kinds:
-            self._errors.append("No importer registered for op: LayerNormalization")
+        if not _ten:
+            unknown = sorted(kinds - set(_OPERATORS_OF_8_5.split()))
+            self._errors += [f"No importer registered for op: {kind}" for kind in unknown]
         if cudart.fault("parser"):
             self._errors.append("In node 3 (importConv): UNSUPPORTED_NODE")
         if self._errors:
