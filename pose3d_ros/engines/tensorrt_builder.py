@@ -28,7 +28,7 @@ OPTIONS = "one profile a batch size"
 """In the engine's key: changes when the builder is set up otherwise."""
 _LAYER_NORMALIZATION_FROM = (8, 6)
 _STRONGLY_TYPED_FROM = (10, 12)
-_OUT_OF_MEMORY = re.compile(r"out ?of ?memory|insufficient memory|cuda runtime \(2\)", re.IGNORECASE)
+_OUT_OF_MEMORY = re.compile(r"out ?of ?memory|insufficient memory|could not be allocated|cuda runtime \(2\)", re.I)
 
 # The rule of `precision`, for TensorRT's layers instead of ONNX nodes.
 _WEIGHTED = {"CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY", "FULLY_CONNECTED"}
