@@ -47,6 +47,7 @@ setup(
         "console_scripts": [
             f"pose3d = {NAME}.cli:main",
             f"pose3d_node = {NAME}.ros.pose3d_node:main",
+            f"build_engine = {NAME}.build_engine:main",
             f"video_publisher = {NAME}.ros.video_publisher:main",
         ],
     },

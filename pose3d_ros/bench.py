@@ -1,4 +1,4 @@
-"""`pose3d bench`: milliseconds per stage on this machine, and against a yardstick that every machine has.
+"""`pose3d bench`: milliseconds per stage and network on this machine, and against a yardstick that every machine has.
 
 The yardstick is a 1024x1024x1024 float32 matrix product by NumPy with the same number of threads. Frames and products
 take turns, so that both see the same machine: its clock, its heat and its other work. Between turns both rest, as the
@@ -21,7 +21,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pose3d_ros.backend import BACKENDS, PRECISIONS, open_engines
 from pose3d_ros.camera import Camera
+from pose3d_ros.models import pipeline_models
+from pose3d_ros.network_times import network_times
 from pose3d_ros.person import Frame
 from pose3d_ros.pipeline import Pipeline, PipelineSettings
 from pose3d_ros.video import open_source, read_image
@@ -48,6 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=int, default=200, metavar="N", help="timed frames (%(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of the networks and of the matmul (2)")
     parser.add_argument("--people", type=int, default=1, metavar="N", help="copies of the picture side by side (1)")
+    parser.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0], help="what runs the networks (%(default)s)")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default=PRECISIONS[0], help="of TensorRT's engines (%(default)s)"
+    )
     parser.add_argument("--models", type=Path, metavar="DIR", help="the folder of the networks; default: the package's")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -59,11 +66,18 @@ def run(args: argparse.Namespace) -> int:
     if os.environ.get(_BLAS_THREADS[0]) != str(args.threads):
         environment = {**os.environ, **dict.fromkeys(_BLAS_THREADS, str(args.threads))}
         return subprocess.call([sys.executable, "-m", "pose3d_ros.cli", *sys.argv[1:]], env=environment)
-    settings = PipelineSettings(threads=args.threads, max_people=max(args.people, PipelineSettings().max_people))
-    pipeline = Pipeline(args.models, settings)
+    settings = PipelineSettings(
+        threads=args.threads,
+        backend=args.backend,
+        precision=args.precision,
+        max_people=max(args.people, PipelineSettings().max_people),
+    )
+    engines = open_engines(pipeline_models(args.models), settings.wish)
+    pipeline = Pipeline(args.models, settings, engines)
     images = [read_image(args.image)] if args.image else _clip()
     figures = measure(pipeline, [_framed(image, args.people) for image in images], args.frames)
-    figures = {"models": pipeline.description, "threads": args.threads, **figures}
+    networks = network_times(engines.by_role, args.frames)
+    figures = {"models": pipeline.description, "threads": args.threads, **figures, "networks_ms": networks}
     print(json.dumps(figures, indent=1) if args.json else _table(figures))
     return 0
 
@@ -132,6 +146,12 @@ def _table(figures: dict[str, Any]) -> str:
         f"total / matmul: {figures['ratio_to_matmul']:.2f} of medians, {figures['ratio_of_means']:.2f} of means "
         "(frames on which people are looked for included)"
     )
+    lines += [f"{'network alone, batch':25}{'median':>7}"]
+    lines += [
+        f"{f'{role} {size}':24}{milliseconds:8.2f}"
+        for role, times in figures["networks_ms"].items()
+        for size, milliseconds in times.items()
+    ]
     return "\n".join(lines)
 
 

@@ -18,6 +18,7 @@ from pose3d_ros.video import VideoError
 # Words of the command: (module, help).
 COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("run",): ("pose3d_ros.run_video", "3D joints from a video, a camera or an image"),
+    ("build-engine",): ("pose3d_ros.build_engine", "the networks as TensorRT engines for this GPU"),
     ("bench",): ("pose3d_ros.bench", "milliseconds per stage on this machine"),
     ("evaluate", "pose2d"): ("pose3d_ros.evaluation.evaluate_pose2d", "2D joints against labelled photos"),
     ("evaluate", "lifter"): ("pose3d_ros.evaluation.evaluate_lifter", "3D joints against motion capture"),

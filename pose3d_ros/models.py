@@ -25,6 +25,8 @@ from pose3d_ros.engines.engine import EngineError
 
 PACKAGE = "pose3d_ros"
 INDEX_FILE = "models.json"
+ROLES = ("find", "pose2d", "lift")
+"""The networks of the pipeline, in the order in which a frame passes them."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,20 @@ def read_models(folder: Path) -> dict[str, Model]:
         raise EngineError(f"cannot read {path} ({error.strerror}): name the folder that has the models") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise EngineError(f"{path} is not a list of models ({error!r}): re-install the package") from error
+
+
+def pipeline_models(folder: Path | None = None) -> dict[str, Model]:
+    """The models of ROLES, each verified. folder: with models.json; None for the package's own.
+
+    Raises EngineError naming the network that is missing or not the one that was exported.
+    """
+    folder = models_dir() if folder is None else Path(folder)
+    found = read_models(folder)
+    for role in ROLES:
+        if role not in found:
+            raise EngineError(f"{folder} has no '{role}' network, only {sorted(found)}: export one, or re-install")
+        found[role].verify()
+    return {role: found[role] for role in ROLES}
 
 
 def record_model(model: Model) -> Model:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +12,11 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pose3d_ros.backend import BACKENDS, PRECISIONS, Engines, Wish, open_engines
 from pose3d_ros.camera import Camera
 from pose3d_ros.crop import box_of_joints
 from pose3d_ros.engines.engine import Engine, EngineError
-from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine
-from pose3d_ros.models import Model, models_dir, read_models
+from pose3d_ros.models import Model, pipeline_models
 from pose3d_ros.person import Frame, Person
 from pose3d_ros.skeleton import NUM_JOINTS
 from pose3d_ros.stages.find import Finder, without_overlaps
@@ -43,7 +43,8 @@ _SURE_SCORE = 0.5
 class PipelineSettings:
     """How the pipeline works. Raises ValueError naming the setting, its value and what it may be.
 
-    threads: CPU threads of a network. max_people: most people in a frame.
+    threads: CPU threads of a network. backend, precision: what runs the networks, see pose3d_ros.backend.
+    max_people: most people in a frame.
     score_threshold: least confidence that a thing is a person, of the finder and of its joints, 0...1.
     new_person_threshold: the same of somebody who was not there before, not less: things that look a little like a
     person shall not come and go. visible_threshold: least score of a joint that counts as visible.
@@ -53,6 +54,8 @@ class PipelineSettings:
     """
 
     threads: int = 2
+    backend: str = "auto"
+    precision: str = "fp16"
     max_people: int = 6
     score_threshold: float = 0.3
     new_person_threshold: float = 0.5
@@ -66,6 +69,9 @@ class PipelineSettings:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} is {value}: it must be a whole number, 1 or more")
+        for name, choices in (("backend", BACKENDS), ("precision", PRECISIONS)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} is '{getattr(self, name)}': it must be one of {', '.join(choices)}")
         for name in ("score_threshold", "new_person_threshold", "visible_threshold"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must lie between 0 and 1")
@@ -79,40 +85,56 @@ class PipelineSettings:
         if not 0 <= self.track_timeout_s < float("inf"):
             raise ValueError(f"track_timeout_s is {self.track_timeout_s}: it must be 0 s or more")
 
+    @property
+    def wish(self) -> Wish:
+        """How the networks shall run. The lifter is so small that sharing it among threads would only delay it."""
+        return Wish(self.backend, self.precision, {"find": self.threads, "pose2d": self.threads, "lift": 1})
+
 
 class Pipeline:
     """The whole way of a frame, with the state of the people it follows.
 
-    models_dir: a folder with models.json; None for the package's own.
+    models_dir: a folder with models.json; None for the package's own. engines: of these models, where they are open
+    already; the pipeline closes them.
     timings_ms: milliseconds that each of STAGES took on the last frame. description: the networks and where they run.
     Raises EngineError when a network is missing, damaged, or not what its stage needs.
     """
 
-    def __init__(self, models_dir: Path | None = None, settings: PipelineSettings | None = None) -> None:
+    def __init__(
+        self, models_dir: Path | None = None, settings: PipelineSettings | None = None, engines: Engines | None = None
+    ) -> None:
         self.settings = settings or PipelineSettings()
-        loader = _Loader(models_dir)
-        threads = self.settings.threads
-        self._finder = loader.load("find", Finder, _try_finder, threads)
-        self._poses = loader.load("pose2d", PoseEstimator, _try_poses, threads)
-        # So small that sharing it among threads would only delay it.
-        self._lifter = loader.load("lift", Lifter, _try_lifter, threads=1)
-        self.description = loader.description
-        self._engines = loader.engines
+        models = pipeline_models(models_dir)
+        self._engines = engines or open_engines(models, self.settings.wish)
+        loader = _Loader(models, self._engines.by_role)
+        try:
+            self._finder = loader.load("find", Finder, _try_finder)
+            self._poses = loader.load("pose2d", PoseEstimator, _try_poses)
+            self._lifter = loader.load("lift", Lifter, _try_lifter)
+        except EngineError:
+            self._engines.close()
+            raise
+        told = ", ".join(f"{model.path.name} {model.short_hash}" for model in models.values())
+        self.description = f"{told}; {self._engines.about}"
         self._tracker = Tracker(_tracker_config(self.settings), self._lifter.state_size)
         self.timings_ms: dict[str, float] = dict.fromkeys(STAGES, 0.0)
         self.reset()
 
     def change(self, settings: PipelineSettings) -> None:
-        """Other settings from the next frame on; nobody is forgotten. Raises ValueError if the threads are others."""
-        if settings.threads != self.settings.threads:
-            raise ValueError("threads cannot be changed once the networks are loaded: make a new pipeline")
+        """Other settings from the next frame on; nobody is forgotten.
+
+        Raises ValueError if the networks would have to run in another way.
+        """
+        if settings.wish != self.settings.wish:
+            raise ValueError(
+                "backend, precision and threads cannot be changed once the networks are loaded: make a new pipeline"
+            )
         self.settings = settings
         self._tracker.config = _tracker_config(settings)
 
     def close(self) -> None:
-        """Frees the networks; the pipeline must not be used again."""
-        for engine in self._engines:
-            engine.close()
+        """Frees what the engines hold; the pipeline must not be used again."""
+        self._engines.close()
 
     def reset(self) -> None:
         """Forgets everybody."""
@@ -263,49 +285,28 @@ class Pipeline:
 
 
 class _Loader:
-    """Loads the networks of a models folder and keeps what to tell about them."""
+    """Makes the stages on their engines."""
 
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = models_dir() if folder is None else Path(folder)
-        self._models = read_models(self._folder)
-        self._told: list[str] = []
-        self.engines: list[Engine] = []
+    def __init__(self, models: Mapping[str, Model], engines: Mapping[str, Engine]) -> None:
+        self._models, self._engines = models, engines
 
-    @property
-    def description(self) -> str:
-        """The networks, and where the first of them runs; the others run there too, if on fewer threads."""
-        return f"{', '.join(self._told)}; {self.engines[0].device}"
-
-    def load(
-        self, role: str, stage: Callable[[Engine], Stage], attempt: Callable[[Stage], bool], threads: int
-    ) -> Stage:
+    def load(self, role: str, stage: Callable[[Engine], Stage], attempt: Callable[[Stage], bool]) -> Stage:
         """The stage with its network, after one attempt at nothing: are the answers of the right shape?
 
         Raises EngineError naming the file.
         """
-        model = self._model(role)
-        model.verify()
-        engine = OnnxRuntimeEngine(model.path, threads)
+        path = self._models[role].path
         try:
-            loaded = stage(engine)
+            loaded = stage(self._engines[role])
             fits = attempt(loaded)
         except (EngineError, ValueError, IndexError) as error:
-            raise EngineError(f"{model.path} does not do for '{role}': {error}") from error
+            raise EngineError(f"{path} does not do for '{role}': {error}") from error
         if not fits:
             raise EngineError(
-                f"{model.path} does not do for '{role}': its answers have another shape than this version needs "
+                f"{path} does not do for '{role}': its answers have another shape than this version needs "
                 f"({NUM_JOINTS} joints); export it again"
             )
-        self._told.append(f"{model.path.name} {model.short_hash}")
-        self.engines.append(engine)
         return loaded
-
-    def _model(self, role: str) -> Model:
-        if role not in self._models:
-            raise EngineError(
-                f"{self._folder} has no '{role}' network, only {sorted(self._models)}: export one, or re-install"
-            )
-        return self._models[role]
 
 
 def _try_finder(finder: Finder) -> bool:

@@ -3,4 +3,25 @@
 import sys
 from pathlib import Path
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture
+def gpu_machine(monkeypatch, tmp_path):
+    """Gives this process a GPU and TensorRT (stand-ins): call it with a variant, and with what shall go wrong.
+
+    Returns the modules that run engines, freshly loaded; engines are kept in tmp_path/"cache" unless `cache` is given.
+    """
+    pytest.importorskip("onnx", reason="the stand-in for TensorRT reads networks with onnx")
+    import gpu_machine as fixtures
+
+    def make(variant="10.13", faults="", cache=tmp_path / "cache"):
+        for name, value in fixtures.environment(variant, cache, faults).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.syspath_prepend(str(fixtures.STAND_IN))
+        return fixtures.load()
+
+    yield make
+    fixtures.forget()

@@ -158,6 +158,12 @@ def test_bench_measures_against_the_matmul(inputs: Path, models: Path) -> None:
     assert set(figures["stages_ms"]) == {"find", "pose2d", "lift", "place", "track"}
     assert figures["ratio_to_matmul"] == pytest.approx(figures["total_ms"]["median"] / figures["matmul_ms"]["median"])
     assert figures["people_mean"] == 1
+    assert {role: set(times) for role, times in figures["networks_ms"].items()} == {
+        "find": {"1"},
+        "pose2d": {"1", "2", "4", "8"},
+        "lift": {"1", "2", "4", "8"},
+    }
+    assert min(min(times.values()) for times in figures["networks_ms"].values()) > 0
 
 
 def test_commands_import_no_torch_until_they_need_it() -> None:

@@ -1,9 +1,10 @@
-"""ONNX networks through ONNX Runtime on the CPU."""
+"""ONNX networks through ONNX Runtime: on the CPU, or on a GPU where the installed package has a provider for it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,19 +14,32 @@ from pose3d_ros.engines.engine import EngineError, TensorSpec
 _DTYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int64)": np.int64, "tensor(bool)": np.bool_}
 
 
-class OnnxRuntimeEngine:
-    """An ONNX file on the CPU.
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+# Otherwise CUDA tries every algorithm out when a batch of a new size comes: a second in which frames are lost.
+_OPTIONS: dict[str, dict[str, str]] = {CUDA: {"cudnn_conv_algo_search": "HEURISTIC"}}
 
-    path: the .onnx file. threads: CPU threads of one run.
+
+def providers_present() -> list[str]:
+    """The providers to use, best first: CUDA where the package has it, and the CPU.
+
+    The TensorRT provider is not among them: it builds its engines unseen while the first frames wait. Ours are built
+    beforehand (`engines.tensorrt`). Raises EngineError when ONNX Runtime is not installed.
+    """
+    present = _onnxruntime().get_available_providers()
+    return [name for name in (CUDA, CPU) if name in present]
+
+
+class OnnxRuntimeEngine:
+    """An ONNX file in ONNX Runtime.
+
+    path: the .onnx file. threads: CPU threads of one run. providers: of ONNX Runtime, best first. What does not load
+    there is left out by ONNX Runtime; `device` says what is really used.
     Raises EngineError when ONNX Runtime is not installed or the file is missing, broken or of an unknown kind.
     """
 
-    def __init__(self, path: Path | str, threads: int = 2) -> None:
+    def __init__(self, path: Path | str, threads: int = 2, providers: Sequence[str] = (CPU,)) -> None:
         path = Path(path)
-        try:
-            import onnxruntime as ort
-        except ImportError as error:
-            raise EngineError("ONNX Runtime is not installed: pip install onnxruntime") from error
+        ort = _onnxruntime()
         if not path.is_file():
             raise EngineError(f"no network at {path}: check the models folder, or re-install the package")
         options = ort.SessionOptions()
@@ -35,12 +49,13 @@ class OnnxRuntimeEngine:
         # Threads that wait by spinning save a sixth of a run, but between frames they would burn the robot's CPU.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         try:
-            self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            wanted = [(name, _OPTIONS.get(name, {})) for name in providers]
+            self._session = ort.InferenceSession(str(path), options, providers=wanted)
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             raise EngineError(f"{path} is not a readable ONNX network ({error}): copy the file again") from error
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
-        self.device = f"CPU, ONNX Runtime {ort.__version__}, {threads} threads"
+        self.device = f"{_described(self._session.get_providers(), providers, threads)}, ONNX Runtime {ort.__version__}"
         self._name = path.name
 
     def run(self, arrays: Mapping[str, NDArray]) -> dict[str, NDArray]:
@@ -54,6 +69,21 @@ class OnnxRuntimeEngine:
     def close(self) -> None:
         """Frees the session; the engine must not be run again."""
         del self._session
+
+
+def _onnxruntime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise EngineError("ONNX Runtime is not installed: pip install onnxruntime") from error
+    return onnxruntime
+
+
+def _described(used: Sequence[str], wanted: Sequence[str], threads: int) -> str:
+    """Where a session runs, in words; and what was wanted in vain."""
+    place = f"CPU, {threads} threads" if used[0] == CPU else used[0].removesuffix("ExecutionProvider")
+    missing = [name.removesuffix("ExecutionProvider") for name in wanted if name not in used]
+    return f"{place} ({', '.join(missing)} did not load)" if missing else place
 
 
 def _spec(node: object) -> TensorSpec:

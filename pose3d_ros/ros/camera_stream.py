@@ -9,10 +9,10 @@ from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from pose3d_ros.pipeline import Pipeline
+from pose3d_ros.prepared_pipeline import PreparedPipeline
 from pose3d_ros.ros.calibration import CalibrationState
 from pose3d_ros.ros.camera_conversion import stamp_to_ns
-from pose3d_ros.ros.diagnosis import ImageSource, camera_finding, engine_finding, image_finding
+from pose3d_ros.ros.diagnosis import ImageSource, build_finding, camera_finding, engine_finding, image_finding
 from pose3d_ros.ros.frame_processor import CalibrationOptions, FrameProcessor
 from pose3d_ros.ros.health import Finding, Level
 from pose3d_ros.ros.image_conversion import BadImageError
@@ -45,7 +45,7 @@ class CameraStream:
     values: returns the node's parameters, of one moment.
     """
 
-    def __init__(self, node: ManagedNode, pipeline: Pipeline, values: Callable[[], Values]) -> None:
+    def __init__(self, node: ManagedNode, pipeline: PreparedPipeline, values: Callable[[], Values]) -> None:
         self._node = node
         self._pipeline = pipeline
         self._values = values
@@ -57,6 +57,8 @@ class CameraStream:
         self._last_report: StreamStatistics | None = None
         self._engine_failure = ""
         self._frame_id = ""
+        self._was_ready = pipeline.is_ready
+        self._is_idle = True
         self._said: set[str] = set()
 
     def start(self) -> None:
@@ -78,16 +80,18 @@ class CameraStream:
             subscription.destroy()
         if self._worker.close():
             self._monitor.frame_dropped(Drop.OVERTAKEN)
-        return self._worker.join(timeout_s)
+        self._is_idle = self._worker.join(timeout_s)
+        return self._is_idle
 
     def clear(self) -> None:
         """Takes what was shown out of RViz."""
         self._outputs.clear(Header(stamp=self._node.get_clock().now().to_msg(), frame_id=self._frame_id))
 
     def destroy(self) -> None:
-        """Ends the publishers and frees the networks."""
+        """Ends the publishers and frees the networks, unless an image is still in them."""
         self._outputs.destroy()
-        self._pipeline.close()
+        if self._is_idle:
+            self._pipeline.close()
 
     # ---- the executor's thread -------------------------------------------------------------------------------------
 
@@ -109,16 +113,30 @@ class CameraStream:
         findings = [
             image_finding(figures, self._last_report, source),
             camera_finding(self._processor.calibration.state, figures, infos.topic, infos.publishers.problem),
-            engine_finding(self._pipeline.description, dict(self._pipeline.timings_ms), self._engine_failure),
+            self.networks_finding(),
         ]
         self._last_report = figures
         return findings
+
+    def networks_finding(self) -> Finding:
+        """What there is to say of the networks; their engines may be built before the work has started."""
+        pipeline = self._pipeline
+        if not pipeline.is_ready:
+            if pipeline.failure:
+                self._node.get_logger().error(pipeline.failure, once=True)
+            return build_finding(pipeline.description, pipeline.done, pipeline.failure)
+        if not self._was_ready:
+            self._was_ready = True
+            self._node.get_logger().info(pipeline.description)
+        return engine_finding(pipeline.description, dict(pipeline.timings_ms), self._engine_failure)
 
     def _on_image(self, message: AnyImage) -> None:
         values = self._values()
         stamp_ns = stamp_to_ns(message.header.stamp)
         self._monitor.frame_received(stamp_ns, self._now_ns())
-        if not self._outputs.wanted(_output_options(values)):
+        if not self._pipeline.is_ready:
+            self._monitor.frame_dropped(Drop.NOT_READY)
+        elif not self._outputs.wanted(_output_options(values)):
             self._monitor.frame_dropped(Drop.UNWANTED)
         elif not self._rate_limit.admits(stamp_ns, values["max_rate_hz"]):
             self._monitor.frame_dropped(Drop.OVER_RATE)

@@ -51,6 +51,7 @@ def image_finding(now: StreamStatistics, before: StreamStatistics | None, source
         "dropped": str(now.dropped),
         "dropped_unwanted": str(now.unwanted),
         "dropped_over_rate": str(now.over_rate),
+        "dropped_not_ready": str(now.not_ready),
         "rejected": str(now.rejected),
         "waiting": str(now.waiting),
         "last_rejection": now.last_rejection,
@@ -153,3 +154,12 @@ def engine_finding(description: str, timings_ms: dict[str, float], failure: str)
     if failure:
         return Finding("networks", Level.ERROR, failure, values)
     return Finding("networks", Level.OK, description, values)
+
+
+def build_finding(news: str, done: float, failure: str) -> Finding:
+    """The state of networks whose engines are being built. done: 0...1. failure: why they will never be, empty while
+    there is hope."""
+    values = {"networks": news, "built_percent": f"{100 * done:.0f}"}
+    if failure:
+        return Finding("networks", Level.ERROR, failure, values)
+    return Finding("networks", Level.WARN, f"{news}, {100 * done:.0f} %; frames are dropped meanwhile", values)

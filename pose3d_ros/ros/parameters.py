@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from enum import Enum
 from typing import Any
 
+from pose3d_ros.backend import BACKENDS, PRECISIONS
 from pose3d_ros.pipeline import PipelineSettings
 
 Value = bool | int | float | str
@@ -70,6 +71,19 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         "model_dir", "", "Folder with models.json and the networks it names. Empty: those that ship with the package."
     ),
     ParameterSpec("threads", PipelineSettings.threads, "CPU threads of one run of a network.", 1, 64),
+    ParameterSpec(
+        "backend",
+        PipelineSettings.backend,
+        "What runs the networks: tensorrt (NVIDIA GPU), onnxruntime, or auto: TensorRT where it works, else the other. "
+        "Missing TensorRT engines are built first, in minutes.",
+        choices=BACKENDS,
+    ),
+    ParameterSpec(
+        "precision",
+        PipelineSettings.precision,
+        "Of TensorRT's engines. One that ruins a network is found out, and fp32 taken instead.",
+        choices=PRECISIONS,
+    ),
     ParameterSpec(
         "max_people", PipelineSettings.max_people, "Most people followed at once.", 1, 50, change=Change.LIVE
     ),

@@ -12,7 +12,8 @@ from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import TransitionCallbackReturn
 
 from pose3d_ros.engines.engine import EngineError
-from pose3d_ros.pipeline import Pipeline, PipelineSettings
+from pose3d_ros.pipeline import PipelineSettings
+from pose3d_ros.prepared_pipeline import PreparedPipeline
 from pose3d_ros.ros.camera_stream import CameraStream
 from pose3d_ros.ros.diagnosis import lifecycle_finding
 from pose3d_ros.ros.health import to_diagnostics
@@ -25,20 +26,23 @@ _REPORT_PERIOD_S = 1.0
 _DEACTIVATION_TIMEOUT_S = 10.0
 _STOP_TIMEOUT_S = 1.5
 
-MakePipeline = Callable[[Path | None, PipelineSettings], Pipeline]
+MakePipeline = Callable[[Path | None, PipelineSettings], PreparedPipeline]
 
 
 class Pose3DNode(ManagedNode):
     """Finds people in a camera's images and publishes their joints; docs/ros_api.md lists topics and parameters.
 
-    Configuring loads the networks, activating connects the topics, deactivating disconnects them and keeps the
-    networks, cleaning up frees them. The executor's thread only takes messages, serves parameters, makes transitions
-    and reports; a thread of its own does the work. Several may live in one process, under names of their own.
+    Configuring loads the networks, or begins to in the background where their engines may have to be built first;
+    activating connects the topics, deactivating disconnects them and keeps the networks, cleaning up frees them.
+    The executor's thread only takes messages, serves parameters, makes transitions and reports; a thread of its own
+    does the work. Several may live in one process, under names of their own.
     node_options: for rclpy's Node (namespace, context, parameter_overrides, …).
     Raises ParameterError, with a text for people, when it was given parameters that will not do.
     """
 
-    def __init__(self, name: str = "pose3d", make_pipeline: MakePipeline = Pipeline, **node_options: Any) -> None:
+    def __init__(
+        self, name: str = "pose3d", make_pipeline: MakePipeline = PreparedPipeline, **node_options: Any
+    ) -> None:
         super().__init__(name, **node_options)
         self._declared = NodeParameters(self, PARAMETERS, problems_together, self._why_locked)
         for unknown in self._declared.unknown():
@@ -96,8 +100,8 @@ class Pose3DNode(ManagedNode):
 
     def _report(self) -> None:
         findings = [lifecycle_finding(self.state, self.failure)]
-        if self._stream is not None and self.state == ACTIVE:
-            findings += self._stream.findings()
+        if self._stream is not None:
+            findings += self._stream.findings() if self.state == ACTIVE else [self._stream.networks_finding()]
         name = self.get_fully_qualified_name().lstrip("/")
         self._diagnostics.publish(to_diagnostics(findings, name, self.get_clock().now().to_msg()))
 

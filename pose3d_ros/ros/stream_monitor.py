@@ -28,6 +28,7 @@ class Drop(Enum):
     OVERTAKEN = "a newer one came before it was its turn"
     UNWANTED = "nobody subscribed to any output"
     OVER_RATE = "max_rate_hz allowed no more"
+    NOT_READY = "the networks' engines were still being built"
 
 
 class Gaps(NamedTuple):
@@ -106,7 +107,8 @@ class RateMeter:
 class StreamStatistics:
     """A reading of a StreamMonitor. received = processed + dropped + rejected + waiting, always.
 
-    waiting: frames in the mailbox or being processed. unwanted, over_rate: the dropped ones of these causes.
+    waiting: frames in the mailbox or being processed. unwanted, over_rate, not_ready: the dropped ones of these
+    causes.
     latency_*_s: from the image's stamp to its results' publication, NaN before the first. age_s: of the newest image's
     stamp when it came, negative if that lay in the future; NaN before the first.
     gaps: as the stamps tell. lost_share: images lost on the way, 0...1 of those sent, as camera_info tells; NaN where
@@ -120,6 +122,7 @@ class StreamStatistics:
     waiting: int
     unwanted: int
     over_rate: int
+    not_ready: int
     input_rate_hz: float
     camera_info_rate_hz: float
     output_rate_hz: float
@@ -209,6 +212,7 @@ class StreamMonitor:
                 waiting=self._received - self._processed - dropped - self._rejected,
                 unwanted=self._dropped[Drop.UNWANTED],
                 over_rate=self._dropped[Drop.OVER_RATE],
+                not_ready=self._dropped[Drop.NOT_READY],
                 input_rate_hz=self._input.rate_hz(now_ns),
                 camera_info_rate_hz=self._camera_info.rate_hz(now_ns),
                 output_rate_hz=self._output.rate_hz(now_ns),

@@ -5,7 +5,14 @@ from dataclasses import replace
 import pytest
 
 from pose3d_ros.ros.calibration import CalibrationState
-from pose3d_ros.ros.diagnosis import ImageSource, camera_finding, engine_finding, image_finding, lifecycle_finding
+from pose3d_ros.ros.diagnosis import (
+    ImageSource,
+    build_finding,
+    camera_finding,
+    engine_finding,
+    image_finding,
+    lifecycle_finding,
+)
 from pose3d_ros.ros.health import Finding, Level, to_diagnostics
 from pose3d_ros.ros.stream_monitor import Gaps, StreamMonitor
 
@@ -75,6 +82,14 @@ def test_the_networks_state():
     well = engine_finding("pose2d.onnx", {"find": 1.25}, "")
     assert (well.level, well.values["find_ms"]) == (Level.OK, "1.2")
     assert engine_finding("pose2d.onnx", {}, "out of memory").level == Level.ERROR
+
+
+def test_networks_that_are_being_built():
+    building = build_finding("building pose2d.onnx: Tactics", 0.43, "")
+    assert (building.level, building.values["built_percent"]) == (Level.WARN, "43")
+    assert building.message == "building pose2d.onnx: Tactics, 43 %; frames are dropped meanwhile"
+    failed = build_finding("TensorRT cannot", 0.3, "TensorRT cannot")
+    assert (failed.level, failed.message) == (Level.ERROR, "TensorRT cannot")
 
 
 def test_the_message_follows_rep_107():

@@ -1,0 +1,155 @@
+"""Which engines run the networks: TensorRT's where they can, else ONNX Runtime's; and why.
+
+backend: tensorrt (or say why not), onnxruntime, or auto: TensorRT if it works here, else ONNX Runtime.
+precision: of TensorRT's engines. fp16: what `engines.precision` allows, the rest in single precision; int8: the
+convolutions in 8 bit; fp32: single precision throughout. ONNX Runtime computes in single precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import NamedTuple
+
+from pose3d_ros.engines.build_progress import BuildCancelledError, Progress
+from pose3d_ros.engines.cache import StalePlanError
+from pose3d_ros.engines.cuda import cuda
+from pose3d_ros.engines.engine import Engine, EngineError
+from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine, providers_present
+from pose3d_ros.models import Model
+
+BACKENDS = ("auto", "tensorrt", "onnxruntime")
+PRECISIONS = ("fp16", "fp32", "int8")
+
+Models = Mapping[str, Model]
+
+
+class Wish(NamedTuple):
+    """How networks shall run. threads: on the CPU, by role."""
+
+    backend: str
+    precision: str
+    threads: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Engines:
+    """The networks' engines by role. about: where they run, and why there."""
+
+    by_role: Mapping[str, Engine]
+    about: str
+
+    def close(self) -> None:
+        """Frees what they hold."""
+        for engine in self.by_role.values():
+            engine.close()
+
+
+def open_engines(models: Models, wish: Wish) -> Engines:
+    """The engines of these networks, of what is there: nothing is built. Raises EngineError with the reason."""
+
+    def load(role: str, store: ModuleType) -> Engine:
+        model = models[role]
+        try:
+            return store.load(store.key_of(model.path, model.sha256, wish.precision))
+        except FileNotFoundError:
+            raise EngineError(
+                f"{model.path.name} has no {wish.precision} engine for this GPU and TensorRT yet (pose3d build-engine)"
+            ) from None
+        except StalePlanError as error:
+            raise StalePlanError(f"{error}; pose3d build-engine builds it again") from error
+
+    return _open(models, wish, load)
+
+
+def prepare_engines(models: Models, wish: Wish, report: Progress, is_cancelled: Callable[[], bool]) -> Engines:
+    """The engines of these networks; those that are missing are built first, which takes minutes.
+
+    An engine that is damaged or that TensorRT does not take is built again, once. report: told how far all of it is,
+    by whole networks where TensorRT tells no more.
+    Raises BuildCancelledError, or EngineError with the reason; for backend auto, ONNX Runtime takes over instead.
+    """
+    roles = list(models)
+    whole = 0.0
+
+    def load(role: str, store: ModuleType) -> Engine:
+        model, before = models[role], roles.index(role)
+        key = store.key_of(model.path, model.sha256, wish.precision)
+
+        def tell(done: float | None, text: str) -> None:
+            nonlocal whole
+            whole = max(whole, (before + (done or 0)) / len(roles))
+            report(whole, f"building {model.path.name}: {text}")
+
+        try:
+            return store.load(key)
+        except FileNotFoundError:
+            tell(None, "starting")
+        except StalePlanError as error:
+            tell(None, f"again, as {error}")
+        store.build(key, model.path, role, tell, is_cancelled)
+        return store.load(key)
+
+    return _open(models, wish, load)
+
+
+def can_build(wish: Wish) -> bool:
+    """Would `prepare_engines` find what it needs to build engines: the wish, TensorRT and a GPU?"""
+    if wish.backend == "onnxruntime":
+        return False
+    try:
+        tensorrt_store()
+        cuda()
+    except EngineError:
+        return False
+    return True
+
+
+def tensorrt_store() -> ModuleType:
+    """`engines.store`. Raises EngineError where TensorRT is not installed."""
+    try:
+        from pose3d_ros.engines import store
+    except (ImportError, OSError) as error:
+        raise EngineError(f"TensorRT's Python package does not load ({error})") from error
+    return store
+
+
+def _open(models: Models, wish: Wish, load: Callable[[str, ModuleType], Engine]) -> Engines:
+    if wish.backend == "onnxruntime":
+        return _on_onnx_runtime(models, wish, "")
+    try:
+        engines = _on_tensorrt(models, load)
+    except BuildCancelledError:
+        raise
+    except EngineError as error:
+        if wish.backend == "tensorrt":
+            raise EngineError(f"backend tensorrt cannot be had: {error}") from error
+        return _on_onnx_runtime(models, wish, f" (auto; not TensorRT: {error})")
+    return Engines(engines, _described(engines))
+
+
+def _on_tensorrt(models: Models, load: Callable[[str, ModuleType], Engine]) -> dict[str, Engine]:
+    store = tensorrt_store()
+    engines: dict[str, Engine] = {}
+    try:
+        for role in models:
+            engines[role] = load(role, store)
+    except EngineError:
+        for engine in engines.values():
+            engine.close()
+        raise
+    return engines
+
+
+def _described(engines: Mapping[str, Engine]) -> str:
+    """Where engines run: as one, but for those whose build or warm-up ended otherwise."""
+    common = engines["pose2d"].device
+    others = [f"{role}: {engine.device}" for role, engine in engines.items() if engine.device != common]
+    return "; ".join([common, *others])
+
+
+def _on_onnx_runtime(models: Models, wish: Wish, why: str) -> Engines:
+    providers = providers_present()
+    engines = {role: OnnxRuntimeEngine(model.path, wish.threads[role], providers) for role, model in models.items()}
+    return Engines(engines, engines["pose2d"].device + why)

@@ -1,0 +1,128 @@
+"""`pose3d build-engine`: the networks as TensorRT engines, built beforehand so that the robot need not wait.
+
+Every engine is compared with ONNX Runtime on pictures of our clip before it is kept. Engines belong to one GPU, one
+TensorRT and one file of a network; they lie in the user's cache folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pose3d_ros.backend import PRECISIONS, tensorrt_store
+from pose3d_ros.engines import cache
+from pose3d_ros.engines.cache import EngineKey, StalePlanError
+from pose3d_ros.engines.engine import EngineError
+from pose3d_ros.models import Model, pipeline_models
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `pose3d build-engine`."""
+    parser.add_argument("--models", type=Path, metavar="DIR", help="the folder of the networks; default: the package's")
+    parser.add_argument("--precision", choices=PRECISIONS, default=PRECISIONS[0], help="(%(default)s)")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--rebuild", action="store_true", help="build also what is there already")
+    what.add_argument("--list", action="store_true", help="show the engines in the cache, and build nothing")
+    what.add_argument("--prune", action="store_true", help="delete engines that newer ones have superseded")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Builds, lists or prunes; returns the exit status."""
+    if args.list:
+        return _list()
+    store = tensorrt_store()
+    models = pipeline_models(args.models)
+    if args.prune:
+        every = [store.key_of(m.path, m.sha256, precision) for m in models.values() for precision in PRECISIONS]
+        return _prune(every)
+    for role, model in models.items():
+        _build(role, model, store.key_of(model.path, model.sha256, args.precision), args.rebuild)
+    return 0
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """`ros2 run pose3d_ros build_engine`."""
+    from pose3d_ros import cli
+
+    return cli.main(["build-engine", *(sys.argv[1:] if args is None else args)])
+
+
+def _build(role: str, model: Model, key: EngineKey, again: bool) -> None:
+    """Builds one engine, unless it is there and works, with a progress bar."""
+    from tqdm import tqdm
+
+    store = tensorrt_store()
+    started = time.monotonic()
+    with tqdm(
+        total=100, desc=model.path.name, bar_format="{desc} {percentage:3.0f} % |{bar:30}| {elapsed} {postfix}"
+    ) as bar:
+
+        def report(done: float | None, text: str) -> None:
+            if done is not None:
+                bar.update(100 * done - bar.n)
+            bar.set_postfix_str(text)
+
+        try:
+            if not again:
+                store.load(key).close()
+                report(1.0, "is there already")
+                return
+        except FileNotFoundError:
+            pass
+        except StalePlanError as error:
+            bar.write(f"{model.path.name}: {error}; building it again")
+        store.build(key, model.path, role, report, lambda: False)
+        sidecar = cache.read_sidecar(key.plan)
+        report(1.0, f"{sidecar['precision']}, {sidecar['check']}")
+    for text in _warnings(sidecar):
+        print(f"{model.path.name}: warning: {text}", file=sys.stderr)
+    print(f"{key.plan} ({sidecar['bytes'] / 1e6:.1f} MB, {time.monotonic() - started:.0f} s)")
+
+
+def _list() -> int:
+    plans = cache.kept_plans()
+    if not plans:
+        print(f"no engines in {cache.cache_folder()}")
+    for plan in plans:
+        try:
+            _, sidecar = cache.read_plan(plan)
+        except EngineError as error:
+            print(f"{plan.name}: unusable: {error}")
+            continue
+        key = sidecar["key"]
+        facts = (
+            f"{sidecar['precision']}, TensorRT {key['tensorrt']}, {key['gpu'][0]}, built {sidecar['built']} in "
+            f"{sidecar['seconds']:.0f} s, {sidecar['bytes'] / 1e6:.1f} MB; {sidecar['check']}"
+        )
+        print("; ".join([f"{plan.name}: {facts}", *(f"warning: {text}" for text in _warnings(sidecar))]))
+    return 0
+
+
+def _warnings(sidecar: dict[str, Any]) -> list[str]:
+    """What was not as it should be when an engine was built."""
+    warnings = [sidecar["warning"], "built with little memory, it may be slower than it could" * sidecar["frugal"]]
+    return [text for text in warnings if text]
+
+
+def _prune(current: list[EngineKey]) -> int:
+    freed = 0
+    for plan in cache.kept_plans():
+        try:
+            key = cache.read_sidecar(plan)["key"]
+        except (StalePlanError, FileNotFoundError):
+            key = None  # nobody will ever use it
+        if key is None or any(newer.supersedes(key) for newer in current):
+            freed += os.stat(plan).st_size
+            cache.remove_plan(plan)
+            print(f"deleted {plan}")
+    print(f"{freed / 1e6:.1f} MB freed")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

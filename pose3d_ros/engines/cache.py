@@ -1,0 +1,214 @@
+"""Where engines are kept between runs, safely: a plan is a program, and whoever can write it can do anything.
+
+In the user's cache folder ($XDG_CACHE_HOME or ~/.cache)/pose3d_ros/engines, mode 0700:
+
+    <network>-<digest>.plan    the engine
+    <network>-<digest>.json    what it is and how it was made and checked (the sidecar)
+    <network>-<digest>.lock    held while somebody builds it
+    timing-<digest>.cache      TensorRT's measurements, one per TensorRT and GPU: the next build is faster
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pose3d_ros.engines.engine import EngineError
+
+SCHEMA = 1
+"""Counts up when engines are built in another way, so that old ones are not taken."""
+_LOCK_POLL_S = 0.2
+
+
+class UntrustedFileError(EngineError):
+    """A file of the cache that somebody else could have written."""
+
+
+class StalePlanError(EngineError):
+    """A plan that is damaged, or that this TensorRT or GPU does not take: it must be built again."""
+
+
+@dataclass(frozen=True)
+class EngineKey:
+    """All that an engine depends on.
+
+    network: the ONNX file's name without suffix; sha256: of the file. tensorrt: its version. gpu: name, compute
+    capability, number of multiprocessors, integrated or not. precision: as asked for. batches: the batch sizes that the
+    engine is built for. options: of the builder.
+    """
+
+    network: str
+    sha256: str
+    tensorrt: str
+    gpu: tuple[str, int, int, int, bool]
+    precision: str
+    batches: tuple[int, ...]
+    options: str
+    schema: int = SCHEMA
+
+    @property
+    def plan(self) -> Path:
+        """The plan's place in the cache."""
+        return cache_folder() / f"{self.network}-{_digest(asdict(self))}.plan"
+
+    @property
+    def timing_cache(self) -> Path:
+        """The place of TensorRT's measurements on this GPU."""
+        return cache_folder() / f"timing-{_digest([self.tensorrt, self.gpu])}.cache"
+
+    def supersedes(self, other: dict[str, Any]) -> bool:
+        """Does this engine take the place of one whose sidecar has the key `other`?
+
+        So it does for an older network, TensorRT or way to build; not for another precision, or on another GPU.
+        """
+        own = json.loads(json.dumps(asdict(self)))
+        return own != other and all(own[name] == other.get(name) for name in ("network", "gpu", "precision"))
+
+
+def _digest(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def cache_folder() -> Path:
+    """The folder of the engines; it need not exist."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+    return Path(home) / "pose3d_ros" / "engines"
+
+
+def make_cache_folder() -> Path:
+    """The folder of the engines, made if need be. Raises EngineError where it cannot be, or is not the user's own."""
+    folder = cache_folder()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise EngineError(
+            f"cannot make the engines' folder {folder}: {error.strerror}; set XDG_CACHE_HOME to a folder of yours"
+        ) from error
+    _check_owner(folder, folder.stat())
+    return folder
+
+
+def read_own(path: Path) -> bytes:
+    """A file's content. Raises UntrustedFileError unless it and its folder belong to the user and to nobody else.
+
+    Raises FileNotFoundError where there is none.
+    """
+    _check_owner(path.parent, path.parent.stat())
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise UntrustedFileError(f"{path} is a link, which is not followed: delete it") from error
+        raise
+    with os.fdopen(descriptor, "rb") as file:
+        _check_owner(path, os.fstat(descriptor))  # of the open file, which nobody can exchange
+        return file.read()
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes a file so that others see all of it or nothing. Raises EngineError where that fails: nothing stays."""
+    make_cache_folder()
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(descriptor)
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        advice = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check the folder"
+        raise EngineError(
+            f"cannot write {path} ({len(content) / 1e6:.1f} MB): {error.strerror}; {advice}, or set XDG_CACHE_HOME to "
+            "another"
+        ) from error
+
+
+def write_plan(key: EngineKey, plan: bytes, facts: dict[str, Any]) -> None:
+    """Keeps an engine. facts: for the sidecar, besides key, hash and size."""
+    sidecar = {"key": asdict(key), "sha256": hashlib.sha256(plan).hexdigest(), "bytes": len(plan), **facts}
+    # The plan last: it is what others look for.
+    write_atomically(key.plan.with_suffix(".json"), json.dumps(sidecar, indent=1).encode())
+    write_atomically(key.plan, plan)
+
+
+def read_plan(path: Path) -> tuple[bytes, dict[str, Any]]:
+    """A kept engine (EngineKey.plan) and its sidecar.
+
+    Raises FileNotFoundError where it was never built, StalePlanError where it is damaged, UntrustedFileError where
+    somebody else could have written it.
+    """
+    plan = read_own(path)
+    try:
+        sidecar = read_sidecar(path)
+    except FileNotFoundError:
+        raise StalePlanError(f"{path} has no sidecar") from None
+    if sidecar["sha256"] != hashlib.sha256(plan).hexdigest():
+        raise StalePlanError(f"{path} is damaged: it has {len(plan)} of {sidecar['bytes']} bytes, or other content")
+    return plan, sidecar
+
+
+def read_sidecar(plan: Path) -> dict[str, Any]:
+    """What is known of a plan. Raises FileNotFoundError, UntrustedFileError, or StalePlanError where it is damaged."""
+    path = plan.with_suffix(".json")
+    try:
+        sidecar = json.loads(read_own(path))
+        return {**sidecar, "sha256": str(sidecar["sha256"]), "bytes": int(sidecar["bytes"]), "key": sidecar["key"]}
+    except (ValueError, TypeError, KeyError) as error:
+        raise StalePlanError(f"{path} is damaged ({error!r})") from error
+
+
+def remove_plan(plan: Path) -> None:
+    """Deletes an engine and its sidecar; the lock stays, as somebody may wait for it."""
+    for suffix in (".plan", ".json"):
+        plan.with_suffix(suffix).unlink(missing_ok=True)
+
+
+def kept_plans() -> list[Path]:
+    """All engines of the cache."""
+    return sorted(cache_folder().glob("*.plan"))
+
+
+@contextmanager
+def building(key: EngineKey, waiting: Callable[[], None]) -> Iterator[None]:
+    """Keeps other processes from building the same engine meanwhile; the lock ends with the process at the latest.
+
+    waiting: called again and again while another process builds; it may raise in order to give up.
+    """
+    make_cache_folder()
+    with key.plan.with_suffix(".lock").open("w") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                waiting()
+                time.sleep(_LOCK_POLL_S)
+        yield
+
+
+def _check_owner(path: Path, found: os.stat_result) -> None:
+    if found.st_uid != os.getuid():
+        raise UntrustedFileError(
+            f"{path} belongs to another user (uid {found.st_uid}) and is not used, as engines are programs: delete it, "
+            "or set XDG_CACHE_HOME to a folder of yours"
+        )
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise UntrustedFileError(
+            f"{path} can be written by others (mode {stat.S_IMODE(found.st_mode):o}) and is not used, as engines are "
+            f"programs: delete it, or, if you know what is in it, chmod go-w {path}"
+        )

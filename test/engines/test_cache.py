@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import threading
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from pose3d_ros.engines import cache
+from pose3d_ros.engines.cache import EngineKey, StalePlanError, UntrustedFileError
+from pose3d_ros.engines.engine import EngineError
+
+KEY = EngineKey("pose2d", "ab" * 32, "10.3.0", ("Orin", 8, 7, 8, True), "fp16", (1, 2, 4, 8), "plain")
+FACTS = {"precision": "fp16", "check": "fine"}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "pose3d_ros" / "engines"
+
+
+def test_a_plan_is_read_back_with_its_facts(folder: Path) -> None:
+    cache.write_plan(KEY, b"plan", FACTS)
+    plan, sidecar = cache.read_plan(KEY.plan)
+    assert plan == b"plan"
+    assert sidecar["bytes"] == 4
+    assert sidecar["check"] == "fine"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE(KEY.plan.stat().st_mode) == 0o600
+    assert cache.kept_plans() == [KEY.plan]
+    assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".plan"]
+    cache.remove_plan(KEY.plan)
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"network": "finder"},
+        {"sha256": "cd" * 32},
+        {"tensorrt": "10.7.0"},
+        {"gpu": ("Orin", 8, 7, 16, True)},
+        {"precision": "fp32"},
+        {"batches": (1,)},
+        {"options": "other"},
+        {"schema": 2},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_whatever_an_engine_depends_on_gives_it_another_place(change: dict) -> None:
+    other = replace(KEY, **change)
+    assert other.plan != KEY.plan
+    cache.write_plan(KEY, b"plan", FACTS)
+    with pytest.raises(FileNotFoundError):
+        cache.read_plan(other.plan)
+
+
+def test_measurements_are_shared_among_networks_but_not_gpus() -> None:
+    assert replace(KEY, network="finder", precision="fp32").timing_cache == KEY.timing_cache
+    assert replace(KEY, gpu=("Orin", 8, 7, 16, True)).timing_cache != KEY.timing_cache
+    assert replace(KEY, tensorrt="10.7.0").timing_cache != KEY.timing_cache
+
+
+@pytest.mark.parametrize(
+    ("change", "superseded"),
+    [
+        ({}, False),
+        ({"sha256": "cd" * 32}, True),
+        ({"tensorrt": "8.6.1"}, True),
+        ({"schema": 0}, True),
+        ({"precision": "fp32"}, False),
+        ({"gpu": ("RTX", 8, 6, 28, False)}, False),
+        ({"network": "finder"}, False),
+    ],
+)
+def test_which_engines_are_superseded(change: dict, superseded: bool) -> None:
+    cache.write_plan(replace(KEY, **change), b"plan", FACTS)
+    assert KEY.supersedes(cache.read_sidecar(replace(KEY, **change).plan)["key"]) == superseded
+    assert set(asdict(KEY)) == set(cache.read_sidecar(replace(KEY, **change).plan)["key"])
+
+
+@pytest.mark.parametrize("harm", ["truncated", "other", "no sidecar", "empty sidecar", "sidecar without hash"])
+def test_a_damaged_plan_must_be_built_again(harm: str) -> None:
+    cache.write_plan(KEY, b"plan", FACTS)
+    sidecar = KEY.plan.with_suffix(".json")
+    if harm == "truncated":
+        KEY.plan.write_bytes(b"pl")
+    elif harm == "other":
+        KEY.plan.write_bytes(b"nalp")
+    elif harm == "no sidecar":
+        sidecar.unlink()
+    else:
+        sidecar.write_text("" if harm == "empty sidecar" else "{}")
+    with pytest.raises(StalePlanError, match=KEY.plan.stem):
+        cache.read_plan(KEY.plan)
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602])
+def test_a_plan_that_others_can_write_is_refused(mode: int) -> None:
+    cache.write_plan(KEY, b"plan", FACTS)
+    KEY.plan.chmod(mode)
+    with pytest.raises(UntrustedFileError, match=r"can be written by others.*delete it.*chmod go-w"):
+        cache.read_plan(KEY.plan)
+
+
+def test_a_folder_that_others_can_write_is_refused(folder: Path) -> None:
+    cache.write_plan(KEY, b"plan", FACTS)
+    folder.chmod(0o777)
+    for use in (lambda: cache.read_plan(KEY.plan), lambda: cache.write_plan(KEY, b"plan", FACTS)):
+        with pytest.raises(UntrustedFileError, match="can be written by others"):
+            use()
+
+
+def test_a_plan_of_somebody_elses_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.write_plan(KEY, b"plan", FACTS)
+    owner = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: owner + 1)
+    with pytest.raises(UntrustedFileError, match=rf"belongs to another user \(uid {owner}\).*XDG_CACHE_HOME"):
+        cache.read_plan(KEY.plan)
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    cache.write_plan(KEY, b"plan", FACTS)
+    elsewhere = KEY.plan.rename(tmp_path / "elsewhere")
+    KEY.plan.symlink_to(elsewhere)
+    with pytest.raises(UntrustedFileError, match="is a link"):
+        cache.read_plan(KEY.plan)
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"), [(errno.ENOSPC, "free some space"), (errno.EDQUOT, "free some space"), (errno.EIO, "check")]
+)
+def test_a_full_disk_leaves_what_was_there(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, code: int, advice: str
+) -> None:
+    cache.write_plan(KEY, b"plan", FACTS)
+
+    def fail(_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(EngineError, match=rf"cannot write .*\.json .*{advice}"):
+        cache.write_plan(KEY, b"newer", FACTS)
+    assert cache.read_plan(KEY.plan)[0] == b"plan"
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(EngineError, match="set XDG_CACHE_HOME"):
+        cache.write_plan(KEY, b"plan", FACTS)
+
+
+def test_only_one_builds_an_engine_at_a_time() -> None:
+    waited, in_turn = threading.Event(), []
+
+    def second() -> None:
+        with cache.building(KEY, waited.set):
+            in_turn.append("second")
+
+    other = threading.Thread(target=second)
+    with cache.building(KEY, lambda: pytest.fail("nobody else builds")):
+        other.start()
+        assert waited.wait(30)
+        in_turn.append("first")
+    other.join(30)
+    assert in_turn == ["first", "second"]
+    with cache.building(replace(KEY, precision="fp32"), lambda: pytest.fail("another engine")):
+        pass
+
+
+def test_whoever_waits_for_another_build_may_give_up() -> None:
+    def give_up() -> None:
+        raise KeyboardInterrupt
+
+    with cache.building(KEY, give_up), pytest.raises(KeyboardInterrupt), cache.building(KEY, give_up):
+        pytest.fail("two at once")

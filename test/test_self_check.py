@@ -1,0 +1,66 @@
+"""The comparison of an engine's answers with those in single precision."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from pose3d_ros.self_check import Check, Sample, check
+
+
+def checked(role: str, expected: dict, answers: dict) -> Check:
+    """What the check says of an engine that always gives these answers."""
+    return check(role, SimpleNamespace(run=lambda _: answers), [Sample({}, expected)])
+
+
+def poses(shape: tuple[int, ...], score: float) -> dict[str, np.ndarray]:
+    return {"joints": np.full((*shape, 2), 50, np.float32), "score": np.full(shape, score, np.float32)}
+
+
+@pytest.mark.parametrize("shape", [(2, 24), (2, 24, 3)], ids=["a place per joint", "candidates"])
+@pytest.mark.parametrize(("shift", "passed"), [(0.4, True), (0.8, False)])
+def test_joints_may_move_a_pixel(shape: tuple, shift: float, passed: bool) -> None:
+    expected = poses(shape, 0.9)
+    result = checked("pose2d", expected, {**expected, "joints": expected["joints"] + np.float32([shift, shift * 1.5])})
+    assert result.passed == passed
+    assert ("at most 1 px is allowed" in result.text) != passed
+
+
+def test_only_sure_joints_count() -> None:
+    expected = poses((1, 24, 3), 0.1)
+    expected["score"][..., 0] = 0.9
+    wandered = expected["joints"].copy()
+    wandered[..., 1:, :] += 40
+    assert checked("pose2d", expected, {**expected, "joints": wandered}).passed
+    wandered[..., 0, :] += 40
+    assert not checked("pose2d", expected, {**expected, "joints": wandered}).passed
+
+
+def test_of_joints_that_are_all_unsure_the_surest_count() -> None:
+    expected = poses((1, 24), 0.1)
+    assert not checked("pose2d", expected, {**expected, "joints": expected["joints"] + 40}).passed
+
+
+@pytest.mark.parametrize(("shift_m", "passed"), [(0.004, True), (0.006, False)])
+def test_metres_may_move_5_mm(shift_m: float, passed: bool) -> None:
+    expected = {"joints_m": np.ones((3, 24, 3), np.float32)}
+    assert checked("lift", expected, {"joints_m": expected["joints_m"] + [0, 0, shift_m]}).passed == passed
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_fails(value: float) -> None:
+    expected = {"joints_m": np.ones((1, 24, 3), np.float32), "sigma_m": np.ones((1, 24), np.float32)}
+    result = checked("lift", expected, {**expected, "sigma_m": np.full((1, 24), value, np.float32)})
+    assert result == (False, "sigma_m has values that are not finite")
+
+
+def test_boxes_may_change_places_but_not_go() -> None:
+    boxes = np.float32([[[0, 0, 50, 90], [60, 0, 90, 80], [5, 5, 6, 6]]])
+    scores = np.float32([[0.9, 0.8, 0.01]])
+    expected = {"boxes": boxes, "scores": scores}
+    swapped = {"boxes": boxes[:, [1, 0, 2]] + np.float32(0.3), "scores": scores[:, [1, 0, 2]]}
+    assert checked("find", expected, swapped).passed
+    gone = {"boxes": boxes, "scores": scores * np.float32(0.1)}
+    assert not checked("find", expected, gone).passed
