@@ -59,7 +59,7 @@ def _build(role: str, model: Model, key: EngineKey, again: bool) -> None:
     store = tensorrt_store()
     started = time.monotonic()
     with tqdm(
-        total=100, desc=model.path.name, bar_format="{desc} {percentage:3.0f} % |{bar:30}| {elapsed} {postfix}"
+        total=100, desc=model.path.name, bar_format="{desc} {percentage:3.0f} % |{bar:30}| {elapsed}{postfix}"
     ) as bar:
 
         def report(done: float | None, text: str) -> None:
