@@ -431,8 +431,12 @@ def test_the_command_builds_lists_and_prunes(tiny: Path, tmp_path: Path, monkeyp
     assert figures["networks_ms"]["pose2d"]["8"] > 0
     listed = pose3d(["build-engine", "--list"], new).stdout
     assert listed.count("TensorRT 10.3.0") == listed.count("TensorRT 10.13.3.9") == 3
+    interrupted = cache.cache_folder() / ".pose2d.plan.abc"
+    interrupted.touch()
+    os.utime(interrupted, (0, 0))
     pruned = pose3d(["build-engine", "--models", tiny, "--prune"], new).stdout
     assert pruned.count("deleted") == 3
+    assert not interrupted.exists()
     assert len(cache.kept_plans()) == 3
 
 
