@@ -7,7 +7,6 @@ TensorRT and one file of a network; they lie in the user's cache folder.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -28,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--rebuild", action="store_true", help="build also what is there already")
     what.add_argument("--list", action="store_true", help="show the engines in the cache, and build nothing")
-    what.add_argument("--prune", action="store_true", help="delete engines that newer ones have superseded")
+    what.add_argument("--prune", action="store_true", help="delete superseded engines and interrupted writes")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -59,7 +58,7 @@ def _build(role: str, model: Model, key: EngineKey, again: bool) -> None:
     store = tensorrt_store()
     started = time.monotonic()
     with tqdm(
-        total=100, desc=model.path.name, bar_format="{desc} {percentage:3.0f} % |{bar:30}| {elapsed} {postfix}"
+        total=100, desc=model.path.name, bar_format="{desc} {percentage:3.0f} % |{bar:30}| {elapsed}{postfix}"
     ) as bar:
 
         def report(done: float | None, text: str) -> None:
@@ -117,9 +116,12 @@ def _prune(current: list[EngineKey]) -> int:
         except (StalePlanError, FileNotFoundError):
             key = None  # nobody will ever use it
         if key is None or any(newer.supersedes(key) for newer in current):
-            freed += os.stat(plan).st_size
+            freed += plan.stat().st_size
             cache.remove_plan(plan)
             print(f"deleted {plan}")
+    for path in cache.leftovers():
+        freed += path.stat().st_size
+        path.unlink()
     print(f"{freed / 1e6:.1f} MB freed")
     return 0
 

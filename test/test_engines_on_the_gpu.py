@@ -9,6 +9,8 @@ import argparse
 import json
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -16,6 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -77,6 +80,23 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path
         return folders[variant, precision]
 
     return make
+
+
+@pytest.fixture(scope="module")
+def tiny_cache(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache with engines of the tiny networks, in single precision; not to be changed."""
+    folder = tmp_path_factory.mktemp("cache")
+    words = ["build-engine", "--precision", "fp32", "--models", tiny]
+    done = pose3d(words, stand_in.environment("10.13", folder))
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def with_engines(gpu_machine, tiny_cache: Path, tmp_path: Path) -> SimpleNamespace:
+    """A machine with a GPU on which the tiny networks' engines are there."""
+    shutil.copytree(tiny_cache, tmp_path / "cache")
+    return gpu_machine()
 
 
 @pytest.fixture(scope="module")
@@ -231,11 +251,15 @@ def test_a_build_that_fails_leaves_nothing_and_auto_takes_the_cpu(gpu_machine, p
 
 
 @pytest.mark.parametrize("fault", ["out of memory", "killed"])
-def test_a_build_without_memory_is_tried_again_with_little(gpu_machine, prepare, fault: str) -> None:
-    gpu_machine(faults=fault)
-    _, told = prepare()
-    assert any("once more with little memory" in text for _, text in told)
-    assert all(cache.read_sidecar(plan)["frugal"] for plan in cache.kept_plans())
+def test_a_build_without_memory_is_tried_again_with_little(gpu_machine, tiny: Path, fault: str, capsys) -> None:
+    store = gpu_machine(faults=fault).store
+    model = pipeline_models(tiny)["lift"]
+    key = store.key_of(model.path, model.sha256, "fp32")
+    told: list[str] = []
+    store.build(key, model.path, "lift", lambda _, text: told.append(text), never)
+    assert any("once more with little memory" in text for text in told)
+    assert cache.read_sidecar(key.plan)["frugal"]
+    assert "warning: built with little memory" in listed(capsys)
 
 
 def test_a_cancelled_build_leaves_nothing(gpu_machine, prepare) -> None:
@@ -285,9 +309,7 @@ def test_a_full_disk_is_named(gpu_machine, prepare, tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("harm", ["truncated", "foreign", "other version"])
-def test_an_unusable_plan_is_built_again_once(gpu_machine, prepare, tiny: Path, harm: str) -> None:
-    gpu_machine()
-    prepare()[0].close()
+def test_an_unusable_plan_is_built_again_once(with_engines, prepare, tiny: Path, harm: str) -> None:
     (plan,) = [plan for plan in cache.kept_plans() if plan.name.startswith("pose2d")]
     spoil(plan, harm)
     with pytest.raises(EngineError, match=r"pose3d build-engine builds it again"):
@@ -312,20 +334,16 @@ def spoil(plan: Path, harm: str) -> None:
     cache.write_plan(key, content, facts)
 
 
-def test_a_plan_that_stays_unusable_is_reported(gpu_machine, prepare, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = gpu_machine()
-    prepare()[0].close()
+def test_a_plan_that_stays_unusable_is_reported(with_engines, prepare, monkeypatch: pytest.MonkeyPatch) -> None:
     builds = []
-    monkeypatch.setattr(machine.store, "run_worker", lambda *_: builds.append("again") or {})
+    monkeypatch.setattr(with_engines.store, "run_worker", lambda *_: builds.append("again") or {})
     spoil(cache.kept_plans()[0], "foreign")
     with pytest.raises(EngineError, match="does not take the engine"):
         prepare()
     assert builds == ["again"]
 
 
-def test_a_plan_that_others_can_write_is_refused_and_kept(gpu_machine, prepare, capsys) -> None:
-    gpu_machine()
-    prepare()[0].close()
+def test_a_plan_that_others_can_write_is_refused_and_kept(with_engines, prepare, capsys) -> None:
     plan = cache.kept_plans()[0]
     plan.chmod(0o666)
     with pytest.raises(EngineError, match=r"can be written by others .* delete it") as error:
@@ -413,8 +431,12 @@ def test_the_command_builds_lists_and_prunes(tiny: Path, tmp_path: Path, monkeyp
     assert figures["networks_ms"]["pose2d"]["8"] > 0
     listed = pose3d(["build-engine", "--list"], new).stdout
     assert listed.count("TensorRT 10.3.0") == listed.count("TensorRT 10.13.3.9") == 3
+    interrupted = cache.cache_folder() / ".pose2d.plan.abc"
+    interrupted.touch()
+    os.utime(interrupted, (0, 0))
     pruned = pose3d(["build-engine", "--models", tiny, "--prune"], new).stdout
     assert pruned.count("deleted") == 3
+    assert not interrupted.exists()
     assert len(cache.kept_plans()) == 3
 
 
@@ -430,8 +452,6 @@ def test_the_command_explains_itself_in_one_line(tiny: Path, tmp_path: Path) -> 
 
 
 def test_ctrl_c_cancels_the_command(tiny: Path, tmp_path: Path) -> None:
-    import signal
-
     environment = {**os.environ, **stand_in.environment("10.13", tmp_path, "slow")}
     command = [sys.executable, "-m", "pose3d_ros.cli", "build-engine", "--models", str(tiny), "--precision", "fp32"]
     log = tmp_path / "log"

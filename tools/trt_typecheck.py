@@ -54,8 +54,8 @@ def errors(version: str, files: Sequence[Path]) -> list[str]:
 
     Raises UnavailableError where the signatures of that version cannot be had.
     """
-    stubs = _stubs(version)
-    command = [sys.executable, "-m", "mypy", "--cache-dir", str(stubs / "mypy"), *map(str, files)]
+    stubs = bindings(version) / "stubs"
+    command = [sys.executable, "-m", "mypy", "--cache-dir", str(CACHE / "mypy"), *map(str, files)]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, "MYPYPATH": str(stubs)}
     )
@@ -66,18 +66,22 @@ def errors(version: str, files: Sequence[Path]) -> list[str]:
     return [line for line in lines if Path(line.partition(":")[0]).name in names]
 
 
-def _stubs(version: str) -> Path:
-    """The folder in which mypy finds the version's `tensorrt`."""
+def bindings(version: str) -> Path:
+    """A folder from which Python imports the version's real `tensorrt`, which can do nothing, and mypy its stubs.
+
+    Raises UnavailableError where that version cannot be had.
+    """
     folder = CACHE / f"{version.replace('==', '-')}-python{sys.version_info[0]}.{sys.version_info[1]}"
-    stubs = folder / "stubs"
-    page = stubs / "tensorrt" / "__init__.pyi"
+    page = folder / "stubs" / "tensorrt" / "__init__.pyi"
     if not page.is_file():
         _unpack(version, folder)
         _add_empty_libraries(folder)
+        names = "from tensorrt_bindings import *\nfrom tensorrt_bindings import __version__\n"
+        (folder / "tensorrt.py").write_text(names)
         text = _generated(folder)
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(text, encoding="utf-8")
-    return stubs
+    return folder
 
 
 def _unpack(version: str, folder: Path) -> None:

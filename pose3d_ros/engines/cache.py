@@ -29,6 +29,7 @@ from pose3d_ros.engines.engine import EngineError
 SCHEMA = 1
 """Counts up when engines are built in another way, so that old ones are not taken."""
 _LOCK_POLL_S = 0.2
+_DAY_S = 86400.0
 
 
 class UntrustedFileError(EngineError):
@@ -181,6 +182,12 @@ def remove_plan(plan: Path) -> None:
 def kept_plans() -> list[Path]:
     """All engines of the cache."""
     return sorted(cache_folder().glob("*.plan"))
+
+
+def leftovers() -> list[Path]:
+    """What writes have left behind that were interrupted, by a power cut for example; at least a day old."""
+    yesterday = time.time() - _DAY_S
+    return [path for path in sorted(cache_folder().glob(".*")) if path.stat().st_mtime < yesterday]
 
 
 @contextmanager

@@ -167,16 +167,15 @@ def _half_tensors(network: trt.INetworkDefinition) -> tuple[set[str], set[str]]:
 
 def _check_precision(network: trt.INetworkDefinition, job: Job, strongly_typed: bool) -> None:
     """Raises EngineError unless the network that is about to be built has the precision that was asked for."""
-    wanted = {"fp16": trt.DataType.HALF, "int8": trt.DataType.INT8}.get(job.precision)
-    if wanted is None:
-        return
-    found: set[trt.DataType] = set()
-    for i in range(network.num_layers):
-        layer: Any = network.get_layer(i)
-        found.update(layer.get_output(j).dtype for j in range(layer.num_outputs))
+
+    def has_it(layer: Any) -> bool:
+        if job.precision == "int8":
+            return layer.type == trt.LayerType.QUANTIZE
         if not strongly_typed:
-            found.add(layer.precision)
-    if wanted not in found:
+            return layer.precision == trt.DataType.HALF
+        return any(layer.get_output(i).dtype == trt.DataType.HALF for i in range(layer.num_outputs))
+
+    if job.precision != "fp32" and not any(has_it(network.get_layer(i)) for i in range(network.num_layers)):
         raise EngineError(
             f"{job.precision} was asked for, but TensorRT {trt.__version__} would build {job.network.name} without a "
             "single such layer: use precision fp32"

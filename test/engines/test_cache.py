@@ -149,6 +149,15 @@ def test_a_full_disk_leaves_what_was_there(
     assert len(list(folder.iterdir())) == 2
 
 
+def test_interrupted_writes_are_known_after_a_day(folder: Path) -> None:
+    cache.write_plan(KEY, b"plan", FACTS)
+    old, new = folder / ".pose2d-ab.plan.1", folder / ".pose2d-ab.plan.2"
+    for path in (old, new):
+        path.touch()
+    os.utime(old, (0, 0))
+    assert cache.leftovers() == [old]
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pose3d_ros.engines.engine import EngineError
-from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine
+from pose3d_ros.engines.onnx_runtime import CPU, CUDA, OnnxRuntimeEngine, providers_present
 
 onnx = pytest.importorskip("onnx", reason="the tests make small networks with onnx")
 
@@ -78,3 +78,21 @@ def test_a_network_of_unknown_element_type_is_refused(tmp_path: Path) -> None:
     path = write_doubler(tmp_path / "half.onnx", kind=10)
     with pytest.raises(EngineError, match="which no stage uses"):
         OnnxRuntimeEngine(path)
+
+
+def test_a_provider_that_does_not_load_is_told(doubler: Path) -> None:
+    with pytest.warns(UserWarning, match="CUDAExecutionProvider"):
+        engine = OnnxRuntimeEngine(doubler, threads=1, providers=(CUDA, CPU))
+    assert engine.device.startswith("CPU, 1 threads (CUDA did not load), ONNX Runtime")
+    assert OnnxRuntimeEngine(doubler, threads=1).device.startswith("CPU, 1 threads, ONNX Runtime")
+
+
+def test_the_best_provider_that_is_there_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    import onnxruntime
+
+    for present, wanted in (
+        (["TensorrtExecutionProvider", CUDA, CPU], [CUDA, CPU]),
+        (["AzureExecutionProvider", CPU], [CPU]),
+    ):
+        monkeypatch.setattr(onnxruntime, "get_available_providers", lambda present=present: present)
+        assert providers_present() == wanted

@@ -445,7 +445,7 @@ class ICudaEngine(_Strict):
 
 
 class IExecutionContext(_Strict):
-    __slots__ = ("_addresses", "_engine", "_profile", "_ran", "_shapes")
+    __slots__ = ("_addresses", "_engine", "_output_shapes", "_profile", "_ran", "_shapes")
 
     def __init__(self, engine: ICudaEngine) -> None:
         self._engine = engine
@@ -453,6 +453,7 @@ class IExecutionContext(_Strict):
         self._profile = 0 if not engine.contexts else None
         engine.contexts.append(self)
         self._shapes: dict[str, tuple[int, ...]] = {}
+        self._output_shapes: dict[str, Dims] = {}
         self._addresses: dict[str, int] = {}
         self._ran = False
 
@@ -476,6 +477,7 @@ class IExecutionContext(_Strict):
             _say(self._engine.logger, f"{name}: {shape} is not in the profile")
             return False
         self._shapes[name] = shape
+        self._output_shapes.clear()
         self._ran = False
         return True
 
@@ -489,8 +491,10 @@ class IExecutionContext(_Strict):
         if name in self._shapes:
             return Dims(self._shapes[name])
         _must(not self.infer_shapes(), "shapes of outputs are known once those of all inputs are set")
-        answers = self._run({n: np.zeros(s, self._dtype(n)) for n, s in self._shapes.items()})
-        return Dims(answers[name].shape)
+        if not self._output_shapes:
+            answers = self._run({n: np.zeros(s, self._dtype(n)) for n, s in self._shapes.items()})
+            self._output_shapes = {n: Dims(values.shape) for n, values in answers.items()}
+        return self._output_shapes[name]
 
     def set_tensor_address(self, name: str, memory: int) -> bool:
         _must(type(memory) is int, "set_tensor_address(name, int)")
