@@ -30,7 +30,7 @@ from pose3d_ros.ros.processes import NodeProcess, ros_environment
 _START_TIMEOUT_S = 60.0
 _ANSWER_TIMEOUT_S = 30.0
 _ROUND = 1000
-_RATE_HZ = 400.0
+_RATE_HZ = 200.0  # more, and the nodes would drop most of it unseen
 _NODES = ("raw", "compressed")
 
 
@@ -108,19 +108,13 @@ def fuzz(messages: int, seed: int, environment: Mapping[str, str], logs: Path) -
     sender = _Sender(context)
     try:
         with (
-            NodeProcess("pose3d_node", {}, environment, logs / "raw.log", "-r", "__node:=raw") as raw,
-            NodeProcess(
-                "pose3d_node",
-                {"image_transport": "compressed"},
-                environment,
-                logs / "compressed.log",
-                "-r",
-                "__node:=compressed",
-            ) as compressed,
+            _start("raw", environment, logs) as raw,
+            _start("compressed", environment, logs) as compressed,
         ):
             nodes = (raw, compressed)
-            if not sender.spin_until(sender.listened_to, _START_TIMEOUT_S):
-                raise FuzzError(f"the nodes did not come up within {_START_TIMEOUT_S:g} s; see {logs}")
+            sender.spin_until(lambda: sender.listened_to() or not all(map(_lives, nodes)), _START_TIMEOUT_S)
+            if not sender.listened_to():
+                raise FuzzError("the nodes did not come up:\n" + "\n".join(node.output() for node in nodes))
             sender.spin(2.5)  # subscriptions are made anew once, to fit the publishers
             stream = fuzzed_messages(seed)
             for sent in range(0, messages, _ROUND):
@@ -132,6 +126,15 @@ def fuzz(messages: int, seed: int, environment: Mapping[str, str], logs: Path) -
     finally:
         sender.close()
         rclpy.try_shutdown(context=context)
+
+
+def _start(transport: str, environment: Mapping[str, str], logs: Path) -> NodeProcess:
+    parameters = {"image_transport": transport, "threads": 1}
+    return NodeProcess("pose3d_node", parameters, environment, logs / f"{transport}.log", "-r", f"__node:={transport}")
+
+
+def _lives(node: NodeProcess) -> bool:
+    return node.exit_status is None
 
 
 def _check(sender: _Sender, nodes: Sequence[NodeProcess], when: str) -> None:
@@ -149,7 +152,7 @@ def _check(sender: _Sender, nodes: Sequence[NodeProcess], when: str) -> None:
     sender.send(bgr_to_compressed(picture, header))
     in_time = sender.spin_until(answered, _ANSWER_TIMEOUT_S)
     for node in nodes:
-        if node.exit_status is not None or "frame failed" in node.output() or "Traceback" in node.output():
+        if not _lives(node) or "frame failed" in node.output() or "Traceback" in node.output():
             raise FuzzError(f"{when}, {node.log.stem}:\n{node.output()[-3000:]}")
     if not in_time:
         raise FuzzError(f"{when}: a sound image has no answer within {_ANSWER_TIMEOUT_S:g} s")

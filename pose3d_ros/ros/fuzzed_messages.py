@@ -105,7 +105,7 @@ def _hostile_jpeg(message: CompressedImage, random: np.random.Generator) -> None
     """A JPEG whose header claims another size."""
     data = bytearray(message.data)
     frame = data.find(b"\xff\xc0")
-    if frame >= 0:
+    if 0 <= frame <= len(data) - 9:
         struct.pack_into(">HH", data, frame + 5, *(min(_pick(_SIZES, random), 65535) for _ in range(2)))
     message.data = array.array("B", bytes(data))
 

@@ -99,11 +99,12 @@ class Pose3DNode(ManagedNode):
         return "" if self.state == UNCONFIGURED else f"the node is {self.state}; clean it up first"
 
     def _report(self) -> None:
-        findings = [lifecycle_finding(self.state, self.failure)]
+        name = self.get_fully_qualified_name()
+        namesakes = self.get_node_names_and_namespaces().count((self.get_name(), self.get_namespace()))
+        findings = [lifecycle_finding(self.state, self.failure, name, namesakes)]
         if self._stream is not None:
             findings += self._stream.findings() if self.state == ACTIVE else [self._stream.networks_finding()]
-        name = self.get_fully_qualified_name().lstrip("/")
-        self._diagnostics.publish(to_diagnostics(findings, name, self.get_clock().now().to_msg()))
+        self._diagnostics.publish(to_diagnostics(findings, name.lstrip("/"), self.get_clock().now().to_msg()))
 
 
 def _make() -> Pose3DNode:

@@ -366,7 +366,9 @@ class Tracker:
         track.seen_ns = self._now_ns
         if seen.state is not None:
             track.state = seen.state[i]
-        if seen.joints_m is not None and seen.sigma_m is not None:
+        if seen.joints_m is None:  # the calibration is gone: metres of before must not pass for seen
+            track.root = track.joints = None
+        elif seen.sigma_m is not None:
             self._correct_joints(track, np.asarray(seen.joints_m[i], np.float64), np.asarray(seen.sigma_m[i]))
         if seen.root_m is not None and seen.root_cov is not None and np.isfinite(seen.root_m[i]).all():
             noise = seen.root_cov if seen.root_noise_cov is None else seen.root_noise_cov
