@@ -1,8 +1,9 @@
 """Which engines run the networks: TensorRT's where they can, else ONNX Runtime's; and why.
 
 backend: tensorrt (or say why not), onnxruntime, or auto: TensorRT if it works here, else ONNX Runtime.
-precision: of TensorRT's engines. fp16: what `engines.precision` allows, the rest in single precision; int8: the
-convolutions in 8 bit; fp32: single precision throughout. ONNX Runtime computes in single precision.
+precision: fp32: single precision throughout. fp16: in TensorRT, what `engines.precision` allows, the rest in single
+precision. int8: the convolutions in 8 bits; on a CPU, in the networks that ship so. auto: fp16 in TensorRT, int8 on a
+CPU. ONNX Runtime computes all else in single precision.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from pose3d_ros.engines.build_progress import BuildCancelledError, Progress
 from pose3d_ros.engines.cache import StalePlanError
 from pose3d_ros.engines.cuda import cuda
 from pose3d_ros.engines.engine import Engine, EngineError
-from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine, providers_present
+from pose3d_ros.engines.onnx_runtime import CPU, OnnxRuntimeEngine, providers_present
 from pose3d_ros.models import Model
 
 BACKENDS = ("auto", "tensorrt", "onnxruntime")
-PRECISIONS = ("fp16", "fp32", "int8")
+TENSORRT_PRECISIONS = ("fp16", "fp32", "int8")
+PRECISIONS = ("auto", *TENSORRT_PRECISIONS)
 
 Models = Mapping[str, Model]
 
@@ -32,12 +34,18 @@ class Wish(NamedTuple):
     precision: str
     threads: Mapping[str, int]
 
+    @property
+    def tensorrt_precision(self) -> str:
+        """Of TENSORRT_PRECISIONS."""
+        return "fp16" if self.precision == "auto" else self.precision
+
 
 @dataclass(frozen=True)
 class Engines:
-    """The networks' engines by role. about: where they run, and why there."""
+    """The networks' engines by role. models: whose they are. about: where they run, and why there."""
 
     by_role: Mapping[str, Engine]
+    models: Models
     about: str
 
     def close(self) -> None:
@@ -52,10 +60,11 @@ def open_engines(models: Models, wish: Wish) -> Engines:
     def load(role: str, store: ModuleType) -> Engine:
         model = models[role]
         try:
-            return store.load(store.key_of(model.path, model.sha256, wish.precision))
+            return store.load(store.key_of(model.path, model.sha256, wish.tensorrt_precision))
         except FileNotFoundError:
             raise EngineError(
-                f"{model.path.name} has no {wish.precision} engine for this GPU and TensorRT yet (pose3d build-engine)"
+                f"{model.path.name} has no {wish.tensorrt_precision} engine for this GPU and TensorRT yet "
+                "(pose3d build-engine)"
             ) from None
         except StalePlanError as error:
             raise StalePlanError(f"{error}; pose3d build-engine builds it again") from error
@@ -75,7 +84,7 @@ def prepare_engines(models: Models, wish: Wish, report: Progress, is_cancelled: 
 
     def load(role: str, store: ModuleType) -> Engine:
         model, before = models[role], roles.index(role)
-        key = store.key_of(model.path, model.sha256, wish.precision)
+        key = store.key_of(model.path, model.sha256, wish.tensorrt_precision)
 
         def tell(done: float | None, text: str) -> None:
             nonlocal whole
@@ -126,7 +135,7 @@ def _open(models: Models, wish: Wish, load: Callable[[str, ModuleType], Engine])
         if wish.backend == "tensorrt":
             raise EngineError(f"backend tensorrt cannot be had: {error}") from error
         return _on_onnx_runtime(models, wish, f" (auto; not TensorRT: {error})")
-    return Engines(engines, _described(engines))
+    return Engines(engines, models, _described(engines))
 
 
 def _on_tensorrt(models: Models, load: Callable[[str, ModuleType], Engine]) -> dict[str, Engine]:
@@ -150,6 +159,11 @@ def _described(engines: Mapping[str, Engine]) -> str:
 
 
 def _on_onnx_runtime(models: Models, wish: Wish, why: str) -> Engines:
+    """Engines of ONNX Runtime. Raises EngineError when a network in 8 bits is not the one that was exported."""
     providers = providers_present()
+    if wish.precision in ("auto", "int8") and providers[0] == CPU:
+        models = {role: model.int8 or model for role, model in models.items()}
+        for model in models.values():
+            model.verify()
     engines = {role: OnnxRuntimeEngine(model.path, wish.threads[role], providers) for role, model in models.items()}
-    return Engines(engines, engines["pose2d"].device + why)
+    return Engines(engines, models, engines["pose2d"].device + why)

@@ -52,9 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of the networks and of the matmul (2)")
     parser.add_argument("--people", type=int, default=1, metavar="N", help="copies of the picture side by side (1)")
     parser.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0], help="what runs the networks (%(default)s)")
-    parser.add_argument(
-        "--precision", choices=PRECISIONS, default=PRECISIONS[0], help="of TensorRT's engines (%(default)s)"
-    )
+    parser.add_argument("--precision", choices=PRECISIONS, default=PRECISIONS[0], help="of the networks (%(default)s)")
     parser.add_argument("--models", type=Path, metavar="DIR", help="the folder of the networks; default: the package's")
     parser.add_argument("--json", action="store_true", help="print JSON")
 

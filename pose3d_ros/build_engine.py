@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pose3d_ros.backend import PRECISIONS, tensorrt_store
+from pose3d_ros.backend import TENSORRT_PRECISIONS, tensorrt_store
 from pose3d_ros.engines import cache
 from pose3d_ros.engines.cache import EngineKey, StalePlanError
 from pose3d_ros.engines.engine import EngineError
@@ -23,7 +23,9 @@ from pose3d_ros.models import Model, pipeline_models
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `pose3d build-engine`."""
     parser.add_argument("--models", type=Path, metavar="DIR", help="the folder of the networks; default: the package's")
-    parser.add_argument("--precision", choices=PRECISIONS, default=PRECISIONS[0], help="(%(default)s)")
+    parser.add_argument(
+        "--precision", choices=TENSORRT_PRECISIONS, default=TENSORRT_PRECISIONS[0], help="(%(default)s)"
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--rebuild", action="store_true", help="build also what is there already")
     what.add_argument("--list", action="store_true", help="show the engines in the cache, and build nothing")
@@ -37,7 +39,9 @@ def run(args: argparse.Namespace) -> int:
     store = tensorrt_store()
     models = pipeline_models(args.models)
     if args.prune:
-        every = [store.key_of(m.path, m.sha256, precision) for m in models.values() for precision in PRECISIONS]
+        every = [
+            store.key_of(m.path, m.sha256, precision) for m in models.values() for precision in TENSORRT_PRECISIONS
+        ]
         return _prune(every)
     for role, model in models.items():
         _build(role, model, store.key_of(model.path, model.sha256, args.precision), args.rebuild)

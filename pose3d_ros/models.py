@@ -3,11 +3,13 @@
 models.json:
 
     {"models": {"pose2d": {"file": "pose2d.onnx", "sha256": "…", "bytes": 123, "input_size": [192, 256],
-                           "joints": ["pelvis", …], "figures": {"LSPET val PCK@0.2": 0.61}, "about": "…"},
+                           "joints": ["pelvis", …], "figures": {"LSPET val PCK@0.2": 0.61}, "about": "…",
+                           "int8": {"file": "pose2d_int8.onnx", "sha256": "…", "bytes": 45}},
                 "find": {…}, "lift": {…}}}
 
 One entry per role; `input_size` is width, height in pixels (absent for networks that take no image), `joints` the
-names in the network's order (absent for networks that know none), `figures` what it measured, by name.
+names in the network's order (absent for networks that know none), `figures` what it measured, by name; `int8` the same
+network in 8 bits, where there is one.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ class Model:
     role: what the pipeline uses it for: find, pose2d, lift. path: of the ONNX file.
     sha256, bytes: of the file as it was exported. input_size: width, height in pixels, or None.
     joints: names in the network's order; empty if it knows none. figures: what it measured. about: one line.
+    int8: the same network in 8 bits, or None.
     """
 
     role: str
@@ -46,6 +49,7 @@ class Model:
     joints: tuple[str, ...] = ()
     figures: Mapping[str, Any] = field(default_factory=dict)
     about: str = ""
+    int8: Model | None = None
 
     @property
     def short_hash(self) -> str:
@@ -115,11 +119,10 @@ def pipeline_models(folder: Path | None = None) -> dict[str, Model]:
 
 def record_model(model: Model) -> Model:
     """Enters a freshly exported network in the models.json beside it, with its hash; for the exporters."""
-    model = replace(model, sha256=file_sha256(model.path), bytes=model.path.stat().st_size)
+    model = _hashed(model)
     path = model.path.parent / INDEX_FILE
     content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"models": {}}
-    entry = {key: value for key, value in asdict(model).items() if value and key not in ("role", "path")}
-    content["models"][model.role] = {"file": model.path.name, **entry}
+    content["models"][model.role] = _entry(model)
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return model
 
@@ -127,6 +130,18 @@ def record_model(model: Model) -> Model:
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _hashed(model: Model) -> Model:
+    int8 = None if model.int8 is None else _hashed(model.int8)
+    return replace(model, sha256=file_sha256(model.path), bytes=model.path.stat().st_size, int8=int8)
+
+
+def _entry(model: Model) -> dict[str, Any]:
+    int8 = {} if model.int8 is None else {"int8": _entry(model.int8)}
+    fields = asdict(replace(model, int8=None))
+    known = {key: value for key, value in fields.items() if value and key not in ("role", "path")}
+    return {"file": model.path.name, **known, **int8}
 
 
 def _model(role: str, entry: Mapping[str, Any], folder: Path) -> Model:
@@ -140,4 +155,5 @@ def _model(role: str, entry: Mapping[str, Any], folder: Path) -> Model:
         joints=tuple(entry.get("joints", ())),
         figures=entry.get("figures", {}),
         about=entry.get("about", ""),
+        int8=_model(role, entry["int8"], folder) if "int8" in entry else None,
     )

@@ -55,7 +55,7 @@ class PipelineSettings:
 
     threads: int = 2
     backend: str = "auto"
-    precision: str = "fp16"
+    precision: str = "auto"
     max_people: int = 6
     score_threshold: float = 0.3
     new_person_threshold: float = 0.5
@@ -104,9 +104,8 @@ class Pipeline:
         self, models_dir: Path | None = None, settings: PipelineSettings | None = None, engines: Engines | None = None
     ) -> None:
         self.settings = settings or PipelineSettings()
-        models = pipeline_models(models_dir)
-        self._engines = engines or open_engines(models, self.settings.wish)
-        loader = _Loader(models, self._engines.by_role)
+        self._engines = engines or open_engines(pipeline_models(models_dir), self.settings.wish)
+        loader = _Loader(self._engines.models, self._engines.by_role)
         try:
             self._finder = loader.load("find", Finder, _try_finder)
             self._poses = loader.load("pose2d", PoseEstimator, _try_poses)
@@ -114,7 +113,7 @@ class Pipeline:
         except EngineError:
             self._engines.close()
             raise
-        told = ", ".join(f"{model.path.name} {model.short_hash}" for model in models.values())
+        told = ", ".join(f"{model.path.name} {model.short_hash}" for model in self._engines.models.values())
         self.description = f"{told}; {self._engines.about}"
         self._tracker = Tracker(_tracker_config(self.settings), self._lifter.state_size)
         self.timings_ms: dict[str, float] = dict.fromkeys(STAGES, 0.0)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,16 @@ def test_models_of_a_source_tree_and_of_an_installed_share(folder: Path, monkeyp
     monkeypatch.delenv("AMENT_PREFIX_PATH")
     with pytest.raises(EngineError, match="no models folder"):
         models.models_dir()
+
+
+def test_a_network_in_8_bits_belongs_to_the_one_it_was_made_from(folder: Path) -> None:
+    (folder / "pose2d_int8.onnx").write_bytes(b"rough")
+    whole = read_models(folder)["pose2d"]
+    record_model(replace(whole, int8=Model("pose2d", folder / "pose2d_int8.onnx", sha256="")))
+    int8 = read_models(folder)["pose2d"].int8
+    assert int8 is not None
+    assert (int8.path.name, int8.bytes) == ("pose2d_int8.onnx", 5)
+    int8.verify()
+    # Exported anew: what was made from the file before is not its own.
+    record_model(whole)
+    assert read_models(folder)["pose2d"].int8 is None

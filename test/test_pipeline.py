@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import tiny_networks
 from pose3d_ros.camera import Camera
 from pose3d_ros.camera_file import read_camera
 from pose3d_ros.engines.engine import EngineError
-from pose3d_ros.models import read_models, record_model
+from pose3d_ros.models import Model, read_models, record_model
 from pose3d_ros.person import Frame, JointState, Person
 from pose3d_ros.pipeline import STAGES, Pipeline, PipelineSettings
 from pose3d_ros.video import open_source
@@ -131,6 +132,18 @@ def test_the_description_names_networks_and_device(pipeline: Pipeline, folder: P
     for model in read_models(folder).values():
         assert f"{model.path.name} {model.short_hash}" in pipeline.description
     assert "CPU" in pipeline.description
+
+
+def test_on_a_cpu_the_network_in_8_bits_runs_unless_it_shall_not(folder: Path) -> None:
+    rough = folder / "rough.onnx"
+    rough.write_bytes((folder / "pose2d.onnx").read_bytes())
+    whole = read_models(folder)["pose2d"]
+    record_model(replace(whole, int8=Model("pose2d", rough, sha256="")))
+    assert "rough.onnx" in Pipeline(folder).description
+    assert "rough.onnx" not in Pipeline(folder, PipelineSettings(precision="fp32")).description
+    rough.write_bytes(b"")
+    with pytest.raises(EngineError, match=r"rough\.onnx is cut off"):
+        Pipeline(folder)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from pose3d_ros.data.lspet import Photos, read_lspet
 from pose3d_ros.engines.engine import TensorSpec
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine
-from pose3d_ros.models import read_models, record_model
+from pose3d_ros.models import Model, read_models, record_model
 from pose3d_ros.networks.calibrate_file import CALIBRATION_TENSOR, calibrate_file, labelled_crops
 from pose3d_ros.stages.find import letterbox
 
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
     quantise(model.path, path, given.name, _PICTURES[args.role](photos, given))
     if args.role == "pose2d":
         print(calibrate_file(path, photos))
-    record_model(replace(model, role=f"{args.role}_int8", path=path, figures={}, about=f"{model.about}; in 8 bits"))
+    record_model(replace(model, int8=Model(args.role, path, "")))
 
 
 def quantise(source: Path, target: Path, name: str, pictures: Iterable[NDArray[np.uint8]]) -> None:

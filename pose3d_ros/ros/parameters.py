@@ -81,7 +81,8 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "precision",
         PipelineSettings.precision,
-        "Of TensorRT's engines. One that ruins a network is found out, and fp32 taken instead.",
+        "Of the networks. auto: fp16 in TensorRT, 8 bits on a CPU. In TensorRT, one that ruins a network is found out, "
+        "and fp32 taken instead.",
         choices=PRECISIONS,
     ),
     ParameterSpec(
