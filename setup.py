@@ -47,6 +47,7 @@ setup(
         "console_scripts": [
             f"pose3d = {NAME}.cli:main",
             f"pose3d_node = {NAME}.ros.pose3d_node:main",
+            f"raised_hand = {NAME}.ros.raised_hand_node:main",
             f"video_publisher = {NAME}.ros.video_publisher:main",
         ],
     },
