@@ -48,6 +48,7 @@ setup(
             f"pose3d = {NAME}.cli:main",
             f"pose3d_node = {NAME}.ros.pose3d_node:main",
             f"build_engine = {NAME}.build_engine:main",
+            f"raised_hand = {NAME}.ros.raised_hand_node:main",
             f"video_publisher = {NAME}.ros.video_publisher:main",
         ],
     },

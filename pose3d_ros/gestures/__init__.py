@@ -1,0 +1,1 @@
+"""Pure rules over joints and time; knows no ROS."""

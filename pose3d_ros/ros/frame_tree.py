@@ -1,0 +1,70 @@
+"""Which way a frame is turned, from TF messages, without tf2_ros (which no wheel brings). Knows no rclpy."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+Array = NDArray[np.float64]
+
+_MOST_MOVING = 5000  # frames; names that come and go must not fill the memory
+
+
+class TransformError(ValueError):
+    """Two frames are not connected; the message says where the chain ends."""
+
+
+class _Edge(NamedTuple):
+    parent: str
+    turn: Rotation  # from the child's axes to the parent's
+    stamp_ns: int | None  # None: static
+
+
+class FrameTree:
+    """Keeps the newest transform of every frame; rotations only."""
+
+    def __init__(self) -> None:
+        self._static: dict[str, _Edge] = {}
+        self._moving: dict[str, _Edge] = {}
+
+    def put(self, parent: str, child: str, quaternion_xyzw: tuple[float, ...], stamp_ns: int | None) -> None:
+        """Takes a transform. stamp_ns: None if it is static. One without a rotation (all zeros, NaN) is left out."""
+        quaternion = np.asarray(quaternion_xyzw, float)
+        if not 1e-6 < np.linalg.norm(quaternion) < np.inf:
+            return
+        edge = _Edge(parent, Rotation.from_quat(quaternion), stamp_ns)
+        if stamp_ns is None:
+            self._static[child] = edge
+            return
+        self._moving.pop(child, None)
+        self._moving[child] = edge  # as the last of all
+        if len(self._moving) > _MOST_MOVING:
+            del self._moving[next(iter(self._moving))]
+
+    def rotation(self, target: str, source: str, stamp_ns: int, max_age_s: float) -> Rotation:
+        """Turns vectors in `source`'s axes into `target`'s.
+
+        Raises TransformError if the frames are not connected, or only through a transform that is not within
+        max_age_s of the stamp.
+        """
+        of_target, of_source = (self._turns_to_ancestors(name, stamp_ns, max_age_s) for name in (target, source))
+        shared = next((name for name in of_source if name in of_target), None)
+        if shared is None:
+            raise TransformError(
+                f"no TF between {source} (which ends at {list(of_source)[-1]}) and {target} (at {list(of_target)[-1]})"
+            )
+        return of_target[shared].inv() * of_source[shared]
+
+    def _turns_to_ancestors(self, frame: str, stamp_ns: int, max_age_s: float) -> dict[str, Rotation]:
+        """From the frame's axes to those of itself and of each ancestor."""
+        turns = {frame: Rotation.identity()}
+        name = frame
+        while (edge := self._static.get(name) or self._moving.get(name)) and edge.parent not in turns:
+            if edge.stamp_ns is not None and abs(stamp_ns - edge.stamp_ns) > max_age_s * 1e9:
+                raise TransformError(f"the TF from {name} to {edge.parent} is not within {max_age_s:g} s of the stamp")
+            turns[edge.parent] = edge.turn * turns[name]
+            name = edge.parent
+        return turns

@@ -1,0 +1,122 @@
+"""A node to copy: reads pose3d's joints and TF, tells who raises a hand, and stops when it cannot be sure.
+
+docs/gesture_nodes.md explains it step by step.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+import numpy as np
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import String
+from tf2_msgs.msg import TFMessage
+
+from pose3d_ros.gestures.raised_hand import HandLimits, Hands, HandsOverTime, hands_of
+from pose3d_ros.ros.camera_conversion import stamp_to_ns
+from pose3d_ros.ros.frame_tree import Array, FrameTree, TransformError
+from pose3d_ros.ros.parameter_declaration import NodeParameters, ParameterError
+from pose3d_ros.ros.parameters import Change, ParameterSpec
+from pose3d_ros.ros.people_conversion import cloud_to_joints
+from pose3d_ros.ros.run_node import run_node
+
+_CHECK_PERIOD_S = 0.1
+_UP_OF_A_LEVEL_CAMERA = np.array([0.0, -1.0, 0.0])
+_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+RAISED_HAND_PARAMETERS: tuple[ParameterSpec, ...] = (
+    ParameterSpec(
+        "up_frame", "", "Frame whose z points up, such as base_link. Empty: the camera is level.", change=Change.LIVE
+    ),
+    ParameterSpec("min_confidence", 0.5, "Least confidence of wrist and shoulder.", 0.0, 1.0, change=Change.LIVE),
+    ParameterSpec("max_sigma_m", 0.5, "Most standard deviation of their places.", 0.01, 10.0, change=Change.LIVE),
+    ParameterSpec("margin_m", 0.05, "How far a wrist must be above its shoulder.", 0.0, 1.0, change=Change.LIVE),
+    ParameterSpec("hold_s", 0.2, "How long a hand must be up, or down, to be believed.", 0.0, 10.0, change=Change.LIVE),
+    ParameterSpec(
+        "timeout_s", 0.5, "Joints, and transforms, that are older than this are stale.", 0.05, 10.0, change=Change.LIVE
+    ),
+)
+
+
+class RaisedHandNode(Node):
+    """Publishes ~/raised_hands, a JSON text, whenever what it knows changes, and to whoever comes later.
+
+    {"stopped": "", "people": {"1": {"left": "down", "right": "up"}}}: people by id, hands up, down or unknown. Where
+    `stopped` holds a reason, nobody is known, and whoever acts on it must stop.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("raised_hand")
+        self._declared = NodeParameters(self, RAISED_HAND_PARAMETERS)
+        self._frames = FrameTree()
+        self._hands = HandsOverTime()
+        self._said = ""
+        self._heard_at = -np.inf
+        self._publisher = self.create_publisher(String, "~/raised_hands", _LATCHED)
+        self.create_subscription(PointCloud2, "pose3d/joints", self._on_joints, 1)  # the newest only
+        self.create_subscription(TFMessage, "/tf", lambda message: self._on_tf(message, static=False), 100)
+        latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self.create_subscription(TFMessage, "/tf_static", lambda message: self._on_tf(message, static=True), latched)
+        # Real time: what no longer comes must be missed also while simulated time stands still.
+        self.create_timer(_CHECK_PERIOD_S, self._check, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def _on_tf(self, message: TFMessage, static: bool) -> None:
+        for transform in message.transforms:
+            turn = transform.transform.rotation
+            stamp_ns = None if static else stamp_to_ns(transform.header.stamp)
+            parent, child = transform.header.frame_id, transform.child_frame_id
+            self._frames.put(parent, child, (turn.x, turn.y, turn.z, turn.w), stamp_ns)
+
+    def _on_joints(self, cloud: PointCloud2) -> None:
+        values = self._declared.values
+        stamp_ns = stamp_to_ns(cloud.header.stamp)
+        self._heard_at = time.monotonic()
+        if abs(self.get_clock().now().nanoseconds - stamp_ns) > values["timeout_s"] * 1e9:
+            self._tell(f"the joints' stamps are not within {values['timeout_s']:g} s of the clock")
+            return
+        try:
+            up = self._up(cloud.header.frame_id, stamp_ns)
+            people = cloud_to_joints(cloud)
+        except (TransformError, ValueError) as error:
+            self._tell(str(error))
+            return
+        limits = HandLimits(*(values[name] for name in HandLimits._fields))
+        seen = {int(joints["person"][0]): hands_of(joints, up, limits) for joints in people}
+        self._tell("", self._hands.update(seen, stamp_ns, limits.hold_s))
+
+    def _up(self, frame: str, stamp_ns: int) -> Array:
+        """The unit vector that points up, in the frame of the joints."""
+        values = self._declared.values
+        if not values["up_frame"]:
+            return _UP_OF_A_LEVEL_CAMERA
+        turn = self._frames.rotation(frame, values["up_frame"], stamp_ns, values["timeout_s"])
+        return np.asarray(turn.apply([0.0, 0.0, 1.0]))
+
+    def _check(self) -> None:
+        timeout_s = self._declared.values["timeout_s"]
+        if time.monotonic() - self._heard_at > timeout_s:
+            self._tell(f"no joints for {timeout_s:g} s")
+
+    def _tell(self, stopped: str, people: dict[int, Hands] | None = None) -> None:
+        if stopped:
+            self._hands = HandsOverTime()
+        known = {str(person): {"left": h.left.value, "right": h.right.value} for person, h in (people or {}).items()}
+        text = json.dumps({"stopped": stopped, "people": known})
+        if text != self._said:
+            self._said = text
+            self._publisher.publish(String(data=text))
+            self.get_logger().info(text)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Runs the node; returns the exit status."""
+    return run_node("raised_hand", RaisedHandNode, lambda node: None, (ParameterError,), args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

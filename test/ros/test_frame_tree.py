@@ -1,0 +1,72 @@
+"""Rotations between frames from a tree of transforms."""
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from pose3d_ros.ros.frame_tree import FrameTree, TransformError
+
+SECOND = 1_000_000_000
+OPTICAL = Rotation.from_euler("xyz", [-90, 0, -90], degrees=True)  # REP-103: camera_link -> its optical frame
+
+
+@pytest.fixture
+def tree():
+    """base_link -> (moves: a neck pitched by 30 degrees down) head -> (static) optical; base_link -> lamp."""
+    tree = FrameTree()
+    tree.put("base_link", "head", tuple(Rotation.from_euler("y", 30, degrees=True).as_quat()), 10 * SECOND)
+    tree.put("head", "optical", tuple(OPTICAL.as_quat()), None)
+    tree.put("base_link", "lamp", (0.0, 0.0, 1.0, 0.0), None)
+    return tree
+
+
+def up(tree, target, source="base_link", stamp_ns=10 * SECOND):
+    return tree.rotation(target, source, stamp_ns, 0.5).apply([0, 0, 1])
+
+
+def test_up_in_the_optical_frame_of_a_pitched_camera(tree):
+    np.testing.assert_allclose(up(tree, "optical"), [0, -np.cos(np.pi / 6), -0.5], atol=1e-12)
+    back = tree.rotation("base_link", "optical", 10 * SECOND, 0.5)
+    np.testing.assert_allclose(back.apply(up(tree, "optical")), [0, 0, 1], atol=1e-12)
+
+
+def test_through_a_common_parent_and_to_itself(tree):
+    np.testing.assert_allclose(up(tree, "optical", "lamp"), up(tree, "optical"), atol=1e-12)
+    np.testing.assert_allclose(up(tree, "nowhere", "nowhere"), [0, 0, 1])
+
+
+def test_frames_that_are_not_connected(tree):
+    with pytest.raises(TransformError, match=r"no TF between map .which ends at map. and optical .at base_link"):
+        up(tree, "optical", "map")
+
+
+@pytest.mark.parametrize("age_s", [-0.6, 0.6])
+def test_an_old_transform_is_refused(tree, age_s):
+    with pytest.raises(TransformError, match="from head to base_link is not within"):
+        up(tree, "optical", stamp_ns=int((10 + age_s) * SECOND))
+
+
+def test_a_newer_transform_replaces_the_older(tree):
+    tree.put("base_link", "head", (0.0, 0.0, 0.0, 1.0), 11 * SECOND)
+    np.testing.assert_allclose(up(tree, "optical", stamp_ns=11 * SECOND), [0, -1, 0], atol=1e-12)
+
+
+def test_a_circle_has_an_end():
+    tree = FrameTree()
+    tree.put("a", "b", (0.0, 0.0, 0.0, 1.0), None)
+    tree.put("b", "a", (0.0, 0.0, 0.0, 1.0), None)
+    with pytest.raises(TransformError):
+        up(tree, "c", "a")
+
+
+@pytest.mark.parametrize("quaternion", [(0.0, 0.0, 0.0, 0.0), (np.nan, 0.0, 0.0, 1.0), (np.inf, 0.0, 0.0, 1.0)])
+def test_no_rotation_is_none(tree, quaternion):
+    tree.put("base_link", "broken", quaternion, None)
+    with pytest.raises(TransformError):
+        up(tree, "broken")
+
+
+def test_names_that_come_and_go_do_not_fill_the_memory(tree):
+    for number in range(6000):
+        tree.put("optical", f"person_{number}/head", (0.0, 0.0, 0.0, 1.0), 10 * SECOND)
+    assert len(tree._moving) == 5000

@@ -1,0 +1,136 @@
+"""The gesture node in its own process: what it tells of joints, and when it stops."""
+
+import json
+import signal
+import time
+
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
+
+from geometry_msgs.msg import TransformStamped
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import String
+from tf2_msgs.msg import TFMessage
+
+from pose3d_ros.ros.people_conversion import people_to_cloud
+from pose3d_ros.skeleton import INDEX
+
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class Watcher:
+    """Sends joints to the node, and hears what it tells."""
+
+    def __init__(self, robot):
+        self.robot = robot
+        self.told = []
+        robot.node.create_subscription(String, "raised_hand/raised_hands", self._on_told, LATCHED)
+        self.joints = robot.node.create_publisher(PointCloud2, "pose3d/joints", 10)
+
+    def _on_told(self, message):
+        self.told.append(json.loads(message.data))
+
+    def wait_for(self, condition, what, send=lambda: None):
+        """Sends thirty times a second until what the node last told, or tells from now on, fulfils it."""
+        last = max(len(self.told) - 1, 0)
+        next_at = time.monotonic()
+
+        def found():
+            nonlocal next_at
+            if time.monotonic() >= next_at:
+                next_at = time.monotonic() + 1 / 30
+                send()
+            return any(map(condition, self.told[last:]))
+
+        self.robot.spin_until(found, 30, f"{what}; it told {self.told[-3:]}")
+
+    def send(self, person, age_s=0.0, frame_id="camera_optical_frame"):
+        """Joints of one person."""
+        header = self.robot.header(time.time_ns() - int(age_s * 1e9), frame_id)
+        self.joints.publish(people_to_cloud([person], header))
+
+
+@pytest.fixture(scope="module")
+def node(start_node):
+    return start_node("raised_hand_node")
+
+
+@pytest.fixture(scope="module")
+def watcher(node, robot):
+    watcher = Watcher(robot)
+    robot.spin_until(lambda: watcher.told and watcher.joints.get_subscription_count(), 60, "the node")
+    return watcher
+
+
+@pytest.fixture
+def person(make_person):
+    """Somebody with the right hand up."""
+    person = make_person(person_id=7)
+    person.joint_score[:] = 0.9
+    for side, height in (("right", -0.3), ("left", 0.3)):
+        person.joints_m[INDEX[f"{side}_wrist"]] = person.joints_m[INDEX[f"{side}_shoulder"]] + [0, height, 0]
+    return person
+
+
+def hands(left, right):
+    return lambda told: told == {"stopped": "", "people": {"7": {"left": left, "right": right}}}
+
+
+def stopped(text):
+    return lambda told: text in told["stopped"] and not told["people"]
+
+
+def test_a_raised_hand_is_told_and_stops_when_no_joints_come(watcher, person):
+    watcher.wait_for(hands("down", "up"), "the hand", lambda: watcher.send(person))
+    watcher.wait_for(stopped("no joints for 0.5 s"), "the stop")
+    watcher.wait_for(hands("down", "up"), "the hand again", lambda: watcher.send(person))
+
+
+def test_a_hand_that_is_not_surely_seen_is_unknown(watcher, person):
+    watcher.wait_for(hands("down", "up"), "the hand", lambda: watcher.send(person))
+    person.joint_score[INDEX["right_wrist"]] = 0.2
+    watcher.wait_for(hands("down", "unknown"), "the doubt", lambda: watcher.send(person))
+
+
+def test_it_stops_on_joints_of_another_time(watcher, person):
+    watcher.wait_for(stopped("not within 0.5 s of the clock"), "the stop", lambda: watcher.send(person, age_s=3.0))
+    watcher.wait_for(hands("down", "up"), "the hand", lambda: watcher.send(person))
+    watcher.wait_for(stopped("not within 0.5 s of the clock"), "the stop", lambda: watcher.send(person, age_s=-3.0))
+
+
+def test_it_stops_on_a_cloud_of_another_kind(watcher, person):
+    def send():
+        watcher.joints.publish(PointCloud2(header=watcher.robot.header(), point_step=16))
+
+    watcher.wait_for(stopped("not a cloud of joints"), "the stop", send)
+
+
+def test_up_comes_from_tf(start_node, robot, node, watcher, person):
+    """A camera that hangs upside down: what it sees below is above."""
+    assert node.stop(signal.SIGTERM) == 0
+    start_node("raised_hand_node", {"up_frame": "base_link"})
+    watcher.wait_for(stopped("no TF between base_link"), "the missing TF", lambda: watcher.send(person))
+    transform = TransformStamped(child_frame_id="camera_optical_frame")
+    transform.header.frame_id = "base_link"
+    turn = transform.transform.rotation  # optical z forward, x left, y up
+    turn.x, turn.y, turn.z, turn.w = 0.5, 0.5, 0.5, 0.5
+    publisher = robot.node.create_publisher(TFMessage, "/tf_static", LATCHED)
+    publisher.publish(TFMessage(transforms=[transform]))
+    watcher.wait_for(hands("up", "down"), "the hands", lambda: watcher.send(person))
+
+
+def test_from_images_to_the_hand(start_node, robot, watcher):
+    """The real clip, in which a person raises the right hand: from pixels to the gesture, through all three nodes."""
+    start_node("raised_hand_node", {"timeout_s": 5.0}, "-r", "__ns:=/whole", "-r", "pose3d/joints:=/pose3d/joints")
+    start_node("pose3d_node")
+    start_node("video_publisher", {"wait_for_subscribers": 1})
+    told = []
+    robot.node.create_subscription(String, "/whole/raised_hand/raised_hands", told.append, LATCHED)
+
+    def right_hand_up():
+        people = [person for message in told for person in json.loads(message.data)["people"].values()]
+        return any(person["right"] == "up" for person in people)
+
+    robot.spin_until(right_hand_up, 90, "the hand of the clip")
