@@ -57,9 +57,8 @@ class CameraStream:
         self._last_report: StreamStatistics | None = None
         self._engine_failure = ""
         self._frame_id = ""
-        self._was_ready = pipeline.is_ready
         self._is_idle = True
-        self._said: set[str] = set()
+        self._said = {pipeline.description}  # by whoever made it
 
     def start(self) -> None:
         """Connects the topics and begins to work; whoever was followed before is forgotten."""
@@ -122,11 +121,10 @@ class CameraStream:
         """What there is to say of the networks; their engines may be built before the work has started."""
         pipeline = self._pipeline
         if not pipeline.is_ready:
-            if pipeline.failure:
-                self._node.get_logger().error(pipeline.failure, once=True)
+            if pipeline.failure and self._is_new(pipeline.failure):
+                self._node.get_logger().error(pipeline.failure)
             return build_finding(pipeline.description, pipeline.done, pipeline.failure)
-        if not self._was_ready:
-            self._was_ready = True
+        if self._is_new(pipeline.description):
             self._node.get_logger().info(pipeline.description)
         return engine_finding(pipeline.description, dict(pipeline.timings_ms), self._engine_failure)
 
@@ -198,9 +196,8 @@ class CameraStream:
         self._node.get_logger().error(f"frame failed: {self._engine_failure}", throttle_duration_sec=_LOG_THROTTLE_S)
 
     def _say_once(self, state: CalibrationState) -> None:
-        if state.text in self._said:
+        if not self._is_new(state.text):
             return
-        self._said.add(state.text)
         # Two lines, because rclpy refuses another severity from the same place.
         if state.level == Level.OK:
             self._node.get_logger().info(f"camera_info: {state.text}")
@@ -208,6 +205,12 @@ class CameraStream:
             self._node.get_logger().warning(f"camera_info: {state.text}")
 
     # ---- both --------------------------------------------------------------------------------------------------------
+
+    def _is_new(self, text: str) -> bool:
+        """Has this not been said yet? Then it is now."""
+        is_new = text not in self._said
+        self._said.add(text)
+        return is_new
 
     def _reliability(self) -> str:
         return str(self._values()["reliability"])
