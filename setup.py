@@ -45,6 +45,7 @@ setup(
     zip_safe=False,
     entry_points={
         "console_scripts": [
+            f"doctor = {NAME}.ros.doctor:main",
             f"pose3d = {NAME}.cli:main",
             f"pose3d_node = {NAME}.ros.pose3d_node:main",
             f"raised_hand = {NAME}.ros.raised_hand_node:main",
