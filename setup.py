@@ -45,6 +45,7 @@ setup(
     zip_safe=False,
     entry_points={
         "console_scripts": [
+            f"doctor = {NAME}.ros.doctor:main",
             f"pose3d = {NAME}.cli:main",
             f"pose3d_node = {NAME}.ros.pose3d_node:main",
             f"build_engine = {NAME}.build_engine:main",

@@ -1,4 +1,4 @@
-"""`pose3d …`: one command for everything that needs no ROS. Each subcommand is a module with add_arguments and run.
+"""`pose3d …`: one command for everything but the nodes. Each subcommand is a module with add_arguments and run.
 
 Only the module of the command that was typed is imported: running on a robot needs no torch.
 """
@@ -30,8 +30,10 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("export", "finder"): ("pose3d_ros.networks.export_finder", "a trained finder to ONNX"),
     ("export", "lifter"): ("pose3d_ros.networks.export_lifter", "a trained lifter to ONNX"),
     ("export", "int8"): ("pose3d_ros.networks.quantise", "an exported image network in 8 bits"),
+    ("doctor",): ("pose3d_ros.ros.doctor", "look at a running ROS 2 system, and say what to do"),
     ("render",): ("pose3d_ros.data.synthetic.cli", "render synthetic people"),
 }
+_ADVICE = {"rclpy": "source /opt/ros/<distribution>/setup.bash"}
 _GROUPS = {"evaluate": "measure", "train": "train a network", "export": "write a network as ONNX"}
 
 
@@ -47,9 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("pose3d_ros"):
             raise
-        print(
-            f"pose3d: this command needs the Python package '{error.name}': pip install {error.name}", file=sys.stderr
-        )
+        advice = _ADVICE.get(error.name or "", f"pip install {error.name}")
+        print(f"pose3d: this command needs the Python package '{error.name}': {advice}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -115,7 +115,7 @@ def test_package_data_are_all_other_files(setup_arguments):
 
 def test_console_scripts_exist(setup_arguments):
     scripts = dict(re.split(r"\s*=\s*", line) for line in setup_arguments["entry_points"]["console_scripts"])
-    assert set(scripts) == {"pose3d", "build_engine", "pose3d_node", "raised_hand", "video_publisher"}
+    assert set(scripts) == {"pose3d", "build_engine", "doctor", "pose3d_node", "raised_hand", "video_publisher"}
     for target in scripts.values():
         module, _, function = target.partition(":")
         tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
+
+from pose3d_ros.ros.camera_conversion import stamp_to_ns
+
+if TYPE_CHECKING:
+    from tf2_msgs.msg import TFMessage
 
 Array = NDArray[np.float64]
 
@@ -29,6 +34,14 @@ class FrameTree:
     def __init__(self) -> None:
         self._static: dict[str, _Edge] = {}
         self._moving: dict[str, _Edge] = {}
+
+    def take(self, message: TFMessage, static: bool) -> None:
+        """Takes all transforms of a message of /tf, or of /tf_static."""
+        for transform in message.transforms:
+            turn = transform.transform.rotation
+            stamp_ns = None if static else stamp_to_ns(transform.header.stamp)
+            parent, child = transform.header.frame_id, transform.child_frame_id
+            self.put(parent, child, (turn.x, turn.y, turn.z, turn.w), stamp_ns)
 
     def put(self, parent: str, child: str, quaternion_xyzw: tuple[float, ...], stamp_ns: int | None) -> None:
         """Takes a transform. stamp_ns: None if it is static. One without a rotation (all zeros, NaN) is left out."""

@@ -59,18 +59,13 @@ class RaisedHandNode(Node):
         self._heard_at = -np.inf
         self._publisher = self.create_publisher(String, "~/raised_hands", _LATCHED)
         self.create_subscription(PointCloud2, "pose3d/joints", self._on_joints, 1)  # the newest only
-        self.create_subscription(TFMessage, "/tf", lambda message: self._on_tf(message, static=False), 100)
+        self.create_subscription(TFMessage, "/tf", lambda message: self._frames.take(message, static=False), 100)
         latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self.create_subscription(TFMessage, "/tf_static", lambda message: self._on_tf(message, static=True), latched)
+        self.create_subscription(
+            TFMessage, "/tf_static", lambda message: self._frames.take(message, static=True), latched
+        )
         # Real time: what no longer comes must be missed also while simulated time stands still.
         self.create_timer(_CHECK_PERIOD_S, self._check, clock=Clock(clock_type=ClockType.STEADY_TIME))
-
-    def _on_tf(self, message: TFMessage, static: bool) -> None:
-        for transform in message.transforms:
-            turn = transform.transform.rotation
-            stamp_ns = None if static else stamp_to_ns(transform.header.stamp)
-            parent, child = transform.header.frame_id, transform.child_frame_id
-            self._frames.put(parent, child, (turn.x, turn.y, turn.z, turn.w), stamp_ns)
 
     def _on_joints(self, cloud: PointCloud2) -> None:
         values = self._declared.values

@@ -1,0 +1,176 @@
+"""`pose3d doctor`, `ros2 run pose3d_ros doctor`: looks at a running system; each finding says what to do.
+
+The exit status is 0 if all is well, 1 if there are warnings, 2 if there are errors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSCompatibility, QoSProfile, qos_check_compatible
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from tf2_msgs.msg import TFMessage
+
+from pose3d_ros.ros.doctor_checks import Observed, machine_findings, system_findings
+from pose3d_ros.ros.frame_tree import FrameTree
+from pose3d_ros.ros.health import Finding, Level
+from pose3d_ros.ros.qos import MatchedSubscription
+
+_DISCOVERY_S = 2.0
+_KINDS = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage}
+
+
+class _Probe(Node):
+    """Looks at the graph, and listens to camera, TF and the node's diagnostics."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        sim_time = Parameter("use_sim_time", value=options.sim_time)
+        super().__init__("pose3d_doctor", parameter_overrides=[sim_time])
+        self._options = options
+        self._image: Any = None
+        self._info: CameraInfo | None = None
+        self._image_came_ns = 0
+        self._reports: dict[str, tuple[Level, str]] = {}
+        self._frames = FrameTree()
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 100)
+        self.create_subscription(TFMessage, "/tf", lambda message: self._frames.take(message, static=False), 100)
+        latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self.create_subscription(
+            TFMessage, "/tf_static", lambda message: self._frames.take(message, static=True), latched
+        )
+
+    def listen(self) -> None:
+        """Subscribes to the camera's topics: those that were named, else the node's, else the usual ones."""
+        topics = self._node_inputs()
+        image = self._options.image or next((topic for topic, kind in topics.items() if kind in _KINDS), "image")
+        folder = image.removesuffix("/compressed").rpartition("/")
+        of_node = next((topic for topic, kind in topics.items() if kind == "sensor_msgs/msg/CameraInfo"), "")
+        info = self._options.camera_info or of_node or f"{folder[0]}{folder[1]}camera_info"
+        kind = CompressedImage if image.endswith("/compressed") else Image
+        self._images = MatchedSubscription(self, kind, image, self._on_image, lambda: "auto")
+        self._infos = MatchedSubscription(self, CameraInfo, info, self._on_info, lambda: "auto")
+
+    def observed(self) -> Observed:
+        """All that was seen."""
+        for subscription in (self._images, self._infos):
+            subscription.refresh()
+        return Observed(
+            node=self._options.node,
+            node_runs=self._node_runs(),
+            reports=self._reports,
+            mismatches=tuple(self._mismatches()),
+            image_topic=self._images.topic,
+            image_publishers=self._images.publishers.number,
+            image_problem=self._images.publishers.problem,
+            image=self._image,
+            now_ns=self._image_came_ns,
+            info_topic=self._infos.topic,
+            info_publishers=self._infos.publishers.number,
+            info_problem=self._infos.publishers.problem,
+            info=self._info,
+            frames=self._frames,
+            target=self._options.frame,
+        )
+
+    def _node_runs(self) -> bool:
+        return self._options.node in (f"{space.rstrip('/')}/{name}" for name, space in self._all_nodes())
+
+    def _all_nodes(self) -> list[tuple[str, str]]:
+        return list(self.get_node_names_and_namespaces())
+
+    def _node_inputs(self) -> dict[str, str]:
+        """Type by topic."""
+        if not self._node_runs():
+            return {}
+        space, _, name = self._options.node.rpartition("/")
+        return {topic: kinds[0] for topic, kinds in self.get_subscriber_names_and_types_by_node(name, space or "/")}
+
+    def _mismatches(self) -> Iterator[str]:
+        """Connections from and to the node that its or the other's quality of service makes impossible."""
+        for topic, _ in self.get_topic_names_and_types():
+            subscribers = self.get_subscriptions_info_by_topic(topic)
+            for publisher in self.get_publishers_info_by_topic(topic):
+                for subscriber in subscribers:
+                    ends = [f"{end.node_namespace.rstrip('/')}/{end.node_name}" for end in (publisher, subscriber)]
+                    if self._options.node not in ends or publisher.topic_type != subscriber.topic_type:
+                        continue
+                    verdict, reason = qos_check_compatible(publisher.qos_profile, subscriber.qos_profile)
+                    if verdict == QoSCompatibility.ERROR:
+                        yield f"{ends[1]} gets nothing from {ends[0]} on {topic}: {reason.strip()} Change {ends[1]}"
+
+    def _on_image(self, message: Any) -> None:
+        self._image, self._image_came_ns = message, self.get_clock().now().nanoseconds
+
+    def _on_info(self, message: CameraInfo) -> None:
+        self._info = message
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            name, _, part = status.name.partition(": ")
+            if f"/{name}" == self._options.node:
+                self._reports[part] = (Level(status.level[0]), status.message)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The doctor's options."""
+    parser.add_argument("--node", default="/pose3d", help="full name of the node to look at (%(default)s)")
+    parser.add_argument("--image", default="", help="image topic, as long as no node runs (…/compressed: compressed)")
+    parser.add_argument("--camera-info", default="", help="camera_info topic; default: beside the image topic")
+    parser.add_argument("--frame", default="", help="a frame that TF should connect the camera with, such as base_link")
+    parser.add_argument("--seconds", type=float, default=5.0, help="how long to listen (%(default)s)")
+    parser.add_argument("--sim-time", action="store_true", help="take the time from /clock")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prints the findings; returns the exit status."""
+    rclpy.init(args=[])
+    try:
+        findings = [*machine_findings(), *system_findings(_observe(options))]
+    finally:
+        rclpy.try_shutdown()
+    for finding in findings:
+        _print(finding)
+    return min(max(finding.level for finding in findings), Level.ERROR)
+
+
+def _observe(options: argparse.Namespace) -> Observed:
+    probe = _Probe(options)
+    executor = SingleThreadedExecutor()
+    executor.add_node(probe)
+
+    def spin(seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            executor.spin_once(timeout_sec=0.1)
+
+    spin(_DISCOVERY_S)
+    probe.listen()
+    spin(options.seconds)
+    observed = probe.observed()
+    executor.shutdown()
+    probe.destroy_node()
+    return observed
+
+
+def _print(finding: Finding) -> None:
+    print(f"{finding.level.name:5s}  {finding.part:20s}  {finding.message}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the doctor; returns the exit status."""
+    parser = argparse.ArgumentParser("doctor", description=(__doc__ or "").split("\n")[0])
+    add_arguments(parser)
+    return run(parser.parse_args(rclpy.utilities.remove_ros_args(sys.argv)[1:] if argv is None else argv))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,215 @@
+"""What `pose3d doctor` makes of what it saw: each finding says what to do. Knows no rclpy."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from pose3d_ros.camera import CameraError
+from pose3d_ros.camera_file import camera_for_image
+from pose3d_ros.engines.engine import EngineError
+from pose3d_ros.pipeline import Pipeline
+from pose3d_ros.ros.camera_conversion import camera_from_info, stamp_to_ns
+from pose3d_ros.ros.frame_tree import FrameTree, TransformError
+from pose3d_ros.ros.health import Finding, Level
+from pose3d_ros.ros.image_conversion import BadImageError, Picture, compressed_to_bgr, image_to_bgr
+from pose3d_ros.ros.processes import PROFILE_VARIABLES, profile_file
+
+if TYPE_CHECKING:
+    from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+_MOST_SKEW_S = 5.0
+_GOVERNORS = Path("/sys/devices/system/cpu")
+
+
+class Observed(NamedTuple):
+    """What came within some seconds. The messages are the newest; None: none came.
+
+    node: the name that was looked for, in full. reports: the node's last diagnostics by part. mismatches: connections
+    of the node that cannot work, in words. image_problem, info_problem: why the topic's messages cannot come.
+    now_ns: the clock when the image came. target: a frame that the camera should be connected with; empty: none.
+    """
+
+    node: str
+    node_runs: bool
+    reports: Mapping[str, tuple[Level, str]]
+    mismatches: tuple[str, ...]
+    image_topic: str
+    image_publishers: int
+    image_problem: str
+    image: Image | CompressedImage | None
+    now_ns: int
+    info_topic: str
+    info_publishers: int
+    info_problem: str
+    info: CameraInfo | None
+    frames: FrameTree
+    target: str
+
+
+# ---- the machine -----------------------------------------------------------------------------------------------------
+
+
+def machine_findings() -> Iterator[Finding]:
+    """Networks, Fast DDS, NumPy and the processor of this machine."""
+    yield _networks()
+    yield _fast_dds(os.environ)
+    if find_spec("cv_bridge") is not None:
+        yield _cv_bridge()
+    yield governor_finding(_GOVERNORS)
+
+
+def _networks() -> Finding:
+    try:
+        pipeline = Pipeline()
+    except EngineError as error:
+        return Finding("networks", Level.ERROR, str(error), {})
+    pipeline.close()
+    return Finding("networks", Level.OK, pipeline.description, {})
+
+
+def _fast_dds(environment: Mapping[str, str]) -> Finding:
+    other = environment.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp")
+    if "fastrtps" not in other:
+        return Finding("DDS", Level.OK, f"{other}: see that it has room for large images", {})
+    for name in PROFILE_VARIABLES:
+        if environment.get(name):
+            return Finding("DDS", Level.OK, f"{name} is {environment[name]}", {})
+    return Finding(
+        "DDS",
+        Level.WARN,
+        "Fast DDS has no profile here, so that most large images are lost: in the camera driver's terminal and in "
+        f"this one, export {PROFILE_VARIABLES[0]}={profile_file()} (our launch files do)",
+        {},
+    )
+
+
+def _cv_bridge() -> Finding:
+    tried = subprocess.run(
+        [sys.executable, "-c", "import cv_bridge.boost.cv_bridge_boost"], capture_output=True, text=True, check=False
+    )
+    if tried.returncode == 0:
+        return Finding("cv_bridge", Level.OK, f"works with NumPy {np.__version__}", {})
+    return Finding(
+        "cv_bridge",
+        Level.WARN,
+        f"cannot be loaded with NumPy {np.__version__}; pose3d does without it, other nodes may need it: "
+        "pip install 'numpy<2', or remove pip's NumPy so that apt's is used",
+        {},
+    )
+
+
+def governor_finding(folder: Path) -> Finding:
+    """The processor's frequency governor, from /sys/devices/system/cpu."""
+    slow = []
+    for file in sorted(folder.glob("cpu[0-9]*/cpufreq/scaling_governor")):
+        driver = (file.parent / "scaling_driver").read_text().strip()
+        # Under this driver, powersave only means that the processor chooses by itself.
+        if file.read_text().strip() == "powersave" and driver != "intel_pstate":
+            slow.append(file.parent.parent.name)
+    if slow:
+        advice = "sudo cpupower frequency-set -g performance (on a Jetson: sudo jetson_clocks)"
+        return Finding("processor", Level.WARN, f"{', '.join(slow)} kept slow by the governor powersave: {advice}", {})
+    return Finding("processor", Level.OK, "not kept slow by its governor", {})
+
+
+# ---- the running system ----------------------------------------------------------------------------------------------
+
+
+def system_findings(seen: Observed) -> Iterator[Finding]:
+    """The node, its connections, the camera and TF."""
+    if not seen.node_runs:
+        yield Finding("node", Level.ERROR, f"no node {seen.node}: ros2 launch pose3d_ros pose3d.launch.py", {})
+    elif not seen.reports:
+        yield Finding("node", Level.ERROR, f"{seen.node} sends no /diagnostics: it hangs; restart it", {})
+    for part, (level, message) in seen.reports.items():
+        yield Finding(f"node: {part}", level, message, {})
+    for mismatch in seen.mismatches:
+        yield Finding("quality of service", Level.ERROR, mismatch, {})
+    yield from _image_findings(seen)
+    yield from _info_findings(seen)
+    if seen.target and seen.image is not None:
+        yield _tf_finding(seen, seen.image)
+
+
+def _image_findings(seen: Observed) -> Iterator[Finding]:
+    part = "images"
+    if seen.image_problem:
+        yield Finding(part, Level.ERROR, seen.image_problem, {})
+    elif not seen.image_publishers:
+        yield Finding(part, Level.ERROR, f"nobody publishes {seen.image_topic}: start the camera, or give --image", {})
+    elif seen.image is None:
+        why = "the camera hangs, or images of this size are lost on the way: see DDS above"
+        yield Finding(part, Level.ERROR, f"no image came on {seen.image_topic}, though it has a publisher: {why}", {})
+    else:
+        yield _content_finding(seen.image, seen.image_topic)
+        yield _stamp_finding(seen.image, seen.now_ns)
+
+
+def _picture(image: Image | CompressedImage) -> Picture:
+    return compressed_to_bgr(image) if hasattr(image, "format") else image_to_bgr(image)
+
+
+def _content_finding(image: Image | CompressedImage, topic: str) -> Finding:
+    try:
+        height, width = _picture(image).shape[:2]
+    except BadImageError as error:
+        return Finding("images", Level.ERROR, str(error), {})
+    if not image.header.frame_id:
+        return Finding("images", Level.WARN, "no frame_id, so there is no TF: set the driver's frame_id", {})
+    kind = image.format if hasattr(image, "format") else image.encoding
+    return Finding("images", Level.OK, f"{width}x{height} {kind} on {topic}, frame {image.header.frame_id}", {})
+
+
+def _stamp_finding(image: Image | CompressedImage, now_ns: int) -> Finding:
+    stamp_ns = stamp_to_ns(image.header.stamp)
+    if stamp_ns <= 0:
+        return Finding("stamps", Level.ERROR, "zero: the driver must stamp its images with the time of exposure", {})
+    age_s = 1e-9 * (now_ns - stamp_ns)
+    if abs(age_s) > _MOST_SKEW_S:
+        where = "in the past" if age_s > 0 else "in the future"
+        advice = "synchronise the computers (chrony, PTP); for a bag, --sim-time here and use_sim_time for the node"
+        return Finding("stamps", Level.WARN, f"{abs(age_s):.1f} s {where}: {advice}", {})
+    return Finding("stamps", Level.OK, f"{1e3 * age_s:.0f} ms old when they come", {})
+
+
+def _info_findings(seen: Observed) -> Iterator[Finding]:
+    part = "camera_info"
+    advice = "without it there are no metres; set the driver's calibration file, or assumed_horizontal_fov_deg"
+    if seen.info_problem:
+        yield Finding(part, Level.ERROR, seen.info_problem, {})
+    elif not seen.info_publishers:
+        yield Finding(part, Level.ERROR, f"nobody publishes {seen.info_topic}: {advice}", {})
+    elif seen.info is None:
+        yield Finding(part, Level.ERROR, f"none came on {seen.info_topic}: {advice}", {})
+    else:
+        yield _calibration_finding(seen.info, seen.image)
+
+
+def _calibration_finding(info: CameraInfo, image: Image | CompressedImage | None) -> Finding:
+    try:
+        camera = camera_from_info(info)
+        if image is not None:
+            height, width = _picture(image).shape[:2]
+            camera = camera_for_image(camera, width, height)
+    except CameraError as error:
+        return Finding("camera_info", Level.ERROR, str(error), {})
+    except BadImageError:
+        pass  # told already
+    return Finding("camera_info", Level.OK, f"{camera.model}, {camera.width}x{camera.height}", {})
+
+
+def _tf_finding(seen: Observed, image: Image | CompressedImage) -> Finding:
+    try:
+        seen.frames.rotation(seen.target, image.header.frame_id, stamp_to_ns(image.header.stamp), _MOST_SKEW_S)
+    except TransformError as error:
+        advice = "start robot_state_publisher, or static_transform_publisher for the camera's mount"
+        return Finding("TF", Level.ERROR, f"{error}: {advice}", {})
+    return Finding("TF", Level.OK, f"{image.header.frame_id} is connected with {seen.target}", {})

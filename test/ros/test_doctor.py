@@ -1,0 +1,163 @@
+"""The doctor's findings, and the doctor itself beside real nodes that are well and that are not."""
+
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
+
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from std_msgs.msg import Header
+
+from pose3d_ros.camera import Camera
+from pose3d_ros.ros.camera_conversion import camera_to_info
+from pose3d_ros.ros.doctor_checks import Observed, governor_finding, machine_findings, system_findings
+from pose3d_ros.ros.frame_tree import FrameTree
+from pose3d_ros.ros.health import Level
+from pose3d_ros.ros.image_conversion import bgr_to_image
+
+NOW_NS = 1_700_000_000_000_000_000
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+def image(stamp_ns=NOW_NS - 20_000_000, frame_id="camera_optical_frame", size=(640, 480), **fields):
+    header = Header(frame_id=frame_id)
+    header.stamp.sec, header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
+    message = bgr_to_image(np.zeros((size[1], size[0], 3), np.uint8), header)
+    for name, value in fields.items():
+        setattr(message, name, value)
+    return message
+
+
+INFO = camera_to_info(Camera.from_horizontal_fov(640, 480, 60.0), Header())
+TREE = FrameTree()
+TREE.put("base_link", "camera_optical_frame", (0.0, 0.0, 0.0, 1.0), None)
+WELL = Observed(
+    node="/pose3d",
+    node_runs=True,
+    reports={"lifecycle": (Level.OK, "active")},
+    mismatches=(),
+    image_topic="/image",
+    image_publishers=1,
+    image_problem="",
+    image=image(),
+    now_ns=NOW_NS,
+    info_topic="/camera_info",
+    info_publishers=1,
+    info_problem="",
+    info=INFO,
+    frames=TREE,
+    target="base_link",
+)
+
+
+def test_a_system_that_is_well():
+    assert {finding.level for finding in system_findings(WELL)} == {Level.OK}
+
+
+@pytest.mark.parametrize(
+    ("change", "part", "level", "text"),
+    [
+        ({"node_runs": False, "reports": {}}, "node", Level.ERROR, "no node /pose3d: ros2 launch"),
+        ({"reports": {}}, "node", Level.ERROR, "restart it"),
+        ({"reports": {"images": (Level.WARN, "lossy")}}, "node: images", Level.WARN, "lossy"),
+        ({"mismatches": ("rviz gets nothing",)}, "quality of service", Level.ERROR, "rviz"),
+        ({"image_problem": "remap it"}, "images", Level.ERROR, "remap it"),
+        ({"image_publishers": 0, "image": None}, "images", Level.ERROR, "start the camera"),
+        ({"image": None}, "images", Level.ERROR, "no image came on /image, though"),
+        ({"image": image(encoding="16UC1")}, "images", Level.ERROR, "16UC1"),
+        ({"image": image(frame_id="")}, "images", Level.WARN, "frame_id"),
+        ({"image": image(stamp_ns=0)}, "stamps", Level.ERROR, "must stamp"),
+        ({"image": image(NOW_NS - 9_000_000_000)}, "stamps", Level.WARN, "9.0 s in the past"),
+        ({"image": image(NOW_NS + 9_000_000_000)}, "stamps", Level.WARN, "9.0 s in the future"),
+        ({"info_problem": "remap it"}, "camera_info", Level.ERROR, "remap it"),
+        ({"info_publishers": 0, "info": None}, "camera_info", Level.ERROR, "nobody publishes /camera_info"),
+        ({"info": None}, "camera_info", Level.ERROR, "none came"),
+        ({"info": CameraInfo(width=640, height=480)}, "camera_info", Level.ERROR, "calibrat"),
+        ({"image": image(size=(640, 360))}, "camera_info", Level.ERROR, "another shape"),
+        ({"target": "map"}, "TF", Level.ERROR, "no TF between camera_optical_frame"),
+    ],
+)
+def test_what_is_wrong_is_found_with_its_remedy(change, part, level, text):
+    found = [f for f in system_findings(WELL._replace(**change)) if f.part == part and f.level == level]
+    assert any(text in finding.message for finding in found)
+
+
+def test_this_machines_networks_are_loaded():
+    networks = next(finding for finding in machine_findings() if finding.part == "networks")
+    assert networks.level == Level.OK
+    assert ".onnx" in networks.message
+
+
+@pytest.mark.parametrize(
+    ("driver", "governor", "level"),
+    [
+        ("acpi-cpufreq", "powersave", Level.WARN),
+        ("acpi-cpufreq", "performance", Level.OK),
+        ("intel_pstate", "powersave", Level.OK),
+    ],
+)
+def test_the_processors_governor(tmp_path, driver, governor, level):
+    folder = tmp_path / "cpu0" / "cpufreq"
+    folder.mkdir(parents=True)
+    (folder / "scaling_driver").write_text(f"{driver}\n")
+    (folder / "scaling_governor").write_text(f"{governor}\n")
+    assert governor_finding(tmp_path).level == level
+
+
+def doctor(*arguments):
+    """Exit status, and lines of (level, rest)."""
+    command = [sys.executable, "-m", "pose3d_ros.cli", "doctor", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, timeout=120, check=False)
+    assert not done.stderr
+    return done.returncode, [line.split(maxsplit=1) for line in done.stdout.splitlines()]
+
+
+def test_nothing_runs(ros_environment):
+    status, lines = doctor("--seconds", "0.5", "--node", "/nobody", "--image", "/nowhere/image")
+    assert status == 2
+    told = " ".join(rest for level, rest in lines if level == "ERROR")
+    assert "no node /nobody" in told
+    assert "nobody publishes /nowhere/image" in told
+    assert "nobody publishes /nowhere/camera_info" in told
+
+
+def test_a_running_system(start_node, robot):
+    """All that the doctor learns from a real node and a real camera; and an RViz that asks for what nobody offers."""
+    start_node("pose3d_node", {}, "-r", "image:=/front/image", "-r", "camera_info:=/front/camera_info")
+    start_node("video_publisher", {}, "-r", "image:=/front/image", "-r", "camera_info:=/front/camera_info")
+    robot.spin_until(lambda: robot.heard["joints"], 60, "joints")
+    status, lines = doctor("--seconds", "3", "--frame", "base_link")
+    assert status == 2  # of TF
+    found = {rest.split("  ")[0]: (level, rest) for level, rest in lines}
+    assert [part for part, (level, _) in found.items() if level == "ERROR"] == ["TF"]
+    assert found["images"][0] == found["camera_info"][0] == found["stamps"][0] == "OK"
+    assert "640x480 bgr8 on /front/image, frame camera_optical_frame" in found["images"][1]
+    assert {"node: lifecycle", "node: images", "node: networks"} <= found.keys()
+
+    robot.node.create_subscription(PointCloud2, "pose3d/joints", lambda _: None, LATCHED)
+    time.sleep(0.5)
+    _, lines = doctor("--seconds", "1")
+    told = next(rest for _, rest in lines if rest.startswith("quality of service"))
+    assert "/robot gets nothing from /pose3d on /pose3d/joints" in told
+
+
+def test_images_that_a_camera_sends_as_nobody_should(ros_environment, robot):
+    """A driver without a calibration or a clock, and no node."""
+    images, infos = (
+        robot.node.create_publisher(kind, topic, 10) for kind, topic in ((Image, "rgb"), (CameraInfo, "bad"))
+    )
+    timer = robot.node.create_timer(0.1, lambda: (images.publish(image(0)), infos.publish(CameraInfo())))
+    command = [sys.executable, "-m", "pose3d_ros.ros.doctor", "--node", "/nobody", "--image", "/rgb"]
+    log = subprocess.Popen([*command, "--camera-info", "/bad", "--seconds", "3"], stdout=subprocess.PIPE, text=True)
+    robot.spin_until(lambda: log.poll() is not None, 120, "the doctor")
+    robot.node.destroy_timer(timer)
+    told = log.stdout.read()
+    assert log.returncode == 2
+    assert "must stamp its images" in told
+    assert "camera_info" in told
