@@ -12,7 +12,7 @@ from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEn
 from launch.conditions import IfCondition
 from launch.launch_description_entity import LaunchDescriptionEntity
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import Node
+from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 SHARE = Path(__file__).resolve().parent.parent
@@ -30,6 +30,13 @@ ARGUMENTS = [
         "config",
         default_value=str(SHARE / "config" / "pose3d.yaml"),
         description="YAML file with the node's parameters.",
+    ),
+    DeclareLaunchArgument(
+        "autostart",
+        default_value="true",
+        choices=["true", "false"],
+        description="Configure and activate the node at once. If not, a lifecycle manager, `ros2 lifecycle set` or "
+        "launch's ChangeState event does it.",
     ),
     DeclareLaunchArgument(
         "use_sim_time",
@@ -82,18 +89,19 @@ def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     image = LaunchConfiguration("image").perform(context)
     camera_info = LaunchConfiguration("camera_info").perform(context) or beside(image)
     namespace = LaunchConfiguration("namespace").perform(context).strip("/")
+    autostart = ParameterValue(LaunchConfiguration("autostart"), value_type=bool)
     use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
     log_level = ["--log-level", LaunchConfiguration("log_level")]
     # The view's topics are those of a node without a namespace.
     shown = [(f"/pose3d/{topic}", f"/{namespace}/pose3d/{topic}") for topic in ("markers", "joints", "overlay")]
     return [
-        Node(
+        LifecycleNode(
             package="pose3d_ros",
             executable="pose3d_node",
             name="pose3d",
             namespace=namespace,
             output="screen",
-            parameters=[LaunchConfiguration("config"), {"use_sim_time": use_sim_time}],
+            parameters=[LaunchConfiguration("config"), {"autostart": autostart, "use_sim_time": use_sim_time}],
             remappings=[
                 ("image", image),
                 ("camera_info", camera_info),

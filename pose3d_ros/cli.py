@@ -29,6 +29,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("export", "pose2d"): ("pose3d_ros.networks.export_pose2d", "a trained stage 1 to ONNX"),
     ("export", "finder"): ("pose3d_ros.networks.export_finder", "a trained finder to ONNX"),
     ("export", "lifter"): ("pose3d_ros.networks.export_lifter", "a trained lifter to ONNX"),
+    ("export", "int8"): ("pose3d_ros.networks.quantise", "an exported image network in 8 bits"),
     ("render",): ("pose3d_ros.data.synthetic.cli", "render synthetic people"),
 }
 _GROUPS = {"evaluate": "measure", "train": "train a network", "export": "write a network as ONNX"}

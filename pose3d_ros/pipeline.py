@@ -166,6 +166,8 @@ class Pipeline:
             boxes, pose = self._estimate(frame.image, known, found)
         with self._timed("track"):
             tracks = self._tracker.assign(boxes, pose.joints_px, pose.score)
+            pose = _chosen(pose, self._tracker.believe(tracks, boxes, pose.candidates_px, pose.candidates_score))
+            boxes = _boxes(pose, boxes)
         measured = self._measure(frame.camera, boxes, pose, tracks, up)
         with self._timed("track"):
             self._tracked = self._tracker.update(tracks, measured)
@@ -316,7 +318,8 @@ def _try_poses(poses: PoseEstimator) -> bool:
     pose = poses.estimate(np.zeros((48, 64, 3), np.uint8), np.array([[0.0, 0, 63, 47]] * 2))
     joints = (2, NUM_JOINTS)
     shapes = ((*joints, 2), (*joints, 2, 2), joints, joints, (2,))
-    return all(values.shape == shape for values, shape in zip(pose, shapes, strict=True))
+    answers = (pose.joints_px, pose.cov_px, pose.score, pose.visible, pose.person_score)
+    return all(values.shape == shape for values, shape in zip(answers, shapes, strict=True))
 
 
 def _try_lifter(lifter: Lifter) -> bool:
@@ -344,6 +347,20 @@ def _boxes(pose: Pose2D, otherwise: Array) -> Array:
     for i in np.flatnonzero(good.sum(1) >= _LEAST_BOX_JOINTS):
         boxes[i] = box_of_joints(pose.joints_px[i][good[i]])
     return boxes
+
+
+def _chosen(pose: Pose2D, belief: Array) -> Pose2D:
+    """The poses with each joint's most believed candidate first, given beliefs [n, 24, k].
+
+    Its score is the belief's share of the probability that any of the candidates is right.
+    """
+    order = np.argsort(-belief, axis=-1, kind="stable")
+    score = np.minimum(belief * pose.candidates_score.sum(-1, keepdims=True), 1.0)
+    return pose._replace(
+        candidates_px=np.take_along_axis(pose.candidates_px, order[..., None], 2),
+        candidates_cov=np.take_along_axis(pose.candidates_cov, order[..., None, None], 2),
+        candidates_score=np.take_along_axis(score, order, 2),
+    )
 
 
 def _zoomed(boxes: Array, zoom: float) -> Array:

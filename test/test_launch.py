@@ -19,7 +19,7 @@ pytest.importorskip("launch_ros.actions", reason="launch_ros is not installed: i
 
 from launch import LaunchContext, LaunchService
 from launch.actions import DeclareLaunchArgument
-from launch_ros.actions import Node
+from launch_ros.actions import LifecycleNode, Node
 
 ROOT = Path(__file__).resolve().parent.parent
 LAUNCH = ROOT / "launch"
@@ -129,6 +129,17 @@ def test_a_profile_of_the_user_stays(pose3d, context, monkeypatch):
 def test_no_profile_on_request(pose3d, context):
     context.launch_configurations["fastdds_profile"] = "false"
     assert pose3d.fast_dds_profile(context) == []
+
+
+@pytest.mark.parametrize(("argument", "value"), [(None, True), ("false", False)])
+def test_autostart_is_the_nodes_own(pose3d, context, argument, value):
+    if argument:
+        context.launch_configurations["autostart"] = argument
+    node = node_of(pose3d, context)
+    assert isinstance(node, LifecycleNode)
+    (parameters,) = (group for group in node._Node__parameters if isinstance(group, dict))
+    (autostart,) = (v for k, v in parameters.items() if context.perform_substitution(k[0]) == "autostart")
+    assert autostart.evaluate(context) is value
 
 
 def test_demo_starts_publisher_and_node():

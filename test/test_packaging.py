@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from pose3d_ros.ros.parameters import PARAMETERS
+from pose3d_ros.ros.parameters import PARAMETERS, Change
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "pose3d_ros"
@@ -144,7 +144,7 @@ def test_configuration_explains_every_parameter():
             at -= 1
             comment.insert(0, lines[at].strip("# "))
         assert comment, f"{spec.name} has no comment"
-        assert spec.live == (" ".join(comment).endswith("Live.")), spec.name
+        assert (spec.change == Change.LIVE) == (" ".join(comment).endswith("Live.")), spec.name
         if spec.minimum is not None and spec.maximum is not None:
             assert f"({spec.minimum:g} to {spec.maximum:g})" in " ".join(comment)
 

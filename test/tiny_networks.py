@@ -63,20 +63,21 @@ def finder() -> onnx.ModelProto:
 def pose2d(joints: int = NUM_JOINTS) -> onnx.ModelProto:
     nodes = [
         helper.make_node("Shape", ["crops"], ["n"], start=0, end=1),
-        *_expanded("joints", pose_in_crop()[:joints]),
-        *_expanded("covariance", np.tile(np.eye(2), (joints, 1, 1))),
+        *_expanded("joints", pose_in_crop()[:joints, None]),
+        *_expanded("covariance", np.tile(np.eye(2), (joints, 1, 1, 1))),
         *_brightness("crops", "bright", (-1, 1)),
         _constant("ones", np.ones((1, joints), np.float32)),
-        helper.make_node("Mul", ["bright", "ones"], ["score"]),
-        helper.make_node("Identity", ["score"], ["visible"]),
+        helper.make_node("Mul", ["bright", "ones"], ["visible"]),
+        _constant("last", np.array([-1], np.int64)),
+        helper.make_node("Unsqueeze", ["visible", "last"], ["score"]),
     ]
     return _model(
         nodes,
         [_tensor("crops", TensorProto.UINT8, ["n", CROP, CROP, 3])],
         [
-            _tensor("joints", TensorProto.FLOAT, ["n", joints, 2]),
-            _tensor("covariance", TensorProto.FLOAT, ["n", joints, 2, 2]),
-            _tensor("score", TensorProto.FLOAT, ["n", joints]),
+            _tensor("joints", TensorProto.FLOAT, ["n", joints, 1, 2]),
+            _tensor("covariance", TensorProto.FLOAT, ["n", joints, 1, 2, 2]),
+            _tensor("score", TensorProto.FLOAT, ["n", joints, 1]),
             _tensor("visible", TensorProto.FLOAT, ["n", joints]),
         ],
     )

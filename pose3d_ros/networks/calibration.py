@@ -23,11 +23,15 @@ class Calibration:
     covariance = peak_scale · (window's second moments) + miss_variance · (1 - score) · side² · I
     """
 
-    mass_weight: float = 1.0
-    visibility_weight: float = 0.0
-    bias: float = 0.0
-    peak_scale: float = 1.0
-    miss_variance: float = 0.005
+    mass_weight: float
+    visibility_weight: float
+    bias: float
+    peak_scale: float
+    miss_variance: float
+
+
+UNCALIBRATED = Calibration(mass_weight=1.0, visibility_weight=0.0, bias=0.0, peak_scale=1.0, miss_variance=0.0)
+"""Leaves the raw outputs as they are: the score is the mass."""
 
 
 def score_of(calibration: Calibration, mass: Array, visibility: Array) -> Array:
@@ -53,7 +57,7 @@ def fit_calibration(
         return float(np.mean(np.logaddexp(0, x) - right * x) + 1e-4 * (w @ w))
 
     mass_weight, visibility_weight, bias = (float(w) for w in minimize(log_loss, np.array([1.0, 0.1, 0.0])).x)
-    fitted = Calibration(mass_weight, visibility_weight, bias)
+    fitted = replace(UNCALIBRATED, mass_weight=mass_weight, visibility_weight=visibility_weight, bias=bias)
     missed = (1 - score_of(fitted, mass, visibility))[:, None, None] * side**2 * np.eye(2)
 
     def miscoverage(log_scales: Array) -> float:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
-from dataclasses import asdict
+from dataclasses import astuple
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pose3d_ros.crop import apply, box_of_joints, crop_transform, square_of_box, warp
-from pose3d_ros.data.lspet import Photos, read_lspet
-from pose3d_ros.evaluation.pose2d import RIGHT, TORSO, torso_length
+from pose3d_ros.data.lspet import read_lspet
 from pose3d_ros.models import Model, record_model
-from pose3d_ros.networks.calibration import Calibration, fit_calibration
+from pose3d_ros.networks.calibrate_file import calibrate_file
+from pose3d_ros.networks.calibration import UNCALIBRATED, Calibration
 from pose3d_ros.networks.decode import Decoder
 from pose3d_ros.networks.onnx_file import write_onnx_file
 from pose3d_ros.networks.pose2d import Pose2DNet, normalise
@@ -25,26 +22,33 @@ _ABOUT = "a person's crop -> heatmaps -> joints in its pixels, covariance, score
 
 
 class Pose2DGraph(nn.Module):
-    """What is exported: crops as they come from the camera in, joints, covariance and probabilities out."""
+    """What is exported: crops as they come from the camera in, joints, covariance and probabilities out.
+
+    calibration: lies in the exported file, where `networks.calibrate_file` changes it.
+    """
 
     def __init__(self, net: Pose2DNet, calibration: Calibration) -> None:
         super().__init__()
-        self.net, self.decoder, self.calibration = net, Decoder(), calibration
+        self.net, self.decoder = net, Decoder()
+        self.calibration: Tensor
+        self.register_buffer("calibration", torch.tensor(astuple(calibration)))
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Crops [n, s, s, 3] uint8 BGR -> joints [n, 24, 2] and covariance [n, 24, 2, 2] in the crop's pixels,
-        score [n, 24], visible [n, 24]."""
-        joints, covariance, mass, visibility = self.raw(crops)
-        c = self.calibration
-        score = torch.sigmoid(c.mass_weight * torch.logit(mass, 1e-4) + c.visibility_weight * visibility + c.bias)
-        missed = (c.miss_variance * crops.shape[1] ** 2) * (1 - score)
-        covariance = c.peak_scale * covariance + missed[..., None, None] * torch.eye(2)
-        return joints, covariance, score, torch.sigmoid(visibility)
+        """Crops [n, s, s, 3] uint8 BGR -> the k places where each joint may be, best first: joints [n, 24, k, 2] and
+        covariance [n, 24, k, 2, 2] in the crop's pixels, score [n, 24, k]; and visible [n, 24].
 
-    def raw(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Joints, covariance, mass and visibility before calibration."""
+        What the best place leaves of one is shared among the others by the mass of their peaks.
+        """
+        mass_weight, visibility_weight, bias, peak_scale, miss_variance = self.calibration
         logits, visibility = self.net(normalise(crops.float().permute(0, 3, 1, 2)))
-        return (*self.decoder(logits), visibility)
+        joints, covariance, mass = self.decoder(logits)
+        best, others = mass[..., :1], mass[..., 1:]
+        certainty = mass_weight * torch.logit(best, 1e-4) + visibility_weight * visibility[..., None]
+        right = torch.sigmoid(certainty + bias)
+        score = torch.cat([right, (1 - right) * others / (1 - best).clamp_min(1e-4)], -1)
+        missed = (miss_variance * crops.shape[1] ** 2) * (1 - score)
+        covariance = peak_scale * covariance + missed[..., None, None] * torch.eye(2)
+        return joints, covariance, score, torch.sigmoid(visibility)
 
 
 def load_net(checkpoint: Path) -> tuple[Pose2DNet, int]:
@@ -56,25 +60,6 @@ def load_net(checkpoint: Path) -> tuple[Pose2DNet, int]:
     return net.eval(), config["input_size"]
 
 
-def calibrate(net: Pose2DNet, size: int, photos: Photos) -> Calibration:
-    """The calibration of the network on photos kept from training."""
-    graph = Pose2DGraph(net, Calibration())
-    scored = photos.labelled[:, TORSO].all(1)
-    parts: list[tuple[np.ndarray, ...]] = []
-    for i in np.flatnonzero(scored).tolist():
-        known = photos.labelled[i]
-        transform = crop_transform(*square_of_box(box_of_joints(photos.joints_px[i][known])), size)
-        crop = torch.from_numpy(warp(photos.image(i), transform, size))[None]
-        with torch.inference_mode():
-            joints, covariance, mass, visibility = (t[0].numpy()[known] for t in graph.raw(crop))
-        truth = apply(transform, photos.joints_px[i])
-        error = joints - truth[known]
-        right = np.linalg.norm(error, axis=-1) <= RIGHT * torso_length(truth[None])[0]
-        parts.append((mass, visibility, right, error, covariance))
-    mass, visibility, right, error, covariance = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return fit_calibration(mass, visibility, right, error, covariance, size)
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint.pt of a training")
@@ -83,11 +68,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Calibrates and writes the ONNX file."""
+    """Writes the ONNX file and calibrates it."""
     net, size = load_net(args.checkpoint)
-    calibration = calibrate(net, size, read_lspet(args.data / "lspet", "calibration"))
-    print(json.dumps(asdict(calibration)))
-    write_onnx(Pose2DGraph(net, calibration), size, args.output)
+    write_onnx(Pose2DGraph(net, UNCALIBRATED), size, args.output)
+    print(calibrate_file(args.output, read_lspet(args.data / "lspet", "calibration")))
     record_model(Model("pose2d", args.output, "", input_size=(size, size), joints=JOINTS, about=_ABOUT))
 
 

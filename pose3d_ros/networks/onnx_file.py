@@ -17,8 +17,8 @@ def write_onnx_file(
     """Writes a graph of one input as an ONNX file.
 
     names: of the input, and of the outputs. free_batch: the first size of all of them is free.
-    Batch normalisation stays apart from the convolutions, so that `read_weights` can give a training all it needs to
-    go on; whoever runs the file merges them when loading it.
+    Batch normalisation stays apart from the convolutions, and constants stay as they are, so that `read_weights` can
+    give a training all it needs to go on; whoever runs the file merges them when loading it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     given, returned = names
@@ -31,6 +31,7 @@ def write_onnx_file(
         dynamic_axes={name: {0: "people"} for name in [given, *returned]} if free_batch else None,
         opset_version=OPSET,
         training=torch.onnx.TrainingMode.PRESERVE,
+        do_constant_folding=False,
         dynamo=False,
     )
 

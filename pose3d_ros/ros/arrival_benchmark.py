@@ -23,7 +23,7 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CameraInfo
+from sensor_msgs.msg import CameraInfo, PointCloud2
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.ros.camera_conversion import stamp_to_ns
@@ -80,6 +80,8 @@ class _Checker(Node):
         self.reports: list[_Report] = []
         reliable = QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
         self.create_subscription(CameraInfo, "camera_info", self._on_info, reliable)
+        # Without a listener the node would not work on the images.
+        self.create_subscription(PointCloud2, "pose3d/joints", lambda _: None, reliable)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, QoSProfile(depth=_DEPTH))
 
     def _on_info(self, message: CameraInfo) -> None:

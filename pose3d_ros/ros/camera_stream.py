@@ -170,10 +170,11 @@ class CameraStream:
         self._frame_id = message.header.frame_id
         self._engine_failure = ""
         self._outputs.publish(message.header, result.people, _output_options(values))
-        self._monitor.frame_processed(stamp_to_ns(message.header.stamp), self._now_ns())
+        published_ns = self._now_ns()
         if self._outputs.prediction_wanted:
             self._predict(message.header, values["max_prediction_s"])
         self._outputs.publish_overlay(message.header, result.picture, result.people)
+        self._monitor.frame_processed(stamp_to_ns(message.header.stamp), published_ns)
 
     def _predict(self, header: Header, longest_s: float) -> None:
         now_ns = self._now_ns()

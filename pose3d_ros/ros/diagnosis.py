@@ -140,11 +140,14 @@ def camera_finding(state: CalibrationState, stream: StreamStatistics, topic: str
     return Finding("camera_info", state.level, state.text, values)
 
 
-def lifecycle_finding(state: str, failure: str) -> Finding:
-    """The managed node's state. failure: why its last transition failed, empty if it did not."""
-    values = {"state": state, "failure": failure}
+def lifecycle_finding(state: str, failure: str, name: str, nodes_of_name: int) -> Finding:
+    """The managed node's state. failure: why its last transition failed, empty if it did not. name: in full."""
+    values = {"state": state, "failure": failure, "nodes_of_this_name": str(nodes_of_name)}
     if failure:
         return Finding("lifecycle", Level.ERROR, f"{state}: {failure}", values)
+    if nodes_of_name > 1:
+        mixed = "their parameters, services and outputs get mixed up: give each a name or a namespace of its own"
+        return Finding("lifecycle", Level.WARN, f"{nodes_of_name} nodes are called {name}: {mixed}", values)
     return Finding("lifecycle", Level.OK, state, values)
 
 

@@ -17,7 +17,7 @@ class TransitionError(RuntimeError):
 
 
 class ManagedNode(LifecycleNode):
-    """Subclasses do their work in `configure`, `activate`, `deactivate`, `cleanup` and `release`.
+    """Subclasses do their work in `configure`, `activate`, `deactivate` and `release`.
 
     Each of them raises TransitionError when it cannot: the transition then fails, the node stays what it was, and
     `failure` and the log say why. Any other exception is a mistake of ours: `release` is called, and the node is

@@ -44,7 +44,7 @@ class Pose3DNode(ManagedNode):
         self, name: str = "pose3d", make_pipeline: MakePipeline = PreparedPipeline, **node_options: Any
     ) -> None:
         super().__init__(name, **node_options)
-        self._declared = NodeParameters(self, PARAMETERS, problems_together, self._lock)
+        self._declared = NodeParameters(self, PARAMETERS, problems_together, self._why_locked)
         for unknown in self._declared.unknown():
             self.get_logger().warning(f"there is no parameter '{unknown}': check its spelling")
         self._make_pipeline = make_pipeline
@@ -95,15 +95,16 @@ class Pose3DNode(ManagedNode):
                 stream.stop(_STOP_TIMEOUT_S)
             stream.destroy()
 
-    def _lock(self) -> str:
-        return "" if self.state == UNCONFIGURED else f"the node is {self.state}; clean it up first, or start it with it"
+    def _why_locked(self) -> str:
+        return "" if self.state == UNCONFIGURED else f"the node is {self.state}; clean it up first"
 
     def _report(self) -> None:
-        findings = [lifecycle_finding(self.state, self.failure)]
+        name = self.get_fully_qualified_name()
+        namesakes = self.get_node_names_and_namespaces().count((self.get_name(), self.get_namespace()))
+        findings = [lifecycle_finding(self.state, self.failure, name, namesakes)]
         if self._stream is not None:
             findings += self._stream.findings() if self.state == ACTIVE else [self._stream.networks_finding()]
-        name = self.get_fully_qualified_name().lstrip("/")
-        self._diagnostics.publish(to_diagnostics(findings, name, self.get_clock().now().to_msg()))
+        self._diagnostics.publish(to_diagnostics(findings, name.lstrip("/"), self.get_clock().now().to_msg()))
 
 
 def _make() -> Pose3DNode:

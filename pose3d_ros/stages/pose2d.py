@@ -17,18 +17,33 @@ _BEST_JOINTS = 6
 
 
 class Pose2D(NamedTuple):
-    """The joints of n people in the image.
+    """The joints of n people in the image; k places where each of them may be, the chosen one first.
 
-    joints_px: [n, 24, 2] pixels. cov_px: [n, 24, 2, 2] pixels².
-    score: [n, 24] probability that the joint is within a fifth of the torso's length of its place.
+    candidates_px: [n, 24, k, 2] pixels. candidates_cov: [n, 24, k, 2, 2] pixels².
+    candidates_score: [n, 24, k] probability that the joint is within a fifth of the torso's length of the place.
     visible: [n, 24] probability that the joint is to be seen. person_score: [n] that there is a person at all.
     """
 
-    joints_px: Array
-    cov_px: Array
-    score: Array
+    candidates_px: Array
+    candidates_cov: Array
+    candidates_score: Array
     visible: Array
     person_score: Array
+
+    @property
+    def joints_px(self) -> Array:
+        """[n, 24, 2] the chosen places."""
+        return self.candidates_px[:, :, 0]
+
+    @property
+    def cov_px(self) -> Array:
+        """[n, 24, 2, 2] their covariances."""
+        return self.candidates_cov[:, :, 0]
+
+    @property
+    def score(self) -> Array:
+        """[n, 24] their scores."""
+        return self.candidates_score[:, :, 0]
 
 
 class PoseEstimator:
@@ -48,14 +63,18 @@ class PoseEstimator:
             )
         if not shape[1] or shape[1] != shape[2]:
             raise EngineError(f"stage 1 must have a fixed square input, not {shape}")
-        self._engine, self._size = engine, shape[1]
+        (joints,) = (spec.shape for spec in engine.outputs if spec.name == "joints")
+        if len(joints) != 4 or not joints[2]:
+            raise EngineError(f"stage 1 must give several places per joint, not joints {joints}: export it again")
+        self._engine, self._size, self._candidates = engine, shape[1], joints[2]
 
     def estimate(self, image: NDArray[np.uint8], boxes: Array) -> Pose2D:
         """The joints of the people in `boxes` [n, 4] (x0, y0, x1, y1 pixels) of a BGR image [h, w, 3]."""
         n = len(boxes)
         if n == 0:
-            one, two = np.zeros((0, NUM_JOINTS)), np.zeros((0, NUM_JOINTS, 2))
-            return Pose2D(two, np.zeros((0, NUM_JOINTS, 2, 2)), one, one, np.zeros(0))
+            places = np.zeros((0, NUM_JOINTS, self._candidates))
+            two = np.zeros((*places.shape, 2))
+            return Pose2D(two, np.zeros((*two.shape, 2)), places, places[..., 0], np.zeros(0))
         transforms = [crop_transform(*square_of_box(box), self._size) for box in boxes]
         crops = np.stack([warp(image, transform, self._size) for transform in transforms])
         out = self._engine.run({"crops": crops})
@@ -65,6 +84,5 @@ class PoseEstimator:
         visible = out["visible"].astype(float)
         # A person may be half outside, so that only the joints seen best speak for or against one.
         person_score = np.sort(visible, 1)[:, -_BEST_JOINTS:].mean(1)
-        return Pose2D(
-            joints, out["covariance"] * zoom[:, None, None, None], out["score"].astype(float), visible, person_score
-        )
+        covariance = out["covariance"] * zoom[:, None, None, None, None]
+        return Pose2D(joints, covariance, out["score"].astype(float), visible, person_score)

@@ -4,6 +4,7 @@ A frame goes through a `Tracker` in two steps, since the lifter needs each perso
 
     tracker.predict(stamp_ns)                                 # to this image's time; old tracks end
     tracks = tracker.assign(boxes, joints_px, score)          # one track per detection, new ones begin
+    belief = tracker.believe(tracks, boxes, places, scores)   # which of several places each joint is at
     lifted = lifter(rays, cov, score, tracker.states(tracks))
     people = tracker.update(tracks, Measurement(...))         # all people to publish, also those not seen just now
 
@@ -24,6 +25,7 @@ from scipy.optimize import linear_sum_assignment
 from pose3d_ros.crop import areas, iou
 from pose3d_ros.person import JointState
 from pose3d_ros.skeleton import NUM_JOINTS, ROOT
+from pose3d_ros.stages.choose import Belief, believe
 
 Array = NDArray[np.float64]
 
@@ -170,6 +172,7 @@ class Track:
     hits: int = 0
     row: int = -1
     velocity_px: Array = field(default_factory=lambda: np.zeros(2))
+    belief: Belief | None = None
     root: PointFilter | None = None
     joints: PointFilter | None = None
     slow_root_cov: Array = field(default_factory=lambda: np.zeros((3, 3)))
@@ -288,6 +291,19 @@ class Tracker:
             track.row = i
         return tracks
 
+    def believe(self, tracks: Sequence[Track], boxes: ArrayLike, places_px: ArrayLike, score: ArrayLike) -> Array:
+        """How likely [n,24,k] each of the k candidates [n,24,k,2] is the joint, for the tracks that `assign` gave.
+
+        score [n,24,k]: what this frame alone says; boxes [n,4] pixels. Call it once a frame.
+        """
+        assert self._now_ns is not None
+        box, places, scores = (np.asarray(a, np.float64) for a in (boxes, places_px, score))
+        size = np.maximum((box[:, 2:] - box[:, :2]).max(1, initial=0), 1.0)
+        for i, track in enumerate(tracks):
+            dt = (self._now_ns - track.seen_ns) * _NS
+            track.belief = believe(places[i], scores[i], float(size[i]), track.belief, dt)
+        return np.stack([t.belief.probability for t in tracks if t.belief is not None]) if tracks else scores
+
     def states(self, tracks: Sequence[Track]) -> NDArray[np.float32]:
         """The lifter's states [n,H] of the tracks."""
         if not tracks:
@@ -320,6 +336,8 @@ class Tracker:
         shift = track.velocity_px * dt
         track.joints_px = track.joints_px + shift
         track.box = track.box + np.tile(shift, 2)
+        if track.belief is not None:
+            track.belief = track.belief._replace(places_px=track.belief.places_px + shift)
         if track.root is not None:
             track.root.predict(dt, self.config.root_acceleration, coasting)
         if track.joints is not None:
@@ -348,7 +366,9 @@ class Tracker:
         track.seen_ns = self._now_ns
         if seen.state is not None:
             track.state = seen.state[i]
-        if seen.joints_m is not None and seen.sigma_m is not None:
+        if seen.joints_m is None:  # the calibration is gone: metres of before must not pass for seen
+            track.root = track.joints = None
+        elif seen.sigma_m is not None:
             self._correct_joints(track, np.asarray(seen.joints_m[i], np.float64), np.asarray(seen.sigma_m[i]))
         if seen.root_m is not None and seen.root_cov is not None and np.isfinite(seen.root_m[i]).all():
             noise = seen.root_cov if seen.root_noise_cov is None else seen.root_noise_cov

@@ -108,7 +108,7 @@ def locate(net: nn.Module, crops: NDArray[np.uint8]) -> NDArray[np.floating]:
     device = next(net.parameters()).device
     with torch.inference_mode(), half_precision(device):
         logits, _ = net(network_input(torch.from_numpy(crops).to(device)))
-    return Decoder()(logits.float())[0].cpu().numpy()
+    return Decoder()(logits.float())[0][:, :, 0].cpu().numpy()
 
 
 def _sources(config: Pose2DConfig, data: Path, synthetic: Path | None) -> tuple[list[Source], list[float]]:

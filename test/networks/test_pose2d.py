@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is needed to train and export only")
 
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine  # noqa: E402
-from pose3d_ros.networks.calibration import Calibration  # noqa: E402
+from pose3d_ros.networks.calibration import UNCALIBRATED, Calibration  # noqa: E402
 from pose3d_ros.networks.decode import Decoder  # noqa: E402
 from pose3d_ros.networks.export_pose2d import Pose2DGraph, write_onnx  # noqa: E402
 from pose3d_ros.networks.heatmap_losses import HEATMAP_LOSSES, gaussian_targets  # noqa: E402
@@ -32,9 +32,17 @@ def test_decoder_finds_the_place_the_target_was_made_from():
     sigma = 1.5
     maps = gaussian_targets((joints - 1.5) / 4, 48, sigma)
     found, covariance, mass = Decoder()(maps.clamp_min(1e-12).log())
-    np.testing.assert_allclose(found, joints, atol=0.5)
-    np.testing.assert_allclose(covariance[..., 0, 0], (4 * sigma) ** 2, rtol=0.15)
-    assert mass.min() > 0.9
+    np.testing.assert_allclose(found[:, :, 0], joints, atol=0.5)
+    np.testing.assert_allclose(covariance[:, :, 0, 0, 0], (4 * sigma) ** 2, rtol=0.15)
+    assert mass[:, :, 0].min() > 0.9
+
+
+def test_decoder_finds_the_second_place_too():
+    first, second = torch.tensor([[[60.0, 50.0]]]), torch.tensor([[[120.0, 140.0]]])
+    maps = sum(share * gaussian_targets((at - 1.5) / 4, 48, 1.5) for share, at in ((0.7, first), (0.3, second)))
+    found, _, mass = Decoder()(maps.clamp_min(1e-12).log())
+    np.testing.assert_allclose(found[0, 0, :2], torch.cat([first, second])[:, 0], atol=0.5)
+    np.testing.assert_allclose(mass[0, 0, :2], [0.7, 0.3], atol=0.05)
 
 
 @pytest.mark.parametrize("name", sorted(HEATMAP_LOSSES))
@@ -66,7 +74,7 @@ def test_exported_file_gives_back_the_weights(tmp_path):
     for parameter in (*net.parameters(), *net.buffers()):
         if parameter.is_floating_point():  # as trained: no two are the same, else the file would hold one of them
             torch.nn.init.uniform_(parameter.data, 0.5, 1.5)
-    write_onnx(Pose2DGraph(net, Calibration()), 64, tmp_path / "net.onnx")
+    write_onnx(Pose2DGraph(net, UNCALIBRATED), 64, tmp_path / "net.onnx")
     found = read_weights(tmp_path / "net.onnx", "net.")
     own = {name: value for name, value in net.state_dict().items() if not name.endswith("num_batches_tracked")}
     torch.testing.assert_close(found, own)

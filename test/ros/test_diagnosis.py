@@ -73,8 +73,10 @@ def test_the_calibrations_state():
 
 
 def test_the_managed_nodes_state():
-    assert lifecycle_finding("active", "")[1:3] == (Level.OK, "active")
-    broken = lifecycle_finding("unconfigured", "cannot configure: no file")
+    assert lifecycle_finding("active", "", "/pose3d", 1)[1:3] == (Level.OK, "active")
+    twins = lifecycle_finding("active", "", "/pose3d", 2)
+    assert (twins.level, twins.message[:29]) == (Level.WARN, "2 nodes are called /pose3d: t")
+    broken = lifecycle_finding("unconfigured", "cannot configure: no file", "/pose3d", 2)
     assert (broken.level, broken.message) == (Level.ERROR, "unconfigured: cannot configure: no file")
 
 

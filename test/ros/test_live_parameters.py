@@ -3,37 +3,14 @@
 import time
 
 import pytest
+from camera_driver import Driver
 
 pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
 
 from rcl_interfaces.srv import GetParameters
-from sensor_msgs.msg import CameraInfo, Image
 
-from pose3d_ros.ros.camera_conversion import camera_to_info, stamp_to_ns
-from pose3d_ros.ros.image_conversion import bgr_to_image
+from pose3d_ros.ros.camera_conversion import stamp_to_ns
 from pose3d_ros.ros.people_conversion import cloud_to_joints
-
-GOOD_FRAMES = range(150, 180)
-
-
-class Driver:
-    """Sends frames of the clip, each with a stamp of its own, later than the last."""
-
-    def __init__(self, robot, clip):
-        self.robot, self.clip = robot, clip
-        self.images, self.infos = robot.advertise(Image, "image"), robot.advertise(CameraInfo, "camera_info")
-        self.stamp_ns = time.time_ns() - 600_000_000_000
-
-    def message(self, step_s=1 / 30):
-        """The next image; its camera_info is sent already."""
-        self.stamp_ns += int(step_s * 1e9)
-        header = self.robot.header(self.stamp_ns)
-        self.infos.publish(camera_to_info(self.clip[2], header))
-        return bgr_to_image(self.clip[0][GOOD_FRAMES[0]], header)
-
-    def answer(self, output="joints"):
-        """What the node makes of the next image."""
-        return self.robot.answer_to(self.images, self.message(), output)
 
 
 @pytest.fixture(scope="module")

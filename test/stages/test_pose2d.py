@@ -12,7 +12,8 @@ class BrightestPixel:
 
     inputs = (TensorSpec("crops", (None, 64, 64, 3), np.dtype(np.uint8)),)
     outputs = tuple(
-        TensorSpec(name, (None,), np.dtype(np.float32)) for name in ("joints", "covariance", "score", "visible")
+        TensorSpec(name, (None, 24, *shape), np.dtype(np.float32))
+        for name, shape in (("joints", (1, 2)), ("covariance", (1, 2, 2)), ("score", (1,)), ("visible", ()))
     )
     device = "test"
 
@@ -22,9 +23,9 @@ class BrightestPixel:
         y, x = np.unravel_index(crops.reshape(n, -1).argmax(1), crops.shape[1:])
         one = np.ones((n, 24), np.float32)
         return {
-            "joints": np.repeat(np.stack([x, y], 1)[:, None], 24, 1).astype(np.float32),
-            "covariance": np.tile(np.eye(2, dtype=np.float32), (n, 24, 1, 1)),
-            "score": 0.5 * one,
+            "joints": np.tile(np.stack([x, y], 1)[:, None, None], (1, 24, 1, 1)).astype(np.float32),
+            "covariance": np.tile(np.eye(2, dtype=np.float32), (n, 24, 1, 1, 1)),
+            "score": 0.5 * one[..., None],
             "visible": 0.25 * one,
         }
 

@@ -171,6 +171,17 @@ def test_without_3d_only_pixels_come_out():
     assert out[0].joints_px.shape == (NUM_JOINTS, 2)
 
 
+def test_metres_go_with_the_calibration_and_come_back():
+    tracker = Tracker()
+    step(tracker, 0, [person(100)])
+    seen = measurement([person(100)])._replace(joints_m=None, sigma_m=None, root_m=None)
+    tracker.predict(FRAME_NS)
+    (out,) = tracker.update(tracker.assign(seen.boxes, seen.joints_px, seen.score), seen)
+    assert (out.id, out.joints_m, out.joints_cov) == (1, None, None)
+    (back,) = step(tracker, 2, [person(100)], root=(0.0, 0.0, 2.0))
+    assert (back.id, back.joints_m[0, 2]) == (1, 2.0)
+
+
 def test_filter_smooths_and_stays_calibrated():
     rng, sigma = np.random.default_rng(7), 0.03
     time = np.arange(300) / 30

@@ -1,0 +1,122 @@
+"""An exported image network in 8 bits, for processors: `pose3d export int8 pose2d`.
+
+Convolutions and what lies between them compute in integers (ONNX's QDQ form): half the time, a quarter of the bytes.
+The last convolutions and what follows them, places and scores, stay in floating point. Ranges are measured on photos
+kept from training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from pose3d_ros.data.lspet import Photos, read_lspet
+from pose3d_ros.engines.engine import TensorSpec
+from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine
+from pose3d_ros.models import read_models, record_model
+from pose3d_ros.networks.calibrate_file import CALIBRATION_TENSOR, calibrate_file, labelled_crops
+from pose3d_ros.stages.find import letterbox
+
+_IN_INTEGERS = ["Conv", "Add", "Relu", "MaxPool", "Resize"]
+_MOST_PICTURES = 200
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("role", choices=sorted(_PICTURES), help="which network of the models folder")
+    parser.add_argument("--models", type=Path, default=Path("models"), help="folder with models.json")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the data sets")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Writes the network in 8 bits beside the one it is made from."""
+    model = read_models(args.models)[args.role]
+    model.verify()
+    photos = read_lspet(args.data / "lspet", "calibration")
+    path = model.path.with_name(f"{model.path.stem}_int8.onnx")
+    given = OnnxRuntimeEngine(model.path).inputs[0]
+    quantise(model.path, path, given.name, _PICTURES[args.role](photos, given))
+    if args.role == "pose2d":
+        print(calibrate_file(path, photos))
+    record_model(replace(model, role=f"{args.role}_int8", path=path, figures={}, about=f"{model.about}; in 8 bits"))
+
+
+def quantise(source: Path, target: Path, name: str, pictures: Iterable[NDArray[np.uint8]]) -> None:
+    """Writes the network of `source` in 8 bits, with the ranges that its values take on pictures [1, h, w, 3].
+
+    name: of the network's input.
+    """
+    network = onnx.load(source)
+    free = [tensor for tensor in network.graph.initializer if tensor.name == CALIBRATION_TENSOR]
+    # What is also an input may change, so it is not merged with what comes after it.
+    network.graph.input.extend(helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in free)
+    with tempfile.TemporaryDirectory() as folder:
+        merged = Path(folder) / "merged.onnx"
+        quant_pre_process(network, merged, skip_symbolic_shape=True)  # merges normalisations with convolutions
+        quantize_static(
+            merged,
+            target,
+            _Pictures(name, pictures),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=_IN_INTEGERS,
+            nodes_to_exclude=_head(merged),
+            per_channel=True,
+            activation_type=QuantType.QUInt8,  # what x86 multiplies fast with signed weights
+            weight_type=QuantType.QInt8,
+            # Seven bits: processors without VNNI add pairs of products in 16 bits, which eight would overflow.
+            reduce_range=True,
+        )
+    network = onnx.load(target)
+    del network.graph.input[1:]
+    onnx.save(network, target)
+
+
+class _Pictures(CalibrationDataReader):
+    def __init__(self, name: str, pictures: Iterable[NDArray[np.uint8]]) -> None:
+        self._name, self._pictures = name, iter(pictures)
+
+    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+        """The next input, or None after the last."""
+        picture = next(self._pictures, None)
+        return None if picture is None else {self._name: picture}
+
+
+def _head(path: Path) -> list[str]:
+    """Names of the nodes whose outputs reach no convolution any more."""
+    head = []
+    needed: set[str] = set()
+    for node in reversed(onnx.load(path).graph.node):  # whoever reads a value comes after who makes it
+        if needed.isdisjoint(node.output):
+            head.append(node.name)
+        if node.op_type == "Conv" or not needed.isdisjoint(node.output):
+            needed.update(node.input)
+    return head
+
+
+def _crops(photos: Photos, given: TensorSpec) -> Iterator[NDArray[np.uint8]]:
+    size = given.shape[1]
+    assert size is not None
+    for crop, _, _ in islice(labelled_crops(photos, size), _MOST_PICTURES):
+        yield crop[None]
+
+
+def _whole(photos: Photos, given: TensorSpec) -> Iterator[NDArray[np.uint8]]:
+    _, height, width, _ = given.shape
+    assert height is not None
+    assert width is not None
+    for i in range(min(len(photos), _MOST_PICTURES)):
+        yield letterbox(photos.image(i), width, height)[0][None]
+
+
+_PICTURES = {"pose2d": _crops, "find": _whole}

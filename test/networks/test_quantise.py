@@ -1,0 +1,66 @@
+"""Networks in 8 bits: nearly the same answers, a quarter of the bytes, and still to be calibrated."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch is needed to train and export only")
+
+from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine  # noqa: E402
+from pose3d_ros.networks.calibrate_file import set_calibration  # noqa: E402
+from pose3d_ros.networks.calibration import UNCALIBRATED, Calibration  # noqa: E402
+from pose3d_ros.networks.export_pose2d import Pose2DGraph, write_onnx  # noqa: E402
+from pose3d_ros.networks.pose2d import Pose2DNet  # noqa: E402
+from pose3d_ros.networks.quantise import quantise  # noqa: E402
+
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A stage 1 with random weights, in floating point and in 8 bits."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("networks")
+    source, target = folder / "net.onnx", folder / "net_int8.onnx"
+    net = Pose2DNet(18, 16, 32)
+    with torch.no_grad():
+        net.heatmap.weight.mul_(20)  # peaks, as a trained network has
+        net(torch.randn(4, 3, SIZE, SIZE))  # statistics that are not those of the beginning
+    write_onnx(Pose2DGraph(net.eval(), UNCALIBRATED), SIZE, source)
+    quantise(source, target, "crops", [picture(i) for i in range(16)])
+    return source, target
+
+
+def picture(seed):
+    """[1, SIZE, SIZE, 3] soft blobs."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (1, 8, 8, 3), np.uint8)
+    return coarse.repeat(8, 1).repeat(8, 2)
+
+
+def test_eight_bits_give_nearly_the_same_scores_with_fewer_bytes(files):
+    source, target = (OnnxRuntimeEngine(path, threads=1) for path in files)
+    crops = np.concatenate([picture(i) for i in range(100, 110)])
+    exact, rough = source.run({"crops": crops}), target.run({"crops": crops})
+    assert {name: value.shape for name, value in exact.items()} == {name: value.shape for name, value in rough.items()}
+    assert np.corrcoef(exact["score"][..., 0].ravel(), rough["score"][..., 0].ravel())[0, 1] > 0.95
+    assert not np.array_equal(exact["score"], rough["score"])
+    assert files[1].stat().st_size < 0.5 * files[0].stat().st_size
+
+
+def test_both_can_be_calibrated_afterwards(files, tmp_path):
+    calibration = Calibration(mass_weight=0.0, visibility_weight=0.0, bias=2.0, peak_scale=2.0, miss_variance=0.0)
+    for file in files:
+        changed = tmp_path / file.name
+        changed.write_bytes(file.read_bytes())
+        set_calibration(changed, calibration)
+        before, after = (OnnxRuntimeEngine(path, threads=1).run({"crops": picture(0)}) for path in (file, changed))
+        np.testing.assert_allclose(after["score"][..., 0], 1 / (1 + np.exp(-2)), rtol=1e-5)
+        np.testing.assert_allclose(after["covariance"], 2 * before["covariance"], rtol=1e-4)
+
+
+def test_a_file_without_a_calibration_is_refused(tmp_path):
+    import onnx
+
+    empty = onnx.helper.make_model(onnx.helper.make_graph([], "nothing", [], []))
+    onnx.save(empty, tmp_path / "other.onnx")
+    with pytest.raises(ValueError, match=r"other\.onnx has no 'calibration'"):
+        set_calibration(tmp_path / "other.onnx", UNCALIBRATED)

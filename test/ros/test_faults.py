@@ -1,0 +1,222 @@
+"""What goes wrong on a robot, done to the real node in its own process: it lives on, counts it and says so."""
+
+import os
+import signal
+import time
+
+import cv2
+import numpy as np
+import pytest
+from camera_driver import GOOD_FRAME, Driver
+
+pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
+
+from rcl_interfaces.srv import SetParametersAtomically
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image
+
+from pose3d_ros.ros.people_conversion import cloud_to_joints
+
+PELVIS = 0
+
+
+@pytest.fixture(scope="module")
+def node(start_node, robot):
+    process = start_node("pose3d_node")
+    robot.wait_for_node(process)
+    return process
+
+
+@pytest.fixture(scope="module")
+def driver(node, robot, clip):
+    return Driver(robot, clip)
+
+
+@pytest.fixture(autouse=True)
+def alive(node, driver, clip):
+    """After each fault a person is found again, and nothing was lost from the books."""
+    yield
+    driver.picture, driver.camera = clip[0][GOOD_FRAME], clip[2]
+    assert 2 < pelvis_depth(driver) < 6
+    books_balance(driver.robot)
+    assert "Traceback" not in node.output()
+
+
+def pelvis_depth(driver):
+    """Of the only person, in metres, after a few images."""
+    for _ in range(4):
+        cloud = driver.answer()
+    (joints,) = cloud_to_joints(cloud)
+    return joints["z"][PELVIS]
+
+
+def books_balance(robot):
+    """The counters, once no image is in hand."""
+    deadline = time.monotonic() + 30
+    while (figures := robot.report("images")[2])["waiting"] != "0":
+        assert time.monotonic() < deadline, "the image in hand is never done"
+    counts = {name: int(figures[name]) for name in ("received", "processed", "dropped", "rejected")}
+    assert counts["received"] == counts["processed"] + counts["dropped"] + counts["rejected"]
+    return counts
+
+
+def encoded(picture, encoding):
+    """The BGR picture in another encoding: [h, w, channels]."""
+    if encoding == "bayer_rggb8":
+        mosaic = picture[:, :, 1].copy()
+        mosaic[::2, ::2], mosaic[1::2, 1::2] = picture[::2, ::2, 2], picture[1::2, 1::2, 0]
+        return mosaic[:, :, None]
+    if encoding == "yuv422_yuy2":
+        return cv2.cvtColor(picture, cv2.COLOR_BGR2YUV_YUY2)
+    codes = {"rgb8": cv2.COLOR_BGR2RGB, "rgba8": cv2.COLOR_BGR2RGBA, "mono8": cv2.COLOR_BGR2GRAY}
+    return cv2.cvtColor(picture, codes[encoding]).reshape(*picture.shape[:2], -1) if encoding in codes else picture
+
+
+def test_the_encoding_changes_while_it_runs(driver, robot):
+    depth = pelvis_depth(driver)
+    for encoding in ("rgb8", "mono8", "bayer_rggb8", "rgba8", "yuv422_yuy2", "bgr8"):
+        message = driver.message()
+        pixels = encoded(driver.picture, encoding)
+        message.encoding, message.step = encoding, pixels.shape[1] * pixels.shape[2]
+        message.data = pixels.tobytes()
+        (joints,) = cloud_to_joints(robot.answer_to(driver.images, message))
+        assert joints["z"][PELVIS] == pytest.approx(depth, abs=0.5), encoding
+
+
+def test_an_encoding_that_cannot_be_read_is_rejected_between_others(driver, robot):
+    before = books_balance(robot)["rejected"]
+    for number, encoding in enumerate(("16UC1", "h264", ""), start=1):
+        message = driver.message()
+        message.encoding = encoding
+        driver.images.publish(message)
+        robot.spin_until(lambda: robot.figure("rejected") == str(before + number), 20, encoding)  # noqa: B023
+        driver.answer()
+
+
+@pytest.mark.parametrize("size", [(320, 240), (1280, 960)])
+def test_the_resolution_changes_while_it_runs(driver, size):
+    """Image and camera_info together, as drivers do when they are told to."""
+    depth = pelvis_depth(driver)
+    driver.picture, driver.camera = cv2.resize(driver.picture, size), driver.camera.resized(*size)
+    assert pelvis_depth(driver) == pytest.approx(depth, abs=0.5)
+
+
+def test_a_calibration_of_another_shape_takes_the_metres_and_is_told(driver, robot):
+    camera = driver.camera
+    driver.camera = camera.resized(camera.width, camera.height // 2)
+    assert not cloud_to_joints([driver.answer() for _ in range(4)][-1]).size
+    robot.wait_for_status("camera_info", lambda level, text: level and "another shape" in text, "the reason")
+
+
+def test_200_hz(driver, robot):
+    """More than anybody can work on: the newest is, and the others are counted."""
+    before = books_balance(robot)
+    started = time.monotonic()
+    for number in range(400):
+        driver.images.publish(driver.message(step_s=1 / 200))
+        robot.spin_for(max(0.0, started + number / 200 - time.monotonic()))
+    last_ns = driver.stamp_ns
+    after = books_balance(robot)
+    assert after["received"] - before["received"] > 300
+    assert after["dropped"] > before["dropped"]
+    assert int(robot.figure("last_stamp_ns")) == last_ns
+    assert after["processed"] - before["processed"] > 10
+
+
+def test_noise(driver, robot):
+    before = books_balance(robot)
+    random = np.random.default_rng(1)
+    for _ in range(40):
+        driver.picture = random.integers(0, 256, (480, 640, 3), np.uint8)
+        driver.answer()
+    assert books_balance(robot)["processed"] == before["processed"] + 40
+
+
+def test_a_storm_of_parameters(driver, robot):
+    """Sound and wrong sets at once, while images come: each is answered, and the last sound one holds."""
+    client = robot.node.create_client(SetParametersAtomically, "pose3d/set_parameters_atomically")
+    robot.spin_until(client.service_is_ready, 20, "the service")
+    futures = []
+    for number in range(600):
+        value = 5.0 if number % 2 else 0.3 + 0.0003 * number
+        wanted = [Parameter("visible_threshold", value=value).to_parameter_msg()]
+        futures.append(client.call_async(SetParametersAtomically.Request(parameters=wanted)))
+        if number % 20 == 0:
+            driver.images.publish(driver.message())
+        robot.spin_for(0.002)
+    robot.spin_until(lambda: all(future.done() for future in futures), 60, "all answers")
+    assert [future.result().result.successful for future in futures] == [True, False] * 300
+    robot.node.destroy_client(client)
+    assert robot.set_parameters(visible_threshold=0.5) == ""
+
+
+def test_a_subscriber_that_stalls_holds_nobody_up(driver, robot, ros_environment):
+    """It is reliable and never takes a message, so that the publisher's history is always full."""
+    import rclpy
+    from rclpy.context import Context
+
+    context = Context()
+    rclpy.init(context=context)
+    stalled = rclpy.create_node("stalled", context=context)
+    stalled.create_subscription(Image, "pose3d/overlay", lambda _: None, QoSProfile(depth=1))
+    robot.spin_until(lambda: robot.node.count_subscribers("pose3d/overlay") == 2, 20, "the second listener")
+    for _ in range(30):
+        driver.answer("overlay")
+    stalled.destroy_node()
+    rclpy.try_shutdown(context=context)
+
+
+def test_a_process_that_is_stopped_goes_on_where_it_was(driver, robot, node):
+    os.kill(node.pid, signal.SIGSTOP)
+    for _ in range(30):
+        driver.images.publish(driver.message())
+        robot.spin_for(0.03)
+    os.kill(node.pid, signal.SIGCONT)
+    assert cloud_to_joints(driver.answer()).size
+
+
+def test_a_camera_process_that_dies_and_comes_back(driver, robot, start_node, node):
+    """Killed, it takes no leave: for a while DDS believes it to be there."""
+    driver.end()
+    for _ in range(2):
+        robot.forget()
+        camera = start_node("video_publisher", {"loop": True})
+        robot.spin_until(lambda: any(cloud.width for cloud in robot.heard["joints"]), 60, "joints of somebody")
+        camera.stop(signal.SIGKILL)
+        robot.wait_for_status(
+            "images", lambda level, text: level == 1 and ("no image" in text or "nobody" in text), "the silence"
+        )
+    driver.advertise()
+
+
+def test_two_nodes_of_one_name_are_told(driver, robot, start_node, node):
+    robot.wait_for_status("lifecycle", lambda level, text: level == 0, "nothing wrong before")
+    other = start_node("pose3d_node", {"autostart": False})
+    robot.wait_for_status("lifecycle", lambda level, text: "2 nodes are called /pose3d" in text, "the second one")
+    assert other.stop() == 0
+    robot.wait_for_status("lifecycle", lambda *status: status == (0, "active"), "it alone")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("delay_s", [0.0, 0.15, 0.4])
+def test_a_signal_while_it_configures(start_node, ros_environment, number, delay_s, shutdown_limit_s):
+    """As soon as the node is seen, and a little later: in the midst of loading the networks, or of its first image."""
+    import rclpy
+    from rclpy.context import Context
+
+    context = Context()
+    rclpy.init(context=context)
+    observer = rclpy.create_node("observer", context=context)
+    node = start_node("pose3d_node", {}, "-r", "__node:=hasty")
+    deadline = time.monotonic() + 60
+    while "hasty" not in observer.get_node_names():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    time.sleep(delay_s)
+    started = time.monotonic()
+    assert node.stop(number) == 0
+    assert time.monotonic() - started < shutdown_limit_s
+    assert "Traceback" not in node.output()
+    observer.destroy_node()
+    rclpy.try_shutdown(context=context)
