@@ -216,8 +216,7 @@ def test_missing_engines_are_built_once_with_progress(gpu_machine, prepare, tiny
     assert open_engines(pipeline_models(tiny), FP32.wish).about == engines.about
 
 
-@pytest.mark.parametrize("variant", ["8.5", "11"])
-@pytest.mark.parametrize("fault", ["ruined half", "shifted half"])
+@pytest.mark.parametrize(("variant", "fault"), [("8.5", "ruined half"), ("11", "shifted half")])
 def test_half_precision_that_ruins_a_network_gives_way_to_single(gpu_machine, variant: str, fault: str, capsys) -> None:
     store = gpu_machine(variant, fault).store
     model = pipeline_models()["lift"]
@@ -240,14 +239,18 @@ def test_half_precision_that_ruins_a_network_gives_way_to_single(gpu_machine, va
         ("plans", "does not take the engine"),
     ],
 )
-def test_a_build_that_fails_leaves_nothing_and_auto_takes_the_cpu(gpu_machine, prepare, fault: str, text: str) -> None:
+def test_a_build_that_fails_says_why_and_leaves_nothing(gpu_machine, prepare, fault: str, text: str) -> None:
     gpu_machine(faults=fault)
     with pytest.raises(EngineError, match=f"backend tensorrt cannot be had: .*{text}"):
         prepare()
     assert not cache.kept_plans()
+
+
+def test_auto_takes_the_cpu_where_a_build_fails(gpu_machine, prepare) -> None:
+    gpu_machine(faults="build")
     engines, _ = prepare(FP32.wish._replace(backend="auto"))
-    assert engines.about.startswith("CPU")
-    assert "auto; not TensorRT" in engines.about
+    assert engines.about.startswith("CPU, 1 threads, ONNX Runtime")
+    assert "(auto; not TensorRT: TensorRT 10.13.3.9 cannot build find.onnx" in engines.about
 
 
 @pytest.mark.parametrize("fault", ["out of memory", "killed"])
