@@ -1,12 +1,14 @@
 """Starts pose3d_node on a camera's topics, and RViz on request.
 
-ros2 launch pose3d_ros pose3d.launch.py image:=/camera/image_raw rviz:=true
+ros2 launch pose3d_ros pose3d.launch.py driver:=realsense rviz:=true
+ros2 launch pose3d_ros pose3d.launch.py image:=/camera/image_raw
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import yaml
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable
 from launch.conditions import IfCondition
@@ -18,14 +20,27 @@ from launch_ros.parameter_descriptions import ParameterValue
 SHARE = Path(__file__).resolve().parent.parent
 FAST_DDS_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")  # up to Jazzy, from Kilted on
 
+CAMERAS = yaml.safe_load((SHARE / "config" / "cameras.yaml").read_text(encoding="utf-8"))
+
 ARGUMENTS = [
-    DeclareLaunchArgument("image", default_value="image", description="Topic of the camera's images."),
+    DeclareLaunchArgument(
+        "driver",
+        default_value="",
+        choices=["", *CAMERAS],
+        description="Driver whose usual topics to read (config/cameras.yaml). Empty: as image and camera_info say.",
+    ),
+    DeclareLaunchArgument(
+        "image", default_value="", description="Topic of the camera's images. Empty: the driver's, or image."
+    ),
     DeclareLaunchArgument(
         "camera_info",
         default_value="",
-        description="Topic of the camera's calibration. Empty: camera_info beside the image topic.",
+        description="Topic of the camera's calibration. Empty: the driver's, or camera_info beside the image topic.",
     ),
     DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node and of its topics."),
+    DeclareLaunchArgument(
+        "tf_prefix", default_value="", description="Start of the joints' frame names. Empty: as the config file says."
+    ),
     DeclareLaunchArgument(
         "config",
         default_value=str(SHARE / "config" / "pose3d.yaml"),
@@ -74,6 +89,15 @@ def beside(image_topic: str) -> str:
     return f"{folder}{slash}camera_info"
 
 
+def topics(context: LaunchContext) -> tuple[str, str]:
+    """Of images and camera_info: those that were named, else the driver's."""
+    of_driver = CAMERAS.get(LaunchConfiguration("driver").perform(context), {})
+    named = LaunchConfiguration("image").perform(context)
+    image = named or of_driver.get("image", "image")
+    beside_it = beside(image) if named else of_driver.get("camera_info", beside(image))
+    return image, LaunchConfiguration("camera_info").perform(context) or beside_it
+
+
 def fast_dds_profile(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Point Fast DDS to our profile unless the environment names one, and say which one holds."""
     if LaunchConfiguration("fastdds_profile").perform(context) != "true":
@@ -86,8 +110,8 @@ def fast_dds_profile(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
 
 def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    image = LaunchConfiguration("image").perform(context)
-    camera_info = LaunchConfiguration("camera_info").perform(context) or beside(image)
+    image, camera_info = topics(context)
+    prefix = LaunchConfiguration("tf_prefix").perform(context)
     namespace = LaunchConfiguration("namespace").perform(context).strip("/")
     autostart = ParameterValue(LaunchConfiguration("autostart"), value_type=bool)
     use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
@@ -101,7 +125,11 @@ def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             name="pose3d",
             namespace=namespace,
             output="screen",
-            parameters=[LaunchConfiguration("config"), {"autostart": autostart, "use_sim_time": use_sim_time}],
+            parameters=[
+                LaunchConfiguration("config"),
+                {"autostart": autostart, "use_sim_time": use_sim_time},
+                *([{"tf_prefix": prefix}] if prefix else []),
+            ],
             remappings=[
                 ("image", image),
                 ("camera_info", camera_info),

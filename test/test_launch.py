@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import signal
@@ -88,6 +89,14 @@ def test_camera_info_lies_beside_the_image(pose3d, context, image, camera_info):
     assert remappings(node_of(pose3d, context), context) == {"image": image, "camera_info": camera_info}
 
 
+@pytest.mark.parametrize("driver", ["realsense", "oak", "v4l2_camera"])
+def test_topics_of_a_driver(pose3d, context, driver):
+    context.launch_configurations["driver"] = driver
+    assert remappings(node_of(pose3d, context), context) == pose3d.CAMERAS[driver]
+    context.launch_configurations["image"] = "/mine/image_rect"
+    assert remappings(node_of(pose3d, context), context)["camera_info"] == "/mine/camera_info"
+
+
 def test_camera_info_as_told(pose3d, context):
     context.launch_configurations["camera_info"] = "/elsewhere/info"
     assert remappings(node_of(pose3d, context), context)["camera_info"] == "/elsewhere/info"
@@ -137,9 +146,19 @@ def test_autostart_is_the_nodes_own(pose3d, context, argument, value):
         context.launch_configurations["autostart"] = argument
     node = node_of(pose3d, context)
     assert isinstance(node, LifecycleNode)
-    (parameters,) = (group for group in node._Node__parameters if isinstance(group, dict))
-    (autostart,) = (v for k, v in parameters.items() if context.perform_substitution(k[0]) == "autostart")
-    assert autostart.evaluate(context) is value
+    assert parameters_of(node, context)["autostart"].evaluate(context) is value
+
+
+def parameters_of(node, context):
+    """Those that the launch file gives by itself."""
+    groups = [group for group in node._Node__parameters if isinstance(group, dict)]
+    return {context.perform_substitution(name[0]): value for group in groups for name, value in group.items()}
+
+
+def test_a_prefix_only_where_it_is_given(pose3d, context):
+    assert "tf_prefix" not in parameters_of(node_of(pose3d, context), context)
+    context.launch_configurations["tf_prefix"] = "front_person_"
+    assert "tf_prefix" in parameters_of(node_of(pose3d, context), context)
 
 
 def test_demo_starts_publisher_and_node():
@@ -192,58 +211,128 @@ def arguments(tmp_path):
     return [f"video:={clip}", f"config:={config}", "namespace:=front", "rviz:=false"]
 
 
-def test_demo_publishes_joints_and_stops_cleanly(installation, arguments, tmp_path, monkeypatch):
-    """demo.launch.py in a process of its own: joints and TF arrive; SIGINT ends all of it, without an error."""
-    rclpy = pytest.importorskip("rclpy")
+class Launch:
+    """`ros2 launch pose3d_ros <file> …` in a process and a DDS domain of its own, and a node to look at it with."""
+
+    def __init__(self, file, arguments, installation, folder):
+        import rclpy
+
+        program = textwrap.dedent(f"""
+            import sys
+            from launch import LaunchDescription, LaunchService
+            from launch.actions import IncludeLaunchDescription
+            from launch.launch_description_sources import PythonLaunchDescriptionSource
+            service = LaunchService()
+            service.include_launch_description(LaunchDescription([IncludeLaunchDescription(
+                PythonLaunchDescriptionSource({str(LAUNCH / file)!r}),
+                launch_arguments=[argument.split(":=") for argument in sys.argv[1:]],
+            )]))
+            sys.exit(service.run())
+        """)
+        prefixes = [str(installation), os.environ.get("AMENT_PREFIX_PATH", sys.prefix)]
+        environment = {
+            **os.environ,
+            "AMENT_PREFIX_PATH": os.pathsep.join(prefixes),
+            "ROS_DOMAIN_ID": DOMAIN_ID,
+            "ROS_LOG_DIR": str(folder / "log"),
+        }
+        self._log = folder / "output.txt"
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context, domain_id=int(DOMAIN_ID))
+        self.node = rclpy.create_node("observer", context=self._context)
+        self._executor = rclpy.executors.SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        with self._log.open("w") as output:
+            # A session of its own, so that its nodes can be ended with it.
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", program, *arguments],
+                cwd=folder,
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def wait_for(self, condition):
+        """Until the condition holds; fails with all that was printed if it never does, or a process dies."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not condition():
+            text = self._log.read_text()
+            assert "process has died" not in text, text
+            assert time.monotonic() < deadline, text
+            self._executor.spin_once(timeout_sec=0.1)
+
+    def stops_cleanly(self, processes):
+        """Ctrl-C, which a terminal sends to all of them, ends so many processes, without an error."""
+        os.killpg(self._process.pid, signal.SIGINT)
+        assert self._process.wait(STOP_TIMEOUT_S) == 0, self._log.read_text()
+        text = self._log.read_text()
+        assert text.count("process has finished cleanly") == processes, text
+        assert "failed to terminate" not in text, text
+
+    def close(self):
+        """Ends what is left."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._executor.shutdown()
+        self._context.try_shutdown()
+
+
+@pytest.fixture
+def launch(installation, tmp_path):
+    """Starts a launch file with arguments."""
+    pytest.importorskip("rclpy")
+    started = []
+
+    def start(file, *arguments):
+        started.append(Launch(file, arguments, installation, tmp_path))
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.close()
+
+
+def test_demo_publishes_joints_and_stops_cleanly(launch, arguments):
     from sensor_msgs.msg import PointCloud2
     from tf2_msgs.msg import TFMessage
 
-    script = textwrap.dedent(f"""
-        import sys
-        from launch import LaunchDescription, LaunchService
-        from launch.actions import IncludeLaunchDescription
-        from launch.launch_description_sources import PythonLaunchDescriptionSource
-        service = LaunchService()
-        service.include_launch_description(LaunchDescription([IncludeLaunchDescription(
-            PythonLaunchDescriptionSource({str(LAUNCH / "demo.launch.py")!r}),
-            launch_arguments=[argument.split(":=") for argument in sys.argv[1:]],
-        )]))
-        sys.exit(service.run())
-    """)
-    prefixes = [str(installation), os.environ.get("AMENT_PREFIX_PATH", sys.prefix)]
-    environment = {
-        **os.environ,
-        "AMENT_PREFIX_PATH": os.pathsep.join(prefixes),
-        "ROS_DOMAIN_ID": DOMAIN_ID,
-        "ROS_LOG_DIR": str(tmp_path / "log"),
-    }
-    log = tmp_path / "output.txt"
-    monkeypatch.chdir(tmp_path)
-    context = rclpy.Context()
-    rclpy.init(context=context, domain_id=int(DOMAIN_ID))
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-c", script, *arguments], env=environment, stdout=output, stderr=subprocess.STDOUT
-        )
-    try:
-        node = rclpy.create_node("listener", context=context)
-        executor = rclpy.executors.SingleThreadedExecutor(context=context)
-        executor.add_node(node)
-        clouds, transforms = [], []
-        node.create_subscription(PointCloud2, "/front/pose3d/joints", clouds.append, 10)
-        node.create_subscription(TFMessage, "/tf", transforms.append, 100)
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while time.monotonic() < deadline and process.poll() is None:
-            executor.spin_once(timeout_sec=0.1)
-            if (transforms and any(cloud.width for cloud in clouds)) or "process has died" in log.read_text():
-                break
-        assert any(cloud.width == 24 for cloud in clouds), log.read_text()
-        assert transforms[-1].transforms[0].header.frame_id == "camera_optical_frame"
-        process.send_signal(signal.SIGINT)
-        assert process.wait(STOP_TIMEOUT_S) == 0, log.read_text()
-        text = log.read_text()
-        assert text.count("process has finished cleanly") == 2, text
-    finally:
-        if process.poll() is None:
-            process.kill()
-        rclpy.shutdown(context=context)
+    demo = launch("demo.launch.py", *arguments)
+    clouds, transforms = [], []
+    demo.node.create_subscription(PointCloud2, "/front/pose3d/joints", clouds.append, 10)
+    demo.node.create_subscription(TFMessage, "/tf", transforms.append, 100)
+    demo.wait_for(lambda: transforms and any(cloud.width == 24 for cloud in clouds))
+    assert transforms[-1].transforms[0].header.frame_id == "camera_optical_frame"
+    demo.stops_cleanly(processes=2)
+
+
+def test_a_node_for_each_of_several_cameras(launch, arguments, tmp_path):
+    """Two nodes, each with its camera's topics, and with names and frames of its own."""
+    cameras = tmp_path / "cameras.yaml"
+    cameras.write_text("front: {image: /f/rgb, camera_info: /f/info}\nleft: {image: /l/rgb, camera_info: /l/info}\n")
+    config = next(argument for argument in arguments if argument.startswith("config:="))
+    several = launch("multi_camera.launch.py", f"cameras:={cameras}", config)
+    inputs = ["/f/rgb", "/f/info", "/l/rgb", "/l/info"]
+    names = {("pose3d", "/front"), ("pose3d", "/left")}
+
+    def up():
+        seen = set(several.node.get_node_names_and_namespaces())
+        return names <= seen and all(map(several.node.count_subscribers, inputs))
+
+    several.wait_for(up)
+    assert [several.node.count_subscribers(topic) for topic in inputs] == [1] * 4
+    for name in ("front", "left"):
+        assert prefix_of(several, name) == f"{name}_person_"
+    several.stops_cleanly(processes=2)
+
+
+def prefix_of(running, namespace):
+    """The value of a launched node's tf_prefix."""
+    from rcl_interfaces.srv import GetParameters
+
+    client = running.node.create_client(GetParameters, f"/{namespace}/pose3d/get_parameters")
+    running.wait_for(client.service_is_ready)
+    future = client.call_async(GetParameters.Request(names=["tf_prefix"]))
+    running.wait_for(future.done)
+    return future.result().values[0].string_value

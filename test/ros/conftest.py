@@ -278,7 +278,7 @@ def shutdown_limit_s():
     """Two seconds, and what a machine that is busy with other things makes of it: a Python that does nothing tells."""
     started = time.monotonic()
     subprocess.run([sys.executable, "-c", "pass"], check=True)
-    return 2 + 4 * (time.monotonic() - started)
+    return 2 + 8 * (time.monotonic() - started)
 
 
 @pytest.fixture(scope="session")

