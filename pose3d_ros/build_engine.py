@@ -11,12 +11,11 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pose3d_ros.backend import TENSORRT_PRECISIONS, tensorrt_store
 from pose3d_ros.engines import cache
 from pose3d_ros.engines.cache import EngineKey, StalePlanError
-from pose3d_ros.engines.engine import EngineError
+from pose3d_ros.engines.kept import kept_engines, warnings_of
 from pose3d_ros.models import Model, pipeline_models
 
 
@@ -82,34 +81,18 @@ def _build(role: str, model: Model, key: EngineKey, again: bool) -> None:
         store.build(key, model.path, role, report, lambda: False)
         sidecar = cache.read_sidecar(key.plan)
         report(1.0, f"{sidecar['precision']}, {sidecar['check']}")
-    for text in _warnings(sidecar):
+    for text in warnings_of(sidecar):
         print(f"{model.path.name}: warning: {text}", file=sys.stderr)
     print(f"{key.plan} ({sidecar['bytes'] / 1e6:.1f} MB, {time.monotonic() - started:.0f} s)")
 
 
 def _list() -> int:
-    plans = cache.kept_plans()
-    if not plans:
+    engines = kept_engines()
+    if not engines:
         print(f"no engines in {cache.cache_folder()}")
-    for plan in plans:
-        try:
-            _, sidecar = cache.read_plan(plan)
-        except EngineError as error:
-            print(f"{plan.name}: unusable: {error}")
-            continue
-        key = sidecar["key"]
-        facts = (
-            f"{sidecar['precision']}, TensorRT {key['tensorrt']}, {key['gpu'][0]}, built {sidecar['built']} in "
-            f"{sidecar['seconds']:.0f} s, {sidecar['bytes'] / 1e6:.1f} MB; {sidecar['check']}"
-        )
-        print("; ".join([f"{plan.name}: {facts}", *(f"warning: {text}" for text in _warnings(sidecar))]))
+    for engine in engines:
+        print("; ".join([f"{engine.plan.name}: {engine.about}", *(f"warning: {text}" for text in engine.warnings)]))
     return 0
-
-
-def _warnings(sidecar: dict[str, Any]) -> list[str]:
-    """What was not as it should be when an engine was built."""
-    warnings = [sidecar["warning"], "built with little memory, it may be slower than it could" * sidecar["frugal"]]
-    return [text for text in warnings if text]
 
 
 def _prune(current: list[EngineKey]) -> int:

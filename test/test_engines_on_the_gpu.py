@@ -356,7 +356,7 @@ def test_a_plan_that_others_can_write_is_refused_and_kept(with_engines, prepare,
     engines, _ = prepare(FP32.wish._replace(backend="auto"))
     assert engines.about.startswith("CPU")
     assert "can be written by others" in engines.about
-    assert f"{plan.name}: unusable: {plan} can be written by others" in listed(capsys)
+    assert f"{plan.name}: unusable; warning: {plan} can be written by others" in listed(capsys)
 
 
 # ---- the pipeline that builds first ----------------------------------------------------------------------------------

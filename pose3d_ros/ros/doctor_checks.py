@@ -15,6 +15,7 @@ import numpy as np
 from pose3d_ros.camera import CameraError
 from pose3d_ros.camera_file import camera_for_image
 from pose3d_ros.engines.engine import EngineError
+from pose3d_ros.engines.kept import kept_engines
 from pose3d_ros.pipeline import Pipeline
 from pose3d_ros.ros.camera_conversion import camera_from_info, stamp_to_ns
 from pose3d_ros.ros.frame_tree import FrameTree, TransformError
@@ -58,8 +59,11 @@ class Observed(NamedTuple):
 
 
 def machine_findings() -> Iterator[Finding]:
-    """Networks, Fast DDS, NumPy and the processor of this machine."""
+    """Networks, their TensorRT engines, Fast DDS, NumPy and the processor of this machine."""
     yield _networks()
+    for engine in kept_engines():
+        level = Level.WARN if engine.warnings else Level.OK
+        yield Finding("engine", level, "; ".join([f"{engine.plan.name}: {engine.about}", *engine.warnings]), {})
     yield _fast_dds(os.environ)
     if find_spec("cv_bridge") is not None:
         yield _cv_bridge()

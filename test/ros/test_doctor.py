@@ -15,6 +15,8 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
 from pose3d_ros.camera import Camera
+from pose3d_ros.engines import cache
+from pose3d_ros.engines.cache import EngineKey
 from pose3d_ros.ros.camera_conversion import camera_to_info
 from pose3d_ros.ros.doctor_checks import Observed, governor_finding, machine_findings, system_findings
 from pose3d_ros.ros.frame_tree import FrameTree
@@ -92,6 +94,17 @@ def test_this_machines_networks_are_loaded():
     networks = next(finding for finding in machine_findings() if finding.part == "networks")
     assert networks.level == Level.OK
     assert ".onnx" in networks.message
+
+
+def test_this_machines_engines_and_how_their_checks_ended(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert "engine" not in {finding.part for finding in machine_findings()}
+    key = EngineKey("lifter", "ab", "10.3.0", ("Orin", 8, 7, 8, True), "fp16", (1,), "")
+    facts = {"precision": "fp32", "check": "0.01 m off", "warning": "in fp16 off by 1 m: built in fp32 instead"}
+    cache.write_plan(key, b"plan", {**facts, "frugal": False, "built": "today", "seconds": 60.0})
+    (engine,) = [finding for finding in machine_findings() if finding.part == "engine"]
+    assert engine.level == Level.WARN
+    assert all(text in engine.message for text in (key.plan.name, "TensorRT 10.3.0, Orin", *facts.values()))
 
 
 @pytest.mark.parametrize(
