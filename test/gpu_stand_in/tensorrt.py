@@ -80,7 +80,7 @@ _LAYERS = {
 }  # fmt: skip
 _TYPES = {
     1: DataType.FLOAT, 2: DataType.UINT8, 3: DataType.INT8, 6: DataType.INT32, 9: DataType.BOOL, 10: DataType.HALF,
-    7: DataType.INT64 if _ten else DataType.INT32,
+    7: DataType.INT64 if _ten else DataType.INT32, 11: DataType.FLOAT,  # as the parser reads doubles
 }  # fmt: skip
 _NUMPY = {DataType.FLOAT: np.float32, DataType.UINT8: np.uint8, DataType.INT32: np.int32, DataType.BOOL: np.bool_}
 
