@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from pose3d_ros.networks.pose2d import HEATMAP_STRIDE
 
 CANDIDATES = 3
-"""Places per joint. Where the best one is wrong, one of the next two is right in a quarter of the cases."""
+"""Places per joint. Where the best one is wrong, one of the next two is right in half of the cases."""
 _WINDOW = 3
 _LEAST_VARIANCE = 0.05
 
