@@ -273,6 +273,14 @@ def start_node(ros_environment, tmp_path_factory):
         process.stop()
 
 
+@pytest.fixture(scope="module")
+def node(start_node, robot):
+    """The node as it comes, ready."""
+    process = start_node("pose3d_node")
+    robot.wait_for_node(process)
+    return process
+
+
 @pytest.fixture
 def shutdown_limit_s():
     """Two seconds, and what a machine that is busy with other things makes of it: a Python that does nothing tells."""

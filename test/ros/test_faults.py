@@ -22,13 +22,6 @@ PELVIS = 0
 
 
 @pytest.fixture(scope="module")
-def node(start_node, robot):
-    process = start_node("pose3d_node")
-    robot.wait_for_node(process)
-    return process
-
-
-@pytest.fixture(scope="module")
 def driver(node, robot, clip):
     return Driver(robot, clip)
 

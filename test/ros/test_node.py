@@ -60,13 +60,6 @@ class Camera:
 
 
 @pytest.fixture(scope="module")
-def node(start_node, robot):
-    process = start_node("pose3d_node")
-    robot.wait_for_node(process)
-    return process
-
-
-@pytest.fixture(scope="module")
 def camera(node, robot, clip):
     images = robot.advertise(Image, "image")
     # The clip lies in the past: played faster than it was recorded, its stamps must not overtake the clock.

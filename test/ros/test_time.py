@@ -77,13 +77,6 @@ class Player:
 
 
 @pytest.fixture(scope="module")
-def node(start_node, robot):
-    process = start_node("pose3d_node")
-    robot.wait_for_node(process)
-    return process
-
-
-@pytest.fixture(scope="module")
 def player(node, robot, clip):
     return Player(robot, clip)
 
