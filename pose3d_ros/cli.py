@@ -21,6 +21,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("build-engine",): ("pose3d_ros.build_engine", "the networks as TensorRT engines for this GPU"),
     ("bench",): ("pose3d_ros.bench", "milliseconds per stage on this machine"),
     ("evaluate", "pose2d"): ("pose3d_ros.evaluation.evaluate_pose2d", "2D joints against labelled photos"),
+    ("evaluate", "finder"): ("pose3d_ros.evaluation.evaluate_finder", "people found in labelled pictures"),
     ("evaluate", "lifter"): ("pose3d_ros.evaluation.evaluate_lifter", "3D joints against motion capture"),
     ("evaluate", "multiview"): ("pose3d_ros.evaluation.multiview", "agreement of four calibrated cameras"),
     ("train", "pose2d"): ("pose3d_ros.training.train_pose2d", "train image -> 2D joints"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -86,18 +87,34 @@ class SyntheticSceneSource:
         transform = np.concatenate([linear, offset[:, None]], 1)
         image = warp_to(picture, transform, width, height)
         trust = np.ones((height, width), np.float32)
-        boxes = []
-        for row in shard.people(i):
-            # A person who hardly shows is neither to be found nor to be called empty.
-            box = _box(shard, int(row), transform)
-            shown = clipped_box(box, (0, 0, width - 1, height - 1))
-            clear = shard.visible_fraction[row] >= _LEAST_VISIBLE_FRACTION and box[3] - box[1] >= _LEAST_HEIGHT_PX
-            if shown is not None and clear:
-                boxes.append(shown)
-            else:
-                x0, y0, x1, y1 = np.clip(box, 0, [width, height, width, height]).astype(int)
-                trust[y0:y1, x0:x1] = 0
-        return Scene(image, np.array(boxes).reshape(-1, 4), trust)
+        boxes, hidden = _people(shard, i, transform, width, height)
+        # A person who hardly shows is neither to be found nor to be called empty.
+        for x0, y0, x1, y1 in np.clip(hidden, 0, [width, height, width, height]).astype(int):
+            trust[y0:y1, x0:x1] = 0
+        return Scene(image, boxes, trust)
+
+
+def labelled_scenes(folder: Path) -> Iterator[tuple[NDArray[np.uint8], NDArray, NDArray]]:
+    """Every rendered scene of a folder as it is: image [h, w, 3], boxes [n, 4] of those who show enough of themselves
+    to be found, and [m, 4] of the others."""
+    for shard in _Shards(folder).shards:
+        for i in range(len(shard)):
+            picture = _picture(shard, i)
+            yield picture, *_people(shard, i, np.eye(2, 3), picture.shape[1], picture.shape[0])
+
+
+def _people(shard: Shard, i: int, transform: NDArray, width: int, height: int) -> tuple[NDArray, NDArray]:
+    """Boxes of a picture's people in a window of it: [n, 4] what shows of those who are to be found, [m, 4] others."""
+    boxes, hidden = [], []
+    for row in shard.people(i):
+        box = _box(shard, int(row), transform)
+        shown = clipped_box(box, (0, 0, width - 1, height - 1))
+        clear = shard.visible_fraction[row] >= _LEAST_VISIBLE_FRACTION and box[3] - box[1] >= _LEAST_HEIGHT_PX
+        if shown is not None and clear:
+            boxes.append(shown)
+        else:
+            hidden.append(box)
+    return np.array(boxes).reshape(-1, 4), np.array(hidden).reshape(-1, 4)
 
 
 _LSP_LIKE = [i for name, i in INDEX.items() if not name.endswith(("eye", "ear", "toe")) and name != "nose"]
