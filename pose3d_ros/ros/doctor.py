@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import rclpy
@@ -26,6 +26,8 @@ from pose3d_ros.ros.health import Finding, Level
 from pose3d_ros.ros.qos import MatchedSubscription
 
 _DISCOVERY_S = 2.0
+_MORE_DISCOVERY_S = 5.0
+"""How much longer to wait for the node's topics."""
 _KINDS = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage}
 
 
@@ -47,6 +49,10 @@ class _Probe(Node):
         self.create_subscription(
             TFMessage, "/tf_static", lambda message: self._frames.take(message, static=True), latched
         )
+
+    def knows_inputs(self) -> bool:
+        """Are the node's topics seen?"""
+        return not _KINDS.keys().isdisjoint(self._node_inputs().values())
 
     def listen(self) -> None:
         """Subscribes to the camera's topics: those that were named, else the node's, else the usual ones."""
@@ -147,14 +153,15 @@ def _observe(options: argparse.Namespace) -> Observed:
     executor = SingleThreadedExecutor()
     executor.add_node(probe)
 
-    def spin(seconds: float) -> None:
+    def spin(seconds: float, until: Callable[[], bool]) -> None:
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and not until():
             executor.spin_once(timeout_sec=0.1)
 
-    spin(_DISCOVERY_S)
+    spin(_DISCOVERY_S, until=lambda: False)
+    spin(_MORE_DISCOVERY_S, until=probe.knows_inputs)
     probe.listen()
-    spin(options.seconds)
+    spin(options.seconds, until=lambda: False)
     observed = probe.observed()
     executor.shutdown()
     probe.destroy_node()

@@ -107,7 +107,7 @@ def test_the_node_builds_engines_drops_images_meanwhile_and_gives_the_cpus_joint
     header = send(-10)
     robot.spin_for(0.3)
     (joints,) = cloud_to_joints(robot.answer_to(images, bgr_to_image(frames[GOOD_FRAME], header)))
-    cpu = Pipeline(settings=PipelineSettings(threads=1, backend="onnxruntime"))
+    cpu = Pipeline(settings=PipelineSettings(threads=1, backend="onnxruntime", precision="fp32"))
     (person,) = cpu.process(Frame(frames[GOOD_FRAME], begin_ns, camera))
     found = np.stack([joints[axis] for axis in "xyz"], -1)
     assert np.abs(found - person.joints_m).max() < 1e-3
