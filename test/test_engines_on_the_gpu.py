@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -460,7 +461,9 @@ def test_ctrl_c_cancels_the_command(tiny: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pose3d_ros.cli", "build-engine", "--models", str(tiny), "--precision", "fp32"]
     log = tmp_path / "log"
     with log.open("w") as file:
-        process = subprocess.Popen(command, env=environment, stderr=file, stdout=file)
+        # Where the tests run in a shell's background, Ctrl-C is ignored, and so it would be by this process.
+        heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        process = subprocess.Popen(command, env=environment, stderr=file, stdout=file, preexec_fn=heed)  # noqa: PLW1509
     wait_until(lambda: "Tactics" in log.read_text(), "the build")
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 130
