@@ -162,8 +162,9 @@ def _on_onnx_runtime(models: Models, wish: Wish, why: str) -> Engines:
     """Engines of ONNX Runtime. Raises EngineError when a network in 8 bits is not the one that was exported."""
     providers = providers_present()
     if wish.precision in ("auto", "int8") and providers[0] == CPU:
-        models = {role: model.int8 or model for role, model in models.items()}
-        for model in models.values():
+        in_8_bits = {role: model.int8 for role, model in models.items() if model.int8}
+        for model in in_8_bits.values():
             model.verify()
+        models = {**models, **in_8_bits}
     engines = {role: OnnxRuntimeEngine(model.path, wish.threads[role], providers) for role, model in models.items()}
     return Engines(engines, models, engines["pose2d"].device + why)

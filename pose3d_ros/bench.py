@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         max_people=max(args.people, PipelineSettings().max_people),
     )
     engines = open_engines(pipeline_models(args.models), settings.wish)
-    pipeline = Pipeline(args.models, settings, engines)
+    pipeline = Pipeline(settings=settings, engines=engines)
     images = [read_image(args.image)] if args.image else _clip()
     figures = measure(pipeline, [_framed(image, args.people) for image in images], args.frames)
     networks = network_times(engines.by_role, args.frames)

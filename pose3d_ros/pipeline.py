@@ -94,7 +94,7 @@ class PipelineSettings:
 class Pipeline:
     """The whole way of a frame, with the state of the people it follows.
 
-    models_dir: a folder with models.json; None for the package's own. engines: of these models, where they are open
+    models_dir: a folder with models.json; None for the package's own. engines: used instead, where they are open
     already; the pipeline closes them.
     timings_ms: milliseconds that each of STAGES took on the last frame. description: the networks and where they run.
     Raises EngineError when a network is missing, damaged, or not what its stage needs.

@@ -22,7 +22,6 @@ class PreparedPipeline:
     """
 
     def __init__(self, models_dir: Path | None = None, settings: PipelineSettings | None = None) -> None:
-        self._models_dir = models_dir
         self._settings = settings or PipelineSettings()
         self._pipeline: Pipeline | None = None
         self._cancelled = threading.Event()
@@ -86,7 +85,7 @@ class PreparedPipeline:
     def _prepare(self) -> None:
         try:
             engines = prepare_engines(self._models, self._settings.wish, self._report, self._cancelled.is_set)
-            self._pipeline = Pipeline(self._models_dir, self._settings, engines)
+            self._pipeline = Pipeline(settings=self._settings, engines=engines)
         except BuildCancelledError as error:
             self._news = str(error)
         except Exception as error:  # whatever it is, nobody else would tell

@@ -1,4 +1,4 @@
-"""A camera driver for the tests: sends a picture with somebody in it, again and again, under stamps of its own."""
+"""Camera drivers for the tests."""
 
 import time
 
@@ -9,17 +9,11 @@ from pose3d_ros.ros.image_conversion import bgr_to_image
 GOOD_FRAME = 150
 
 
-class Driver:
-    """Sends one frame of the clip, each time with a later stamp.
+class CameraTopics:
+    """A camera's topics, which can be there or not."""
 
-    picture, camera: what is sent; the frame and its calibration unless changed.
-    """
-
-    def __init__(self, robot, clip):
+    def __init__(self, robot):
         self.robot = robot
-        self.picture: object = clip[0][GOOD_FRAME]
-        self.camera: Camera = clip[2]
-        self.stamp_ns = time.time_ns() - 600_000_000_000
         self.advertise()
 
     def advertise(self):
@@ -33,6 +27,19 @@ class Driver:
         """As a camera that is switched off."""
         for topic in ("image", "camera_info"):
             self.robot.silence(topic)
+
+
+class Driver(CameraTopics):
+    """Sends one frame of the clip, each time with a later stamp.
+
+    picture, camera: what is sent; the frame and its calibration unless changed.
+    """
+
+    def __init__(self, robot, clip):
+        super().__init__(robot)
+        self.picture: object = clip[0][GOOD_FRAME]
+        self.camera: Camera = clip[2]
+        self.stamp_ns = time.time_ns() - 600_000_000_000
 
     def message(self, step_s=1 / 30):
         """The next image; its camera_info is sent already."""

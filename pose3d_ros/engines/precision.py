@@ -127,25 +127,17 @@ def to_int8(path: Path, samples: Sequence[Mapping[str, NDArray]]) -> bytes:
     """
     try:
         from onnxruntime import quantization
+
+        from pose3d_ros.engines.samples_reader import SamplesReader
     except ImportError as error:
         raise EngineError(f"int8 needs onnx and onnxruntime ({error}): pip install onnx onnxruntime") from error
-
-    class Samples(quantization.CalibrationDataReader):  # type: ignore[misc]
-        """Hands the samples out one by one."""
-
-        def __init__(self) -> None:
-            self._rest = iter(samples)
-
-        def get_next(self) -> dict[str, NDArray] | None:
-            sample = next(self._rest, None)
-            return None if sample is None else dict(sample)
 
     with TemporaryDirectory() as folder:
         written = Path(folder) / "int8.onnx"
         quantization.quantize_static(
             read_network(path),
             str(written),
-            Samples(),
+            SamplesReader(samples),
             quant_format=quantization.QuantFormat.QDQ,
             op_types_to_quantize=["Conv"],
             activation_type=quantization.QuantType.QInt8,  # TensorRT's are signed and symmetric

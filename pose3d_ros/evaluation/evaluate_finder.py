@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pose3d_ros.crop import box_of_joints, iou
 from pose3d_ros.data.lspet import read_lspet
+from pose3d_ros.data.nobody import pictures_without_people
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine
 from pose3d_ros.models import models_dir
 from pose3d_ros.person import Frame
@@ -103,8 +104,7 @@ def pictures_of_nobody(data: Path) -> dict[str, list[Image]]:
 
     The data folder's are among the finder's training pictures; scikit-image's are not.
     """
-    paths = sorted((data / "scenes/backgrounds").glob("*.jpg")) + sorted((data / "scenes/textures").glob("*.jpg"))
-    pictures = {"backgrounds, textures": [np.asarray(cv2.imread(str(path)), np.uint8) for path in paths]}
+    pictures = {"backgrounds, textures": pictures_without_people(data)}
     try:
         from skimage import data as others
     except ImportError:

@@ -18,12 +18,13 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from pose3d_ros.data.lspet import Photos, read_lspet
 from pose3d_ros.engines.engine import TensorSpec
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine
+from pose3d_ros.engines.samples_reader import SamplesReader
 from pose3d_ros.models import Model, read_models, record_model
 from pose3d_ros.networks.calibrate_file import CALIBRATION_TENSOR, calibrate_file, labelled_crops
 from pose3d_ros.stages.find import letterbox
@@ -67,7 +68,7 @@ def quantise(source: Path, target: Path, name: str, pictures: Iterable[NDArray[n
         quantize_static(
             merged,
             target,
-            _Pictures(name, pictures),
+            SamplesReader({name: picture} for picture in pictures),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=_IN_INTEGERS,
             nodes_to_exclude=_head(merged),
@@ -80,16 +81,6 @@ def quantise(source: Path, target: Path, name: str, pictures: Iterable[NDArray[n
     network = onnx.load(target)
     del network.graph.input[1:]
     onnx.save(network, target)
-
-
-class _Pictures(CalibrationDataReader):
-    def __init__(self, name: str, pictures: Iterable[NDArray[np.uint8]]) -> None:
-        self._name, self._pictures = name, iter(pictures)
-
-    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
-        """The next input, or None after the last."""
-        picture = next(self._pictures, None)
-        return None if picture is None else {self._name: picture}
 
 
 def _head(path: Path) -> list[str]:

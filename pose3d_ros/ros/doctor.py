@@ -16,12 +16,11 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, QoSCompatibility, QoSProfile, qos_check_compatible
+from rclpy.qos import QoSCompatibility, qos_check_compatible
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-from tf2_msgs.msg import TFMessage
 
 from pose3d_ros.ros.doctor_checks import Observed, machine_findings, system_findings
-from pose3d_ros.ros.frame_tree import FrameTree
+from pose3d_ros.ros.frame_listener import listen_to_frames
 from pose3d_ros.ros.health import Finding, Level
 from pose3d_ros.ros.qos import MatchedSubscription
 
@@ -42,13 +41,8 @@ class _Probe(Node):
         self._info: CameraInfo | None = None
         self._image_came_ns = 0
         self._reports: dict[str, tuple[Level, str]] = {}
-        self._frames = FrameTree()
+        self._frames = listen_to_frames(self)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 100)
-        self.create_subscription(TFMessage, "/tf", lambda message: self._frames.take(message, static=False), 100)
-        latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self.create_subscription(
-            TFMessage, "/tf_static", lambda message: self._frames.take(message, static=True), latched
-        )
 
     def knows_inputs(self) -> bool:
         """Are the node's topics seen?"""

@@ -15,11 +15,11 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import String
-from tf2_msgs.msg import TFMessage
 
 from pose3d_ros.gestures.raised_hand import HandLimits, Hands, HandsOverTime, hands_of
 from pose3d_ros.ros.camera_conversion import stamp_to_ns
-from pose3d_ros.ros.frame_tree import Array, FrameTree, TransformError
+from pose3d_ros.ros.frame_listener import listen_to_frames
+from pose3d_ros.ros.frame_tree import Array, TransformError
 from pose3d_ros.ros.parameter_declaration import NodeParameters, ParameterError
 from pose3d_ros.ros.parameters import Change, ParameterSpec
 from pose3d_ros.ros.people_conversion import cloud_to_joints
@@ -53,17 +53,12 @@ class RaisedHandNode(Node):
     def __init__(self) -> None:
         super().__init__("raised_hand")
         self._declared = NodeParameters(self, RAISED_HAND_PARAMETERS)
-        self._frames = FrameTree()
+        self._frames = listen_to_frames(self)
         self._hands = HandsOverTime()
         self._said = ""
         self._heard_at = -np.inf
         self._publisher = self.create_publisher(String, "~/raised_hands", _LATCHED)
         self.create_subscription(PointCloud2, "pose3d/joints", self._on_joints, 1)  # the newest only
-        self.create_subscription(TFMessage, "/tf", lambda message: self._frames.take(message, static=False), 100)
-        latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self.create_subscription(
-            TFMessage, "/tf_static", lambda message: self._frames.take(message, static=True), latched
-        )
         # Real time: what no longer comes must be missed also while simulated time stands still.
         self.create_timer(_CHECK_PERIOD_S, self._check, clock=Clock(clock_type=ClockType.STEADY_TIME))
 

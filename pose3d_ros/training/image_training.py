@@ -7,10 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-import cv2
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pose3d_ros.networks.pose2d import normalise
@@ -59,9 +56,3 @@ def half_precision(device: torch.device) -> torch.autocast:
 def network_input(images: Tensor) -> Tensor:
     """Images [n, h, w, 3] uint8 -> [n, 3, h, w], normalised, channels last."""
     return normalise(images.permute(0, 3, 1, 2).float()).contiguous(memory_format=torch.channels_last)
-
-
-def pictures_without_people(data: Path) -> list[NDArray[np.uint8]]:
-    """The photographs and textures of the data folder that show nobody, BGR."""
-    paths = sorted((data / "scenes/backgrounds").glob("*.jpg")) + sorted((data / "scenes/textures").glob("*.jpg"))
-    return [np.asarray(cv2.imread(str(path)), np.uint8) for path in paths]

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from pose3d_ros.crop import box_of_joints, iou
 from pose3d_ros.data.lspet import Photos, read_lspet
+from pose3d_ros.data.nobody import pictures_without_people
 from pose3d_ros.networks.export_finder import FinderGraph
 from pose3d_ros.networks.finder import FINDER_STRIDE, FinderNet
 from pose3d_ros.networks.finder_losses import box_loss, centre_targets, focal_loss
@@ -25,7 +26,6 @@ from pose3d_ros.training.image_training import (
     half_precision,
     mixture,
     network_input,
-    pictures_without_people,
     required,
 )
 from pose3d_ros.training.scene_data import EmptySource, PhotoSceneSource, SceneSource, SceneStream

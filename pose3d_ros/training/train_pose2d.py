@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from pose3d_ros.data.lspet import read_lspet
+from pose3d_ros.data.nobody import pictures_without_people
 from pose3d_ros.evaluation.pose2d import pck_of_photos
 from pose3d_ros.networks.decode import Decoder
 from pose3d_ros.networks.heatmap_losses import HEATMAP_LOSSES, gaussian_targets
@@ -26,7 +27,6 @@ from pose3d_ros.training.image_training import (
     half_precision,
     mixture,
     network_input,
-    pictures_without_people,
     required,
 )
 from pose3d_ros.training.synthetic_source import SyntheticSource

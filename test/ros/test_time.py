@@ -6,8 +6,8 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
 
+from camera_driver import CameraTopics
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CameraInfo, Image
 
 from pose3d_ros.ros.camera_conversion import camera_to_info
 from pose3d_ros.ros.image_conversion import bgr_to_image
@@ -18,23 +18,13 @@ BAG = range(120, 240, 3)  # frames of the clip with somebody in them
 START_NS = 1_700_000_000 * SECOND
 
 
-class Player:
+class Player(CameraTopics):
     """Plays frames of the clip as a bag: waits for each one's joints, so that none is dropped."""
 
     def __init__(self, robot, clip):
-        self.robot, self.clip = robot, clip
+        super().__init__(robot)
+        self.clip = clip
         self.node_name = "pose3d"
-        self.advertise()
-
-    def advertise(self):
-        """Begins to offer images, as a camera that is switched on."""
-        self.images = self.robot.advertise(Image, "image")
-        self.infos = self.robot.advertise(CameraInfo, "camera_info")
-
-    def end(self):
-        """As a camera that is switched off."""
-        for topic in ("image", "camera_info"):
-            self.robot.silence(topic)
 
     def send(self, index, start_ns):
         """One frame, its stamp counted from the start; its cloud."""
