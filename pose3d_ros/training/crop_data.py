@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch.utils.data import IterableDataset, get_worker_info
 
 from pose3d_ros.crop import apply, box_of_joints, crop_transform, square_of_box, warp
+from pose3d_ros.data.clutter import clutter
 from pose3d_ros.data.lspet import Photos
 from pose3d_ros.skeleton import INDEX, JOINTS, LIMBS_12, MIRROR, NUM_JOINTS
 
@@ -68,9 +69,10 @@ class PhotoSource:
 
 
 class NobodySource:
-    """Random squares of pictures without people, and pure noise: every joint is to be called not visible."""
+    """Random squares of pictures without people, clutter and pure noise: every joint is to be called not visible."""
 
     _length = 1000
+    _clutter_px = 256
 
     def __init__(self, pictures: Sequence[NDArray[np.uint8]]) -> None:
         self._pictures = pictures
@@ -80,7 +82,10 @@ class NobodySource:
 
     def labels(self, i: int, rng: np.random.Generator) -> Labels:
         """A new random square each time."""
-        if rng.random() < 0.1:
+        kind = rng.random()
+        if kind < 0.4:
+            picture = clutter(rng, self._clutter_px, self._clutter_px)
+        elif kind < 0.45:
             picture = rng.integers(0, 256, (64, 64, 3), np.uint8) // int(rng.integers(1, 8))
         else:
             picture = self._pictures[int(rng.integers(len(self._pictures)))]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch.utils.data import IterableDataset, get_worker_info
 
 from pose3d_ros.crop import apply, box_of_joints, warp_to
+from pose3d_ros.data.clutter import clutter
 from pose3d_ros.data.lspet import Photos
 from pose3d_ros.networks.finder import FINDER_STRIDE
 from pose3d_ros.training.crop_data import Augmentation, recoloured
@@ -18,6 +19,8 @@ from pose3d_ros.training.crop_data import Augmentation, recoloured
 Image = NDArray[np.uint8]
 
 MOST_PEOPLE = 8
+_CLUTTERED = 0.4
+"""Share of the pictures without people that are made, not photographs."""
 _BYSTANDER_WEIGHT = 0.15
 """How far a photo's background is trusted to be empty: only one person of each photo is labelled."""
 _LEAST_VISIBLE = 0.25
@@ -40,13 +43,16 @@ class SceneSource(Protocol):
 
 
 class EmptySource:
-    """Pictures without people."""
+    """Pictures without people: photographs, and clutter of our own making."""
 
     def __init__(self, pictures: Sequence[Image]) -> None:
         self._pictures = pictures
 
     def scene(self, width: int, height: int, rng: np.random.Generator) -> Scene:
-        """A random part of a random picture, now and then noise or grey bars."""
+        """Clutter, or a random part of a random picture, now and then noise."""
+        trust = np.ones((height, width), np.float32)
+        if rng.random() < _CLUTTERED:
+            return Scene(clutter(rng, width, height), np.zeros((0, 4)), trust)
         picture = self._pictures[int(rng.integers(len(self._pictures)))]
         h, w = picture.shape[:2]
         scale = max(width / w, height / h) * np.exp(rng.uniform(0, 1.2))
@@ -54,7 +60,7 @@ class EmptySource:
         image = warp_to(picture, np.array([[scale, 0, -origin[0]], [0, scale, -origin[1]]]), width, height)
         if rng.random() < 0.05:
             image = rng.integers(0, 256, image.shape, np.uint8)
-        return Scene(image, np.zeros((0, 4)), np.ones((height, width), np.float32))
+        return Scene(image, np.zeros((0, 4)), trust)
 
 
 class PhotoSceneSource:

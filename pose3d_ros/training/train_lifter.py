@@ -56,6 +56,9 @@ class TrainConfig:
     frames: int = 40
     """Frames in a sequence."""
     learning_rate: float = 1.5e-3
+    """AdamW's, of the first and last layer, biases and norms."""
+    hidden_learning_rate: float = 6e-3
+    """Muon's, of the matrices between hidden layers; steps are scaled to the size of AdamW's."""
     decay_fraction: float = 0.4
     """Last part of the steps, over which the learning rate falls to zero."""
     weight_decay: float = 0.01
@@ -135,14 +138,31 @@ def make_batch(rng: np.random.Generator, clips: MocapClips, config: TrainConfig)
     )
 
 
-def learning_rate_at(step: int, config: TrainConfig) -> float:
-    """Linear warm-up, constant, then a linear way to zero over the last part.
+def make_optimizers(model: Lifter, config: TrainConfig) -> tuple[torch.optim.Optimizer, ...]:
+    """Muon (Jordan et al. 2024) for the matrices between hidden layers, AdamW for the rest.
+
+    Orthogonal steps need less than half as many of them here, for a quarter more time each.
+    """
+    outer = ("enter.", "head.")
+    named = [(p, p.ndim == 2 and not name.startswith(outer)) for name, p in model.named_parameters()]
+    hidden = [p for p, is_hidden in named if is_hidden]
+    rest = [p for p, is_hidden in named if not is_hidden]
+    return (
+        torch.optim.Muon(
+            hidden, config.hidden_learning_rate, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"
+        ),
+        torch.optim.AdamW(rest, config.learning_rate, weight_decay=config.weight_decay),
+    )
+
+
+def rate_at(step: int, config: TrainConfig) -> float:
+    """Of the learning rates, 0...1: linear warm-up, constant, then a linear way to zero over the last part.
 
     A run on a busy machine can thus be stopped and resumed with other ``steps``: only the last part depends on them.
     """
     rising = (step + 1) / config.warmup_steps
     falling = (config.steps - step) / (config.decay_fraction * config.steps)
-    return config.learning_rate * max(min(rising, falling, 1.0), 0.0)
+    return max(min(rising, falling, 1.0), 0.0)
 
 
 class Ema:
@@ -199,7 +219,7 @@ def calibrate(model: Lifter, batches: list[Batch], seed: int = 0) -> None:
 
 
 class Trainer:
-    """One run: the network, its average, the optimizer, and what is needed to go on after an interruption."""
+    """One run: the network, its average, the optimizers, and what is needed to go on after an interruption."""
 
     def __init__(self, config: TrainConfig, data: Path, output: Path, init: Path | None = None) -> None:
         self.config, self.output = config, output
@@ -210,9 +230,7 @@ class Trainer:
         if init is not None:
             self.model.load_state_dict(torch.load(init, weights_only=True)["model"])
         self.ema = Ema(self.model, config.ema)
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-        )
+        self.optimizers = make_optimizers(self.model, config)
         self.step = 0
         if (output / CHECKPOINT).exists():
             self._resume(output / CHECKPOINT)
@@ -233,7 +251,8 @@ class Trainer:
             raise ValueError(f"{path} holds another network {saved['network']}: choose another --output")
         self.model.load_state_dict(saved["raw"])
         self.ema.model.load_state_dict(saved["model"])
-        self.optimizer.load_state_dict(saved["optimizer"])
+        for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
         self.step = saved["step"]
         LOG.info("resuming at step %d of %d", self.step, self.config.steps)
 
@@ -241,22 +260,26 @@ class Trainer:
         """Write the checkpoint beside, then move it: a run that dies while writing keeps its last one."""
         values = {"network": self.config.network.as_dict(), "config": asdict(self.config), "step": self.step}
         values |= {"raw": self.model.state_dict(), "model": self.ema.model.state_dict()}
-        values |= {"optimizer": self.optimizer.state_dict()}
+        values |= {"optimizers": [optimizer.state_dict() for optimizer in self.optimizers]}
         beside = self.output / "checkpoint.tmp"
         torch.save(values, beside)
         beside.replace(self.output / CHECKPOINT)
 
     def take_step(self) -> float:
-        """One optimizer step; returns the loss. The batch depends on the step: a resumed run sees what others do."""
+        """One step; returns the loss. The batch depends on the step: a resumed run sees what others do."""
         batch = make_batch(np.random.default_rng((self.config.seed, self.step)), self.clips, self.config)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate_at(self.step, self.config)
+        rate = rate_at(self.step, self.config)
+        for optimizer, full in zip(
+            self.optimizers, (self.config.hidden_learning_rate, self.config.learning_rate), strict=True
+        ):
+            optimizer.param_groups[0]["lr"] = full * rate
         predicted, scale = self.model.forward_sequence(batch.rays, batch.cov, batch.score, batch.up, self.config.half)
         loss = lifting_loss(predicted, scale, batch.target, batch.ray, batch.reliable, self.config.loss)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         self.ema.update(self.model, self.step)
         self.step += 1
         return loss.item()

@@ -9,7 +9,7 @@ from pose3d_ros.networks.lifter import Lifter, LifterConfig, canonical_view  # n
 from pose3d_ros.networks.losses import POSITION_LOSSES, LossConfig, lifting_loss  # noqa: E402
 from pose3d_ros.skeleton import NUM_JOINTS, ROOT, indices  # noqa: E402
 from pose3d_ros.training.config import read_config  # noqa: E402
-from pose3d_ros.training.train_lifter import TrainConfig, Trainer, learning_rate_at  # noqa: E402
+from pose3d_ros.training.train_lifter import TrainConfig, Trainer, make_optimizers, rate_at  # noqa: E402
 
 KINDS = ("gru", "mlp")
 
@@ -183,9 +183,24 @@ def test_unknown_keys_are_refused(tmp_path):
 
 
 def test_learning_rate_rises_holds_and_falls():
-    config = TrainConfig(steps=1000, warmup_steps=100, learning_rate=1.0)
-    rates = [learning_rate_at(step, config) for step in (0, 99, 500, 800, 1000)]
+    config = TrainConfig(steps=1000, warmup_steps=100)
+    rates = [rate_at(step, config) for step in (0, 99, 500, 800, 1000)]
     assert rates == pytest.approx([0.01, 1.0, 1.0, 0.5, 0.0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_weight_has_one_optimizer_and_hidden_matrices_have_muon(kind):
+    config = TrainConfig(network=LifterConfig(kind=kind, width=32))
+    model = Lifter(config.network)
+    muon, adam = (
+        {id(p) for group in optimizer.param_groups for p in group["params"]}
+        for optimizer in make_optimizers(model, config)
+    )
+    assert muon.isdisjoint(adam)
+    assert muon | adam == {id(p) for p in model.parameters()}
+    assert id(model.encoder.leave.weight) in muon
+    assert {id(model.enter[0].weight), id(model.head.weight)} <= adam
+    assert model.gru is None or id(model.gru.weight_hh_l0) in muon
 
 
 @pytest.fixture

@@ -1,0 +1,126 @@
+"""Pictures of nothing in particular: fractal noise with shapes, repeated things and writing on it.
+
+Photographs without people are few, and a network that has only seen those finds people in coins, cells and craters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+
+_MOST_LAYERS = 6
+_LETTERS = np.array(list("ABCDEFGHKLMNPRSTXYZabcdeghkmnpqrstxyz0123456789.,;:-+=()[]/&%"))
+
+
+def clutter(rng: np.random.Generator, width: int, height: int) -> Image:
+    """A random picture [height, width, 3]."""
+    image = fractal_noise(rng, width, height)
+    for _ in range(int(rng.integers(_MOST_LAYERS))):
+        draw = _DRAWINGS[int(rng.integers(len(_DRAWINGS)))]
+        draw(image, rng)
+    if rng.random() < 0.3:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 2.5))
+    if rng.random() < 0.3:
+        image[:] = image.mean(2, keepdims=True)
+    return np.asarray(image, np.uint8)
+
+
+def fractal_noise(rng: np.random.Generator, width: int, height: int) -> Image:
+    """Noise whose octaves fade at a random rate, from fog to gravel, about a random colour, [height, width, 3]."""
+    fading = rng.uniform(0.4, 1.1)
+    coloured = rng.uniform(0, 0.6)
+    total = np.zeros((height, width, 3), np.float32)
+    octaves = int(np.log2(max(min(width, height), 4)))
+    for octave in range(1, octaves + 1):
+        shape = (max(height * 2**octave // max(width, height), 1) + 1, 2**octave + 1)
+        grey = rng.standard_normal((*shape, 1), np.float32)
+        noise = grey + coloured * rng.standard_normal((*shape, 3), np.float32)
+        total += fading**octave * cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+    total *= rng.uniform(5, 50) / max(float(total.std()), 1e-3)
+    return np.asarray((total + _colour(rng)).clip(0, 255), np.uint8)
+
+
+def _colour(rng: np.random.Generator) -> NDArray[np.float64]:
+    grey = rng.uniform(0, 255)
+    return np.clip(grey + rng.normal(0, rng.uniform(0, 60), 3), 0, 255)
+
+
+def _ink(rng: np.random.Generator) -> tuple[float, float, float]:
+    blue, green, red = _colour(rng)
+    return float(blue), float(green), float(red)
+
+
+def _outline(rng: np.random.Generator, radius: float) -> NDArray[np.int32]:
+    """A closed curve about the origin: an ellipse whose radius wavers a little or a lot, turned any way."""
+    angle = np.linspace(0, 2 * np.pi, int(rng.integers(3, 40)), endpoint=False)
+    wobble = rng.uniform(0, 0.4) * rng.standard_normal((3, 2))
+    waves = sum(c * np.cos((k + 2) * angle) + s * np.sin((k + 2) * angle) for k, (c, s) in enumerate(wobble))
+    r = radius * np.maximum(1 + 0.5 * waves, 0.1)
+    x, y = r * np.cos(angle), rng.uniform(0.15, 1) * r * np.sin(angle)
+    turn = rng.uniform(0, 2 * np.pi)
+    c, s = np.cos(turn), np.sin(turn)
+    return np.stack([c * x - s * y, s * x + c * y], -1).astype(np.int32)
+
+
+def _fill(image: Image, outline: NDArray[np.int32], rng: np.random.Generator) -> None:
+    cv2.fillPoly(image, [outline], _ink(rng), cv2.LINE_AA)
+    if rng.random() < 0.5:
+        cv2.polylines(image, [outline], True, _ink(rng), int(rng.integers(1, 6)), cv2.LINE_AA)
+
+
+def _shapes(image: Image, rng: np.random.Generator) -> None:
+    """Things here and there, shaded so that they look round."""
+    height, width = image.shape[:2]
+    for _ in range(int(rng.integers(1, 12))):
+        radius = min(width, height) * np.exp(rng.uniform(np.log(0.02), np.log(0.5)))
+        middle = (rng.uniform(0, 1, 2) * [width, height]).astype(np.int32)
+        outline = _outline(rng, radius)
+        _fill(image, outline + middle, rng)
+        for k in range(1, int(rng.integers(1, 5))):
+            cv2.fillPoly(image, [(outline * (1 - 0.2 * k)).astype(np.int32) + middle], _ink(rng), cv2.LINE_AA)
+
+
+def _grid(image: Image, rng: np.random.Generator) -> None:
+    """One thing again and again: coins, bricks, windows, cells."""
+    height, width = image.shape[:2]
+    pitch = max(min(width, height) * rng.uniform(0.06, 0.35), 4)
+    radius = pitch * rng.uniform(0.2, 0.6)
+    jitter = rng.uniform(0, 0.25) * pitch
+    same = _outline(rng, radius)
+    vary = rng.random() < 0.5
+    for y in np.arange(pitch / 2, height, pitch):
+        for x in np.arange(pitch / 2, width, pitch):
+            middle = (np.array([x, y]) + rng.normal(0, jitter, 2)).astype(np.int32)
+            _fill(image, (_outline(rng, radius) if vary else same) + middle, rng)
+
+
+def _strokes(image: Image, rng: np.random.Generator) -> None:
+    """Poles, branches, cables, cracks: chains of segments of one thickness."""
+    height, width = image.shape[:2]
+    for _ in range(int(rng.integers(1, 15))):
+        steps = rng.normal(0, rng.uniform(0.02, 0.3), (int(rng.integers(1, 8)), 2)) * max(width, height)
+        points = np.cumsum(np.vstack([rng.uniform(0, 1, 2) * [width, height], steps]), 0).astype(np.int32)
+        thickness = int(max(1, np.exp(rng.uniform(0, np.log(max(min(width, height) / 8, 2))))))
+        cv2.polylines(image, [points], bool(rng.random() < 0.2), _ink(rng), thickness, cv2.LINE_AA)
+
+
+def _writing(image: Image, rng: np.random.Generator) -> None:
+    """Lines of letters."""
+    height, width = image.shape[:2]
+    size = min(width, height) * np.exp(rng.uniform(np.log(0.03), np.log(0.3)))
+    ink = _ink(rng)
+    font = int(rng.integers(0, 8))
+    y = rng.uniform(0, height / 2)
+    for _ in range(int(rng.integers(1, 9))):
+        text = "".join(rng.choice(_LETTERS, int(rng.integers(2, 30))))
+        place = (int(rng.uniform(-0.1, 0.3) * width), int(y))
+        cv2.putText(image, text, place, font, size / 22, ink, max(int(size / 12), 1), cv2.LINE_AA)
+        y += 1.6 * size
+
+
+_DRAWINGS: tuple[Callable[[Image, np.random.Generator], None], ...] = (_shapes, _grid, _strokes, _writing)
