@@ -24,10 +24,10 @@ def clutter(rng: np.random.Generator, width: int, height: int) -> Image:
         draw = _DRAWINGS[int(rng.integers(len(_DRAWINGS)))]
         draw(image, rng)
     if rng.random() < 0.3:
-        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 2.5))
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 2.5)), np.uint8)
     if rng.random() < 0.3:
         image[:] = image.mean(2, keepdims=True)
-    return np.asarray(image, np.uint8)
+    return image
 
 
 def fractal_noise(rng: np.random.Generator, width: int, height: int) -> Image:
