@@ -2,42 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import argparse
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
 from pose3d_ros.crop import apply, box_of_joints, crop_transform, square_of_box, warp
-from pose3d_ros.data.lspet import Photos
+from pose3d_ros.data.lspet import Photos, read_lspet
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine
 from pose3d_ros.evaluation.pose2d import RIGHT, TORSO, torso_length
-from pose3d_ros.networks.calibration import UNCALIBRATED, Calibration, fit_calibration
+from pose3d_ros.networks.calibration import UNCALIBRATED, Answers, Calibration, fit_calibration
+from pose3d_ros.training.synthetic_source import SyntheticSource
 
 CALIBRATION_TENSOR = "calibration"
 """Name in the file: what `Pose2DGraph` calls it."""
 _LEAST_VISIBLE = 1e-6
 
 
-def calibrate_file(path: Path, photos: Photos) -> Calibration:
-    """Calibrates the stage 1 in an ONNX file on labelled photos that no training saw."""
+class LabelledCrop(NamedTuple):
+    """crop: [size, size, 3] BGR. joints: [24, 2] in its pixels. known: [24] which of them are. torso: in its pixels."""
+
+    crop: NDArray[np.uint8]
+    joints: NDArray[np.floating]
+    known: NDArray[np.bool_]
+    torso: float
+
+
+def add_calibration_argument(parser: argparse.ArgumentParser) -> None:
+    """Where the rendered people are."""
+    parser.add_argument(
+        "--synthetic", type=Path, help="rendered crops that no training saw (another --seed), to calibrate on as well"
+    )
+
+
+def calibration_sets(data: Path, synthetic: Path | None, size: int) -> list[Iterable[LabelledCrop]]:
+    """Photos kept from training, and the rendered people of a folder where one is named."""
+    sets: list[Iterable[LabelledCrop]] = [photo_crops(read_lspet(data / "lspet", "calibration"), size)]
+    return sets if synthetic is None else [*sets, rendered_crops(synthetic, size)]
+
+
+def calibrate_file(path: Path, sets: Sequence[Iterable[LabelledCrop]]) -> Calibration:
+    """Calibrates the stage 1 in an ONNX file on sets of labelled people that no training saw; all sets count alike."""
     set_calibration(path, UNCALIBRATED)
     engine = OnnxRuntimeEngine(path)
     size = engine.inputs[0].shape[1]
     assert size is not None
-    parts: list[tuple[NDArray, ...]] = []
-    for crop, joints, known in labelled_crops(photos, size):
-        out = {name: values[0][known] for name, values in engine.run({"crops": crop[None]}).items()}
-        error = out["joints"][:, 0] - joints[known]
-        right = np.linalg.norm(error, axis=-1) <= RIGHT * torso_length(joints[None])[0]
-        visible = np.clip(out["visible"], _LEAST_VISIBLE, 1 - _LEAST_VISIBLE)
-        parts.append((out["score"][:, 0], np.log(visible / (1 - visible)), right, error, out["covariance"][:, 0]))
-    mass, visibility, right, error, covariance = (np.concatenate(column) for column in zip(*parts, strict=True))
-    calibration = fit_calibration(mass, visibility, right, error, covariance, size)
+    parts = zip(*(_answers(engine, crops) for crops in sets), strict=True)
+    calibration = fit_calibration(Answers(*(np.concatenate(part) for part in parts)), size)
     set_calibration(path, calibration)
     return calibration
+
+
+def _answers(engine: OnnxRuntimeEngine, crops: Iterable[LabelledCrop]) -> Answers:
+    """What the engine says of a set's people, whose weights add up to one."""
+    rows = []
+    for crop, joints, known, torso in crops:
+        out = {name: values[0] for name, values in engine.run({"crops": crop[None]}).items()}
+        error = out["joints"][:, 0] - joints
+        right = np.linalg.norm(error, axis=-1) <= RIGHT * torso
+        visible = np.clip(out["visible"], _LEAST_VISIBLE, 1 - _LEAST_VISIBLE)
+        visibility = np.log(visible / (1 - visible))
+        rows.append((out["score"][:, 0], visibility, known, right, error, out["covariance"][:, 0]))
+    columns = [np.stack(column) for column in zip(*rows, strict=True)]
+    return Answers._make([*columns, np.full(len(rows), 1 / len(rows))])
 
 
 def set_calibration(path: Path, calibration: Calibration) -> None:
@@ -48,14 +80,30 @@ def set_calibration(path: Path, calibration: Calibration) -> None:
         raise ValueError(
             f"{path} has no '{CALIBRATION_TENSOR}' that could be changed: export it again with this version"
         )
-    places[0].CopyFrom(onnx.numpy_helper.from_array(np.array(astuple(calibration), np.float32), CALIBRATION_TENSOR))
+    values = np.array(astuple(calibration), np.float32)
+    if list(places[0].dims) != [len(values)]:
+        raise ValueError(f"{path} was exported by a version that calibrated otherwise: export it again with this one")
+    places[0].CopyFrom(onnx.numpy_helper.from_array(values, CALIBRATION_TENSOR))
     onnx.save(network, path)
 
 
-def labelled_crops(photos: Photos, size: int) -> Iterator[tuple[NDArray[np.uint8], NDArray, NDArray[np.bool_]]]:
-    """Of each photo whose torso is labelled: the crop [size, size, 3], its joints [24, 2] in the crop's pixels, and
-    which of them are labelled [24]."""
+def photo_crops(photos: Photos, size: int) -> Iterator[LabelledCrop]:
+    """A crop of each photo whose torso is labelled."""
     for i in np.flatnonzero(photos.labelled[:, TORSO].all(1)).tolist():
         known = photos.labelled[i]
-        transform = crop_transform(*square_of_box(box_of_joints(photos.joints_px[i][known])), size)
-        yield warp(photos.image(i), transform, size), apply(transform, photos.joints_px[i]), known
+        yield _labelled(photos.image(i), box_of_joints(photos.joints_px[i][known]), photos.joints_px[i], known, size)
+
+
+def rendered_crops(folder: Path, size: int) -> Iterator[LabelledCrop]:
+    """A crop of each rendered person; joints behind other things are not counted as known."""
+    source = SyntheticSource(folder)
+    rng = np.random.default_rng(0)
+    for i in range(len(source)):
+        person = source.labels(i, rng)
+        yield _labelled(person.image, person.box, person.joints_px, person.located >= 1, size)
+
+
+def _labelled(image: NDArray[np.uint8], box: NDArray, joints_px: NDArray, known: NDArray, size: int) -> LabelledCrop:
+    transform = crop_transform(*square_of_box(box), size)
+    joints = apply(transform, joints_px)
+    return LabelledCrop(warp(image, transform, size), joints, known, float(torso_length(joints[None])[0]))

@@ -1,8 +1,9 @@
-"""Makes stage 1's scores and covariances mean what they say, on photos kept from training."""
+"""Makes stage 1's scores and covariances mean what they say, on people kept from training."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,51 +20,75 @@ _CLIP = 1e-4
 class Calibration:
     """How the network's raw outputs become probabilities and covariances.
 
-    score = sigmoid(mass_weight · logit(mass) + visibility_weight · visibility + bias)
+    certainty = mass_weight · logit(mass) + visibility_weight · visibility
+    score = sigmoid(certainty + spread_weight · (standard deviation of certainty among the person's joints) + bias)
     covariance = peak_scale · (window's second moments) + miss_variance · (1 - score) · side² · I
+
+    The spread tells pictures of one kind from those of another: where some joints are much clearer than others, the
+    clear ones are right more often than the same certainty means where all are alike.
     """
 
     mass_weight: float
     visibility_weight: float
+    spread_weight: float
     bias: float
     peak_scale: float
     miss_variance: float
 
 
-UNCALIBRATED = Calibration(mass_weight=1.0, visibility_weight=0.0, bias=0.0, peak_scale=1.0, miss_variance=0.0)
+UNCALIBRATED = Calibration(
+    mass_weight=1.0, visibility_weight=0.0, spread_weight=0.0, bias=0.0, peak_scale=1.0, miss_variance=0.0
+)
 """Leaves the raw outputs as they are: the score is the mass."""
 
 
-def score_of(calibration: Calibration, mass: Array, visibility: Array) -> Array:
-    """P(right) [...] from the peak's mass and the visibility's logit [...]."""
-    mass = np.clip(mass, _CLIP, 1 - _CLIP)
-    x = calibration.mass_weight * np.log(mass / (1 - mass)) + calibration.visibility_weight * visibility
-    return 1 / (1 + np.exp(-x - calibration.bias))
+class Answers(NamedTuple):
+    """What a network said of n labelled people, and what was true.
 
-
-def fit_calibration(
-    mass: Array, visibility: Array, right: NDArray[np.bool_], error: Array, covariance: Array, side: float
-) -> Calibration:
-    """The calibration of labelled joints.
-
-    mass, visibility: [n] raw outputs. right: [n] whether the joint is right. error: [n, 2] and covariance: [n, 2, 2]
-    in the crop's pixels, side: of the crop.
+    mass, visibility: [n, 24] raw outputs. counted: [n, 24] the joints whose place is known. right: [n, 24] whether they
+    are right. error: [n, 24, 2] and covariance: [n, 24, 2, 2] in the crop's pixels. weight: [n] of the person.
     """
-    logit = np.log(np.clip(mass, _CLIP, 1 - _CLIP) / (1 - np.clip(mass, _CLIP, 1 - _CLIP)))
-    features = np.stack([logit, visibility, np.ones_like(logit)], 1)
 
-    def log_loss(w: Array) -> float:
-        x = features @ w
-        return float(np.mean(np.logaddexp(0, x) - right * x) + 1e-4 * (w @ w))
+    mass: Array
+    visibility: Array
+    counted: NDArray[np.bool_]
+    right: NDArray[np.bool_]
+    error: Array
+    covariance: Array
+    weight: Array
 
-    mass_weight, visibility_weight, bias = (float(w) for w in minimize(log_loss, np.array([1.0, 0.1, 0.0])).x)
-    fitted = replace(UNCALIBRATED, mass_weight=mass_weight, visibility_weight=visibility_weight, bias=bias)
-    missed = (1 - score_of(fitted, mass, visibility))[:, None, None] * side**2 * np.eye(2)
+
+def score_of(calibration: Calibration, mass: Array, visibility: Array) -> Array:
+    """P(right) [n, 24] from the peaks' mass and the visibility's logit [n, 24]."""
+    weights = (calibration.mass_weight, calibration.visibility_weight, calibration.spread_weight, calibration.bias)
+    return 1 / (1 + np.exp(-_logit(mass, visibility, np.array(weights))))
+
+
+def _logit(mass: Array, visibility: Array, weights: Array) -> Array:
+    mass = np.clip(mass, _CLIP, 1 - _CLIP)
+    certainty = weights[0] * np.log(mass / (1 - mass)) + weights[1] * visibility
+    return np.asarray(certainty + weights[2] * certainty.std(1, keepdims=True) + weights[3])
+
+
+def fit_calibration(answers: Answers, side: float) -> Calibration:
+    """The calibration that makes the answers' scores and covariances true; side: of the crop, pixels."""
+    counted = answers.counted
+    right, error, covariance = answers.right[counted], answers.error[counted], answers.covariance[counted]
+    share = np.broadcast_to(answers.weight[:, None], counted.shape)[counted]
+    share = share / share.sum()
+
+    def log_loss(weights: Array) -> float:
+        x = _logit(answers.mass, answers.visibility, weights)[counted]
+        return float(share @ (np.logaddexp(0, x) - right * x) + 1e-4 * (weights @ weights))
+
+    mass, visibility, spread, bias = (float(w) for w in minimize(log_loss, np.array([1.0, 0.1, 0.0, 0.0])).x)
+    fitted = Calibration(mass, visibility, spread, bias, peak_scale=1.0, miss_variance=0.0)
+    missed = (1 - score_of(fitted, answers.mass, answers.visibility)[counted])[:, None, None] * side**2 * np.eye(2)
 
     def miscoverage(log_scales: Array) -> float:
         scaled = np.exp(log_scales[0]) * covariance + np.exp(log_scales[1]) * missed
         distance = np.einsum("ni,nij,nj->n", error, np.linalg.inv(scaled), error)
-        return sum((np.mean(distance <= limit) - percent / 100) ** 2 for percent, limit in MAHALANOBIS_SQUARED.items())
+        return sum((share @ (distance <= limit) - percent / 100) ** 2 for percent, limit in MAHALANOBIS_SQUARED.items())
 
     scales = np.exp(minimize(miscoverage, np.log([0.5, 0.005]), method="Nelder-Mead").x)
     return replace(fitted, peak_scale=float(scales[0]), miss_variance=float(scales[1]))

@@ -9,9 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pose3d_ros.data.lspet import read_lspet
 from pose3d_ros.models import Model, record_model
-from pose3d_ros.networks.calibrate_file import calibrate_file
+from pose3d_ros.networks.calibrate_file import add_calibration_argument, calibrate_file, calibration_sets
 from pose3d_ros.networks.calibration import UNCALIBRATED, Calibration
 from pose3d_ros.networks.decode import Decoder
 from pose3d_ros.networks.onnx_file import write_onnx_file
@@ -39,12 +38,13 @@ class Pose2DGraph(nn.Module):
 
         What the best place leaves of one is shared among the others by the mass of their peaks.
         """
-        mass_weight, visibility_weight, bias, peak_scale, miss_variance = self.calibration
+        mass_weight, visibility_weight, spread_weight, bias, peak_scale, miss_variance = self.calibration
         logits, visibility = self.net(normalise(crops.float().permute(0, 3, 1, 2)))
         joints, covariance, mass = self.decoder(logits)
         best, others = mass[..., :1], mass[..., 1:]
         certainty = mass_weight * torch.logit(best, 1e-4) + visibility_weight * visibility[..., None]
-        right = torch.sigmoid(certainty + bias)
+        spread = (certainty - certainty.mean(1, keepdim=True)).square().mean(1, keepdim=True).sqrt()
+        right = torch.sigmoid(certainty + spread_weight * spread + bias)
         score = torch.cat([right, (1 - right) * others / (1 - best).clamp_min(1e-4)], -1)
         missed = (miss_variance * crops.shape[1] ** 2) * (1 - score)
         covariance = peak_scale * covariance + missed[..., None, None] * torch.eye(2)
@@ -64,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint.pt of a training")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the data sets")
+    add_calibration_argument(parser)
     parser.add_argument("--output", type=Path, default=Path("models/pose2d.onnx"), help="file to write")
 
 
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace) -> None:
     """Writes the ONNX file and calibrates it."""
     net, size = load_net(args.checkpoint)
     write_onnx(Pose2DGraph(net, UNCALIBRATED), size, args.output)
-    print(calibrate_file(args.output, read_lspet(args.data / "lspet", "calibration")))
+    print(calibrate_file(args.output, calibration_sets(args.data, args.synthetic, size)))
     record_model(Model("pose2d", args.output, "", input_size=(size, size), joints=JOINTS, about=_ABOUT))
 
 

@@ -26,7 +26,13 @@ from pose3d_ros.engines.engine import TensorSpec
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine
 from pose3d_ros.engines.samples_reader import SamplesReader
 from pose3d_ros.models import Model, read_models, record_model
-from pose3d_ros.networks.calibrate_file import CALIBRATION_TENSOR, calibrate_file, labelled_crops
+from pose3d_ros.networks.calibrate_file import (
+    CALIBRATION_TENSOR,
+    add_calibration_argument,
+    calibrate_file,
+    calibration_sets,
+    photo_crops,
+)
 from pose3d_ros.stages.find import letterbox
 
 _IN_INTEGERS = ["Conv", "Add", "Relu", "MaxPool", "Resize"]
@@ -38,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("role", choices=sorted(_PICTURES), help="which network of the models folder")
     parser.add_argument("--models", type=Path, default=Path("models"), help="folder with models.json")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the data sets")
+    add_calibration_argument(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -49,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
     given = OnnxRuntimeEngine(model.path).inputs[0]
     quantise(model.path, path, given.name, _PICTURES[args.role](photos, given))
     if args.role == "pose2d":
-        print(calibrate_file(path, photos))
+        print(calibrate_file(path, calibration_sets(args.data, args.synthetic, _side(given))))
     record_model(replace(model, int8=Model(args.role, path, "")))
 
 
@@ -96,10 +103,14 @@ def _head(path: Path) -> list[str]:
 
 
 def _crops(photos: Photos, given: TensorSpec) -> Iterator[NDArray[np.uint8]]:
-    size = given.shape[1]
-    assert size is not None
-    for crop, _, _ in islice(labelled_crops(photos, size), _MOST_PICTURES):
-        yield crop[None]
+    for labelled in islice(photo_crops(photos, _side(given)), _MOST_PICTURES):
+        yield labelled.crop[None]
+
+
+def _side(given: TensorSpec) -> int:
+    side = given.shape[1]
+    assert side is not None
+    return side
 
 
 def _whole(photos: Photos, given: TensorSpec) -> Iterator[NDArray[np.uint8]]:

@@ -1,5 +1,7 @@
 """Networks in 8 bits: nearly the same answers, a quarter of the bytes, and still to be calibrated."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is needed to train and expo
 
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine  # noqa: E402
 from pose3d_ros.networks.calibrate_file import set_calibration  # noqa: E402
-from pose3d_ros.networks.calibration import UNCALIBRATED, Calibration  # noqa: E402
+from pose3d_ros.networks.calibration import UNCALIBRATED  # noqa: E402
 from pose3d_ros.networks.export_pose2d import Pose2DGraph, write_onnx  # noqa: E402
 from pose3d_ros.networks.pose2d import Pose2DNet  # noqa: E402
 from pose3d_ros.networks.quantise import quantise  # noqa: E402
@@ -47,7 +49,7 @@ def test_eight_bits_give_nearly_the_same_scores_with_fewer_bytes(files):
 
 
 def test_both_can_be_calibrated_afterwards(files, tmp_path):
-    calibration = Calibration(mass_weight=0.0, visibility_weight=0.0, bias=2.0, peak_scale=2.0, miss_variance=0.0)
+    calibration = replace(UNCALIBRATED, mass_weight=0.0, bias=2.0, peak_scale=2.0)
     for file in files:
         changed = tmp_path / file.name
         changed.write_bytes(file.read_bytes())
