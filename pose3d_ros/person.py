@@ -46,8 +46,8 @@ class Ground:
         object.__setattr__(self, "up", up / length)
 
     @classmethod
-    def of_tilted_camera(cls, height_m: float, pitch_deg: float) -> Ground:
-        """As a camera sees it that is `height_m` above it and looks down by `pitch_deg`, without roll."""
+    def of_tilted_camera(cls, pitch_deg: float, height_m: float | None = None) -> Ground:
+        """As a camera sees it that looks down by `pitch_deg`, without roll."""
         pitch = np.radians(pitch_deg)
         return cls(np.array([0.0, -np.cos(pitch), -np.sin(pitch)]), height_m)
 

@@ -37,6 +37,16 @@ class Body(NamedTuple):
         return self.mean[:, :_SIZE]
 
     @property
+    def root_cov(self) -> Array:
+        """[n, 3, 3] metres²."""
+        return self.cov[:, :_SIZE, :_SIZE]
+
+    @property
+    def root_noise_cov(self) -> Array:
+        """[n, 3, 3] metres²."""
+        return self.noise_cov[:, :_SIZE, :_SIZE]
+
+    @property
     def size(self) -> Array:
         """[n] relative to the lifted pose."""
         return self.mean[:, _SIZE]
@@ -73,7 +83,7 @@ def body_of(placed: Placement, size: ArrayLike, size_variance: ArrayLike) -> Bod
 def corrected(body: Body, measured: Rows) -> Body:
     """The people after a Kalman update; those without a place, and those of whom nothing was measured, stay as they
     are."""
-    used: NDArray[np.bool_] = np.isfinite(measured.values) & np.isfinite(body.mean).all(1)[:, None]
+    used = np.isfinite(measured.values) & np.asarray(np.isfinite(body.mean).all(1))[:, None]
     known: NDArray[np.bool_] = np.asarray(used.any(1))
     mean, cov, noise = (_where(known, part, 0.0) for part in body)
     rows = np.where(used[..., None], measured.rows, 0.0)

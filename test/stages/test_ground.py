@@ -98,7 +98,7 @@ def test_nowhere_stays_nowhere():
 
 @pytest.mark.parametrize(("pitch_deg", "up"), [(0, [0, -1, 0]), (90, [0, 0, -1]), (-90, [0, 0, 1])])
 def test_up_of_a_tilted_camera(pitch_deg, up):
-    np.testing.assert_allclose(Ground.of_tilted_camera(1.0, pitch_deg).up, up, atol=1e-12)
+    np.testing.assert_allclose(Ground.of_tilted_camera(pitch_deg).up, up, atol=1e-12)
 
 
 @pytest.mark.parametrize(
