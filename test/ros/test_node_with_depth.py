@@ -116,6 +116,21 @@ def test_depth_that_comes_after_its_image_is_waited_for(driver, robot, without):
     assert int(robot.report("depth")[2]["images_with"]) > before
 
 
+def test_a_newer_image_sends_the_one_that_waits_on_its_way(driver, robot):
+    assert robot.set_parameters(sync_tolerance_s=1.0) == ""
+    first, second = driver.message(), driver.message(step_s=0.1)
+
+    def answered(image):
+        return any(cloud.header.stamp == image.header.stamp for cloud in robot.heard["joints"])
+
+    driver.images.publish(first)
+    driver.images.publish(second)
+    robot.spin_until(lambda: answered(first), 30, "an answer to the first image")
+    assert not answered(second)
+    robot.spin_until(lambda: answered(second), 30, "an answer to the second image")
+    assert robot.set_parameters(sync_tolerance_s=SYNC_S) == ""
+
+
 def scaled(driver):
     wall = np.full(driver.picture.shape[:2], 9.0)
     return lambda header: depth_message(header, wall[::2, ::2])
