@@ -32,5 +32,8 @@ class StampedBuffer(Generic[Item]):
         return min(near, key=lambda pair: pair[0])[1] if near else None
 
     def is_settled(self, stamp_ns: int) -> bool:
-        """Whether no nearer item can be expected: items come in the order of their stamps."""
-        return any(own_ns >= stamp_ns for own_ns, _ in self._items)
+        """Whether no nearer item can be expected: items come in the order of their stamps.
+
+        Items far in the future are from before a jump back in time, and tell nothing.
+        """
+        return any(stamp_ns <= own_ns <= stamp_ns + LATE_NS for own_ns, _ in self._items)
