@@ -58,14 +58,24 @@ class BesideReader:
         self.detections_use = Use()
 
     def depth_m(
-        self, beside: Beside, image_frame_id: str, shape: tuple[int, int], camera: Camera | None
+        self,
+        beside: Beside,
+        image_frame_id: str,
+        shape: tuple[int, int],
+        camera: Camera | None,
+        rectified: bool = False,
     ) -> NDArray[np.float32] | None:
-        """The depth image in metres, if there is one that fits the image [height, width] pixel for pixel."""
+        """The depth image in metres, if there is one that fits the image [height, width] pixel for pixel.
+
+        camera: the image's; rectified: image and depth were undistorted, so that P of the depth's camera_info holds.
+        """
         if beside.depth is None:
             self.depth_use = self.depth_use.with_one("no depth came in time (sync_tolerance_s)")
             return None
         try:
-            _check_registered(beside.depth, beside.depth_info, image_frame_id, shape, camera)
+            _check_registered(beside.depth, image_frame_id, shape)
+            if beside.depth_info is not None and camera is not None:
+                _check_intrinsics(beside.depth_info, camera, rectified)
             depth_m = depth_to_metres(beside.depth)
         except BadImageError as error:
             self.depth_use = self.depth_use.with_one(str(error))
@@ -82,10 +92,8 @@ class BesideReader:
         return detections_to_regions(beside.detections, classes, shape[1], shape[0])
 
 
-def _check_registered(
-    depth: Image, info: CameraInfo | None, image_frame_id: str, shape: tuple[int, int], camera: Camera | None
-) -> None:
-    """Raises BadImageError unless the depth image's pixels are the image's."""
+def _check_registered(depth: Image, image_frame_id: str, shape: tuple[int, int]) -> None:
+    """Raises BadImageError unless the depth image has the image's size and frame."""
     height, width = shape
     if (depth.width, depth.height) != (width, height):
         raise BadImageError(f"depth has {depth.width}x{depth.height} pixels, the image {width}x{height}: {_ADVICE}")
@@ -93,14 +101,16 @@ def _check_registered(
         raise BadImageError(
             f"depth is in the frame '{depth.header.frame_id}', the image in '{image_frame_id}': {_ADVICE}"
         )
-    if info is None or camera is None:
-        return
+
+
+def _check_intrinsics(info: CameraInfo, camera: Camera, rectified: bool) -> None:
+    """Raises BadImageError unless the depth image was taken, or is registered, with the image's camera."""
     try:
-        own = camera_for_image(camera_from_info(info), width, height)
+        own = camera_for_image(camera_from_info(info, rectified), camera.width, camera.height)
     except CameraError as error:
         raise BadImageError(f"the depth's camera_info cannot be used: {error}") from error
     focal = np.abs(np.diag(own.K)[:2] / np.diag(camera.K)[:2] - 1).max()
-    centre = np.abs(own.K[:2, 2] - camera.K[:2, 2]).max() / width
+    centre = np.abs(own.K[:2, 2] - camera.K[:2, 2]).max() / camera.width
     if focal > _SAME_FOCAL or centre > _SAME_CENTRE:
         raise BadImageError(
             f"depth has the focal length {own.K[0, 0]:.0f} and the centre ({own.K[0, 2]:.0f}, {own.K[1, 2]:.0f}), the "

@@ -77,7 +77,7 @@ class FrameProcessor:
         self._last_stamp_ns = stamp_ns
         height, width = picture.shape[:2]
         camera = self.calibration.camera_for(width, height, stamp_ns, **options._asdict())
-        depth_m = self.beside.depth_m(beside, message.header.frame_id, (height, width), camera)
+        depth_m = self.beside.depth_m(beside, message.header.frame_id, (height, width), camera, options.rectified)
         regions = self.beside.regions(beside, person_classes, (height, width))
         frame = Frame(picture, stamp_ns, camera, depth_m, regions, beside.ground)
         return Result(picture, self._pipeline.process(frame), kind is Stamp.JUMP_BACK)
