@@ -37,6 +37,22 @@ ARGUMENTS = [
         default_value="",
         description="Topic of the camera's calibration. Empty: the driver's, or camera_info beside the image topic.",
     ),
+    DeclareLaunchArgument(
+        "use_depth",
+        default_value="",
+        choices=["", "true", "false"],
+        description="Read depth images too. Empty: as the config file says.",
+    ),
+    DeclareLaunchArgument(
+        "depth",
+        default_value="",
+        description="Topic of depth images registered to the images. Empty: the driver's, or depth.",
+    ),
+    DeclareLaunchArgument(
+        "detections",
+        default_value="detections",
+        description="Topic of an outside detector's boxes (vision_msgs), which the parameter use_detections asks for.",
+    ),
     DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node and of its topics."),
     DeclareLaunchArgument(
         "tf_prefix", default_value="", description="Start of the joints' frame names. Empty: as the config file says."
@@ -89,13 +105,20 @@ def beside(image_topic: str) -> str:
     return f"{folder}{slash}camera_info"
 
 
-def topics(context: LaunchContext) -> tuple[str, str]:
-    """Of images and camera_info: those that were named, else the driver's."""
+def topics(context: LaunchContext) -> dict[str, str]:
+    """What the node's inputs are called: those that were named, else the driver's."""
     of_driver = CAMERAS.get(LaunchConfiguration("driver").perform(context), {})
     named = LaunchConfiguration("image").perform(context)
     image = named or of_driver.get("image", "image")
     beside_it = beside(image) if named else of_driver.get("camera_info", beside(image))
-    return image, LaunchConfiguration("camera_info").perform(context) or beside_it
+    found = {"image": image, "camera_info": LaunchConfiguration("camera_info").perform(context) or beside_it}
+    depth = LaunchConfiguration("depth").perform(context)
+    if depth:
+        found |= {"depth": depth, "depth_camera_info": beside(depth)}
+    elif not named:
+        found |= {name: topic for name, topic in of_driver.items() if name not in found}
+    detections = LaunchConfiguration("detections").perform(context)
+    return found if detections == "detections" else found | {"detections": detections}
 
 
 def fast_dds_profile(context: LaunchContext) -> list[LaunchDescriptionEntity]:
@@ -110,11 +133,11 @@ def fast_dds_profile(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
 
 def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    image, camera_info = topics(context)
     prefix = LaunchConfiguration("tf_prefix").perform(context)
     namespace = LaunchConfiguration("namespace").perform(context).strip("/")
     autostart = ParameterValue(LaunchConfiguration("autostart"), value_type=bool)
     use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
+    use_depth = LaunchConfiguration("use_depth").perform(context)
     log_level = ["--log-level", LaunchConfiguration("log_level")]
     # The view's topics are those of a node without a namespace.
     shown = [(f"/pose3d/{topic}", f"/{namespace}/pose3d/{topic}") for topic in ("markers", "joints", "overlay")]
@@ -129,11 +152,9 @@ def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
                 LaunchConfiguration("config"),
                 {"autostart": autostart, "use_sim_time": use_sim_time},
                 *([{"tf_prefix": prefix}] if prefix else []),
+                *([{"use_depth": use_depth == "true"}] if use_depth else []),
             ],
-            remappings=[
-                ("image", image),
-                ("camera_info", camera_info),
-            ],
+            remappings=list(topics(context).items()),
             ros_arguments=log_level,
         ),
         Node(

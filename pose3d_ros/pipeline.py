@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from pose3d_ros.backend import BACKENDS, PRECISIONS, Engines, Wish, open_engines
 from pose3d_ros.camera import Camera
@@ -19,8 +19,11 @@ from pose3d_ros.engines.engine import Engine, EngineError
 from pose3d_ros.models import Model, pipeline_models
 from pose3d_ros.person import Frame, Person
 from pose3d_ros.skeleton import NUM_JOINTS
+from pose3d_ros.stages.body import Body, body_of, sized
+from pose3d_ros.stages.depth import joint_depths, with_depth
 from pose3d_ros.stages.find import Finder, without_overlaps
-from pose3d_ros.stages.lift import Lifter
+from pose3d_ros.stages.ground import with_ground
+from pose3d_ros.stages.lift import Lifted, Lifter
 from pose3d_ros.stages.place import place
 from pose3d_ros.stages.pose2d import Pose2D, PoseEstimator
 from pose3d_ros.stages.track import Measurement, Track, Tracked, Tracker, TrackerConfig, distinct
@@ -33,6 +36,8 @@ STAGES = ("find", "pose2d", "lift", "place", "track")
 _BOX_SCORE = 0.3
 """Joints below this score do not shape the person's box."""
 _LEAST_BOX_JOINTS = 4
+_VISIBLE = 0.5
+"""Probability from which on a joint is to be seen, so that the surface there is the joint's."""
 _ZOOMS = (1.0, 0.8, 0.64)
 """Of the finder's boxes, which are rather large than small."""
 _SURE_SCORE = 0.5
@@ -144,10 +149,9 @@ class Pipeline:
         self._seen: dict[int, tuple[Array, float]] = {}
         self._tracked: list[Tracked] = []
 
-    def process(self, frame: Frame, up: ArrayLike | None = None) -> list[Person]:
+    def process(self, frame: Frame) -> list[Person]:
         """The people in a frame, by id; also those who are carried on without being seen.
 
-        up: [3] unit vector against gravity in the optical frame, where it is known; it makes the metres better.
         A jump back in time resets, and so does an image of another size. Raises EngineError when a network fails.
         """
         last = self._last
@@ -160,14 +164,14 @@ class Pipeline:
             self._tracker.end_outside(frame.image.shape[1], frame.image.shape[0])
             known = self._tracker.predicted_boxes()[: self.settings.max_people]
             sure = np.array([track.score.mean() >= _SURE_SCORE for track in self._tracker.tracks], bool)
-        found = self._find(frame.image, known, known[sure[: len(known)]])
+        found = self._find(frame, known, known[sure[: len(known)]])
         with self._timed("pose2d"):
             boxes, pose = self._estimate(frame.image, known, found)
         with self._timed("track"):
             tracks = self._tracker.assign(boxes, pose.joints_px, pose.score)
             pose = _chosen(pose, self._tracker.believe(tracks, boxes, pose.candidates_px, pose.candidates_score))
             boxes = _boxes(pose, boxes)
-        measured = self._measure(frame.camera, boxes, pose, tracks, up)
+        measured = self._measure(frame, boxes, pose, tracks)
         with self._timed("track"):
             self._tracked = self._tracker.update(tracks, measured)
             self._somebody_missing = any(track.row < 0 for track in self._tracker.tracks)
@@ -180,22 +184,29 @@ class Pipeline:
             return []
         return self._people(self._tracker.ahead(self._tracked, 1e-9 * (stamp_ns - self._last.stamp_ns)))
 
-    def _find(self, image: NDArray[np.uint8], known: Array, sure: Array) -> Array:
-        """Boxes [m, 4] of people that are not among the `sure` ones of the `known` boxes [n, 4], if it is time to look.
+    def _find(self, frame: Frame, known: Array, sure: Array) -> Array:
+        """Boxes [m, 4] of people that are not among the `sure` ones of the `known` boxes [n, 4], if it is time to look,
+        or if the frame tells where people are.
 
         People of whom the joints tell little are looked for again: their crop may have slipped off them.
         """
+        if frame.regions is not None:
+            likely = frame.regions.scores >= self.settings.score_threshold
+            return self._new_ones(frame.regions.boxes[likely], frame.regions.scores[likely], sure)
         self._frames_since_find += 1
         due = self._frames_since_find >= self.settings.find_every_n_frames
         if not (due or self._somebody_missing or not len(known)):
             return np.zeros((0, 4))
         with self._timed("find"):
             self._frames_since_find = 0
-            boxes, scores = self._finder.find(image, self.settings.score_threshold)
-            both = np.concatenate([sure, boxes])
-            # Above every score of the finder: a followed person's own crop fits better than the finder's box.
-            kept = without_overlaps(both, np.concatenate([np.full(len(sure), 2.0), scores]))
-            return both[kept[kept >= len(sure)]][: self.settings.max_people]
+            return self._new_ones(*self._finder.find(frame.image, self.settings.score_threshold), sure)
+
+    def _new_ones(self, boxes: Array, scores: Array, sure: Array) -> Array:
+        """Of found boxes [n, 4] with their scores [n] those of people who are not among the `sure` boxes."""
+        both = np.concatenate([sure, boxes])
+        # Above every score of a finder: a followed person's own crop fits better than the finder's box.
+        kept = without_overlaps(both, np.concatenate([np.full(len(sure), 2.0), scores]))
+        return both[kept[kept >= len(sure)]][: self.settings.max_people]
 
     def _estimate(self, image: NDArray[np.uint8], known: Array, found: Array) -> tuple[Array, Pose2D]:
         """The people who are there: their boxes [n, 4] round their joints, and their joints."""
@@ -226,10 +237,10 @@ class Pipeline:
         better = second.score.mean(1) >= first.score.mean(1)
         return _people(_joined(first, second), np.arange(len(found)) + len(found) * better)
 
-    def _measure(
-        self, camera: Camera | None, boxes: Array, pose: Pose2D, tracks: list[Track], up: ArrayLike | None
-    ) -> Measurement:
+    def _measure(self, frame: Frame, boxes: Array, pose: Pose2D, tracks: list[Track]) -> Measurement:
         """Pixels to metres, where a calibration tells how."""
+        camera, ground = frame.camera, frame.ground
+        up = None if ground is None else ground.up
         if camera is None:
             return Measurement(boxes, pose.joints_px, pose.score)
         with self._timed("lift"):
@@ -239,17 +250,35 @@ class Pipeline:
             lifted = self._lifter(rays, cov, pose.score, self._tracker.states(tracks), up)
         with self._timed("place"):
             placed = place(lifted.joints_m, lifted.sigma_m, rays, cov, pose.score)
+            body = body_of(placed, *self._tracker.sizes(tracks))
+            if frame.depth_m is not None:
+                body = self._with_depth(body, lifted, frame.depth_m, camera, pose)
+            size, size_variance = body.size, body.size_variance  # of depth only: the ground may be a step
+            if ground is not None:
+                body = with_ground(body, lifted.joints_m, lifted.sigma_m, ground)
+            joints_m, sigma_m = sized(lifted.joints_m, lifted.sigma_m, body)
         return Measurement(
             boxes,
             pose.joints_px,
             pose.score,
-            lifted.joints_m.astype(float),
-            lifted.sigma_m.astype(float),
-            placed.root_m,
-            placed.cov,
-            placed.noise_cov,
+            joints_m,
+            sigma_m,
+            body.root_m,
+            body.root_cov,
+            body.root_noise_cov,
             lifted.state,
+            size,
+            size_variance,
         )
+
+    def _with_depth(
+        self, body: Body, lifted: Lifted, depth_m: NDArray[np.float32], camera: Camera, pose: Pose2D
+    ) -> Body:
+        """The people with root and size corrected by the surface before the joints that are visible."""
+        seen = (pose.score >= self.settings.visible_threshold) & (pose.visible >= _VISIBLE)
+        expected = body.root_m[:, 2:] + body.size[:, None] * lifted.joints_m[..., 2]
+        depths = joint_depths(depth_m, pose.joints_px, pose.cov_px, seen, expected, float(camera.K[0, 0]))
+        return with_depth(body, lifted.joints_m, lifted.sigma_m, depths)
 
     def _remember(self, tracked: list[Tracked], pose: Pose2D) -> None:
         """Keeps what was last seen of each person's picture."""

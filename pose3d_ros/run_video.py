@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from pose3d_ros import draw, skeleton
 from pose3d_ros.camera import Camera
 from pose3d_ros.camera_file import camera_for_image, read_camera
-from pose3d_ros.person import Frame, JointState, Person
+from pose3d_ros.person import Frame, Ground, JointState, Person
 from pose3d_ros.pipeline import Pipeline, PipelineSettings
 from pose3d_ros.video import ImageSource, Source, VideoError, VideoWriter, open_source
 
@@ -88,7 +88,8 @@ def _process(source: Source, pipeline: Pipeline, calibration: Camera | None, arg
     best: tuple[float, Image, Sequence[Person]] | None = None
     view: draw.View | None = None
     camera: Camera | None = None
-    up = None if args.pitch is None else up_of_pitch(args.pitch)
+    ground = None if args.pitch is None else Ground.of_tilted_camera(args.pitch)
+    up = None if ground is None else ground.up
     metric = calibration is not None or args.fov is not None
     seen = 0
     try:
@@ -97,7 +98,7 @@ def _process(source: Source, pipeline: Pipeline, calibration: Camera | None, arg
             for index, (image, stamp_ns) in enumerate(progress):
                 if index == 0:
                     camera = _camera(image, calibration, args.fov)
-                people = pipeline.process(Frame(image, stamp_ns, camera), up)
+                people = pipeline.process(Frame(image, stamp_ns, camera, ground=ground))
                 seen += bool(people)
                 lines.write(json.dumps(frame_record(index, stamp_ns, people), allow_nan=False) + "\n")
                 if video is not None:
@@ -169,12 +170,6 @@ def _camera(image: Image, calibration: Camera | None, fov_deg: float | None) -> 
     if calibration is not None:
         return camera_for_image(calibration, width, height)
     return None if fov_deg is None else Camera.from_horizontal_fov(width, height, fov_deg)
-
-
-def up_of_pitch(pitch_deg: float) -> NDArray[np.float64]:
-    """[3] against gravity in the optical frame of a camera that looks down by so many degrees, without roll."""
-    pitch = np.radians(pitch_deg)
-    return np.array([0.0, -np.cos(pitch), -np.sin(pitch)])
 
 
 def _view(people: Sequence[Person], up: NDArray[np.float64] | None) -> draw.View | None:

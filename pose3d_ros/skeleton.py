@@ -54,6 +54,8 @@ INDEX: dict[str, int] = {name: i for i, name in enumerate(JOINTS)}
 PARENTS: tuple[int, ...] = tuple(INDEX.get(joint.parent, -1) for joint in _TABLE)
 BONES: tuple[tuple[int, int], ...] = tuple((parent, child) for child, parent in enumerate(PARENTS) if parent >= 0)
 ROOT = INDEX["pelvis"]
+STATURE_SD = 0.059
+"""Relative spread of adult stature (0.10 m on 1.70 m), which rays cannot see: part of every lifted joint's sigma."""
 
 
 def mirrored_name(name: str) -> str:

@@ -97,6 +97,17 @@ def test_topics_of_a_driver(pose3d, context, driver):
     assert remappings(node_of(pose3d, context), context)["camera_info"] == "/mine/camera_info"
 
 
+def test_depth_and_detections_as_told(pose3d, context):
+    context.launch_configurations.update(image="/mine/image", depth="/mine/depth/image", detections="/yolo/boxes")
+    assert remappings(node_of(pose3d, context), context) == {
+        "image": "/mine/image",
+        "camera_info": "/mine/camera_info",
+        "depth": "/mine/depth/image",
+        "depth_camera_info": "/mine/depth/camera_info",
+        "detections": "/yolo/boxes",
+    }
+
+
 def test_camera_info_as_told(pose3d, context):
     context.launch_configurations["camera_info"] = "/elsewhere/info"
     assert remappings(node_of(pose3d, context), context)["camera_info"] == "/elsewhere/info"

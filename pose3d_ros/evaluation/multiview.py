@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pose3d_ros import draw, skeleton
 from pose3d_ros.camera import Camera
 from pose3d_ros.camera_file import read_camera
-from pose3d_ros.person import Frame, Person
+from pose3d_ros.person import Frame, Ground, Person
 from pose3d_ros.pipeline import Pipeline, PipelineSettings
 from pose3d_ros.video import VideoError, open_source
 
@@ -184,13 +184,14 @@ def run_pipeline(pipeline: Pipeline, view: View, frames: int | None, gravity: bo
     from tqdm import tqdm
 
     pipeline.reset()
-    up = view.R[:, 2] if gravity else None
+    ground = Ground(view.R[:, 2]) if gravity else None
     people = []
     with open_source(str(view.video)) as source:
         for index, (image, _) in enumerate(tqdm(source, view.name, source.count, unit="frame", disable=None)):
             if index == frames:
                 break
-            people.append(pipeline.process(Frame(image, round(1e9 * index / view.fps), view.camera), up))
+            stamp_ns = round(1e9 * index / view.fps)
+            people.append(pipeline.process(Frame(image, stamp_ns, view.camera, ground=ground)))
     return people
 
 

@@ -15,12 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pose3d_ros.skeleton import NUM_JOINTS, ROOT, indices
+from pose3d_ros.skeleton import NUM_JOINTS, ROOT, STATURE_SD, indices
 
 MIN_SCORE = 0.05
 """Joints below this score are taken as not reported."""
-STATURE_SD = 0.059
-"""Relative spread of adult stature (0.10 m on 1.70 m), which rays cannot see: enters every joint's sigma."""
 
 _TORSO = indices("pelvis", "spine", "thorax", "neck", "left_hip", "right_hip", "left_shoulder", "right_shoulder")
 _CENTRE_WEIGHT = [1.0 if joint in _TORSO else 0.1 for joint in range(NUM_JOINTS)]

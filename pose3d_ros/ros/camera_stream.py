@@ -10,8 +10,10 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from pose3d_ros.prepared_pipeline import PreparedPipeline
+from pose3d_ros.ros.beside import Beside
 from pose3d_ros.ros.calibration import CalibrationState
 from pose3d_ros.ros.camera_conversion import stamp_to_ns
+from pose3d_ros.ros.companions import Companions
 from pose3d_ros.ros.diagnosis import ImageSource, build_finding, camera_finding, engine_finding, image_finding
 from pose3d_ros.ros.frame_processor import CalibrationOptions, FrameProcessor
 from pose3d_ros.ros.health import Finding, Level
@@ -19,7 +21,7 @@ from pose3d_ros.ros.image_conversion import BadImageError
 from pose3d_ros.ros.managed_node import ManagedNode
 from pose3d_ros.ros.outputs import OutputOptions, Outputs
 from pose3d_ros.ros.parameter_declaration import Values
-from pose3d_ros.ros.parameters import pipeline_settings
+from pose3d_ros.ros.parameters import person_classes, pipeline_settings
 from pose3d_ros.ros.qos import MatchedSubscription
 from pose3d_ros.ros.rate_limit import RateLimit
 from pose3d_ros.ros.stream_monitor import Drop, StreamMonitor, StreamStatistics
@@ -31,10 +33,12 @@ AnyImage: TypeAlias = Image | CompressedImage
 
 
 class _Job(NamedTuple):
-    """An image, and the parameters that held when it came: they change between images, never within one."""
+    """An image, what belongs to it, and the parameters that held when it came: they change between images, never within
+    one."""
 
     message: AnyImage
     values: Values
+    beside: Beside = Beside()
 
 
 class CameraStream:
@@ -68,6 +72,9 @@ class CameraStream:
         topic = self._node.resolve_topic_name("image") + ("/compressed" if compressed else "")
         message_type = CompressedImage if compressed else Image
         self._worker: Worker[_Job] = Worker(self._work, f"{self._node.get_name()}_worker")
+        self._companions: Companions[_Job] = Companions(
+            self._node, self._values, self._processor.beside, self._put_to_work
+        )
         self._images = MatchedSubscription(self._node, message_type, topic, self._on_image, self._reliability)
         self._camera_infos = MatchedSubscription(
             self._node, CameraInfo, "camera_info", self._on_camera_info, self._reliability
@@ -77,6 +84,8 @@ class CameraStream:
         """Disconnects the topics and waits for the image in hand; False if it took longer than that."""
         for subscription in (self._images, self._camera_infos):
             subscription.destroy()
+        if self._companions.destroy():
+            self._monitor.frame_dropped(Drop.OVERTAKEN)
         if self._worker.close():
             self._monitor.frame_dropped(Drop.OVERTAKEN)
         self._is_idle = self._worker.join(timeout_s)
@@ -98,6 +107,7 @@ class CameraStream:
         """What there is to say of camera and networks since the last call; looks after the subscriptions, too."""
         for subscription in (self._images, self._camera_infos):
             subscription.refresh()
+        self._companions.refresh()
         now_ns = self._now_ns()
         figures = self._monitor.read(now_ns)
         images, infos = self._images, self._camera_infos
@@ -113,6 +123,7 @@ class CameraStream:
             image_finding(figures, self._last_report, source),
             camera_finding(self._processor.calibration.state, figures, infos.topic, infos.publishers.problem),
             self.networks_finding(),
+            *self._companions.findings(),
         ]
         self._last_report = figures
         return findings
@@ -138,7 +149,11 @@ class CameraStream:
             self._monitor.frame_dropped(Drop.UNWANTED)
         elif not self._rate_limit.admits(stamp_ns, values["max_rate_hz"]):
             self._monitor.frame_dropped(Drop.OVER_RATE)
-        elif self._worker.put(_Job(message, values)):
+        else:
+            self._companions.offer(_Job(message, values), message.header.frame_id, stamp_ns)
+
+    def _put_to_work(self, job: _Job, beside: Beside) -> None:
+        if self._worker.put(job._replace(beside=beside)):
             self._monitor.frame_dropped(Drop.OVERTAKEN)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
@@ -149,17 +164,17 @@ class CameraStream:
 
     def _work(self, job: _Job) -> None:
         try:
-            self._process(job.message, job.values)
+            self._process(job.message, job.values, job.beside)
         except Exception as error:
             if self._node.context.ok():  # else the node is being shut down under our feet
                 self._fail(error)
 
-    def _process(self, message: AnyImage, values: Values) -> None:
+    def _process(self, message: AnyImage, values: Values, beside: Beside) -> None:
         if values is not self._applied:
             self._pipeline.change(pipeline_settings(values))
             self._applied = values
         try:
-            result = self._processor.process(message, _calibration_options(values))
+            result = self._processor.process(message, _calibration_options(values), beside, person_classes(values))
         except BadImageError as error:
             self._monitor.frame_rejected(str(error))
             self._node.get_logger().warning(f"image rejected: {error}", throttle_duration_sec=_LOG_THROTTLE_S)

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from pose3d_ros.person import Ground
+from pose3d_ros.ros.beside import Use
 from pose3d_ros.ros.calibration import CalibrationState
 from pose3d_ros.ros.health import Finding, Level
 from pose3d_ros.ros.stream_monitor import StreamStatistics
@@ -138,6 +140,33 @@ def camera_finding(state: CalibrationState, stream: StreamStatistics, topic: str
     if problem and state.level != Level.OK:
         return Finding("camera_info", Level.ERROR, problem, values)
     return Finding("camera_info", state.level, state.text, values)
+
+
+def companion_finding(part: str, topic: str, publishers: int, problem: str, now: Use, before: Use) -> Finding:
+    """The state of what comes beside the images, depth or detections. before: at the last report."""
+    values = {
+        "topic": topic,
+        "publishers": str(publishers),
+        "images_with": str(now.used),
+        "images_without": str(now.unused),
+        "last_problem": now.problem,
+    }
+    used, unused = now.used - before.used, now.unused - before.unused
+    if problem:
+        return Finding(part, Level.ERROR, problem, values)
+    if publishers == 0:
+        return Finding(part, Level.WARN, f"nobody publishes {topic}: start it, or remap the topic `{part}`", values)
+    if unused:
+        return Finding(part, Level.WARN, f"{unused} of {used + unused} images without {part}: {now.problem}", values)
+    return Finding(part, Level.OK, f"{used} images with {part} since the last report", values)
+
+
+def ground_finding(ground: Ground | None, problem: str) -> Finding:
+    """The state of the ground's place. problem: why it is not known."""
+    if ground is None:
+        return Finding("ground", Level.WARN if problem else Level.OK, problem or "waiting for the first image", {})
+    values = {"up": " ".join(f"{x:.3f}" for x in ground.up), "camera_height_m": f"{ground.camera_height_m:.3f}"}
+    return Finding("ground", Level.OK, f"the camera is {ground.camera_height_m:.2f} m above the ground", values)
 
 
 def lifecycle_finding(state: str, failure: str, name: str, nodes_of_name: int) -> Finding:

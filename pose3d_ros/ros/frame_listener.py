@@ -11,10 +11,19 @@ from pose3d_ros.ros.frame_tree import FrameTree
 _DEPTH = 100
 
 
-def listen_to_frames(node: Node) -> FrameTree:
-    """The frames, from now on kept up to date by the node's subscriptions to /tf and /tf_static."""
-    frames = FrameTree()
-    node.create_subscription(TFMessage, "/tf", lambda message: frames.take(message, static=False), _DEPTH)
-    latched = QoSProfile(depth=_DEPTH, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    node.create_subscription(TFMessage, "/tf_static", lambda message: frames.take(message, static=True), latched)
-    return frames
+class FrameListener:
+    """The frames, kept up to date by the node's subscriptions to /tf and /tf_static until `destroy`."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.frames = FrameTree()
+        latched = QoSProfile(depth=_DEPTH, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._subscriptions = (
+            node.create_subscription(TFMessage, "/tf", lambda m: self.frames.take(m, static=False), _DEPTH),
+            node.create_subscription(TFMessage, "/tf_static", lambda m: self.frames.take(m, static=True), latched),
+        )
+
+    def destroy(self) -> None:
+        """Ends the subscriptions; the frames stay as they are."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)

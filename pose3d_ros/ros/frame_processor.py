@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pose3d_ros.person import Frame, Person
+from pose3d_ros.ros.beside import Beside, BesideReader
 from pose3d_ros.ros.calibration import CalibrationKeeper
 from pose3d_ros.ros.camera_conversion import stamp_to_ns
 from pose3d_ros.ros.image_conversion import BadImageError, Picture, compressed_to_bgr, image_to_bgr
@@ -12,6 +14,8 @@ from pose3d_ros.ros.stamps import Stamp, kind_of
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import CompressedImage, Image
+
+_NOTHING = Beside()
 
 
 class PeopleFinder(Protocol):
@@ -50,9 +54,19 @@ class FrameProcessor:
         self._pipeline = pipeline
         self._last_stamp_ns: int | None = None
         self.calibration = CalibrationKeeper()
+        self.beside = BesideReader()
 
-    def process(self, message: Image | CompressedImage, options: CalibrationOptions) -> Result:
-        """The people in an image. Raises BadImageError, or EngineError where a network fails on it."""
+    def process(
+        self,
+        message: Image | CompressedImage,
+        options: CalibrationOptions,
+        beside: Beside = _NOTHING,
+        person_classes: Collection[str] = (),
+    ) -> Result:
+        """The people in an image. Raises BadImageError, or EngineError where a network fails on it.
+
+        beside: what belongs to the image; person_classes: which of a detector's classes are people.
+        """
         stamp_ns = stamp_to_ns(message.header.stamp)
         kind = kind_of(stamp_ns, self._last_stamp_ns)
         if not kind.usable:
@@ -63,7 +77,10 @@ class FrameProcessor:
         self._last_stamp_ns = stamp_ns
         height, width = picture.shape[:2]
         camera = self.calibration.camera_for(width, height, stamp_ns, **options._asdict())
-        return Result(picture, self._pipeline.process(Frame(picture, stamp_ns, camera)), kind is Stamp.JUMP_BACK)
+        depth_m = self.beside.depth_m(beside, message.header.frame_id, (height, width), camera, options.rectified)
+        regions = self.beside.regions(beside, person_classes, (height, width))
+        frame = Frame(picture, stamp_ns, camera, depth_m, regions, beside.ground)
+        return Result(picture, self._pipeline.process(frame), kind is Stamp.JUMP_BACK)
 
     def ahead(self, stamp_ns: int) -> list[Person]:
         """The people of the last image as they will be at a later time."""

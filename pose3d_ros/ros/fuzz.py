@@ -1,7 +1,8 @@
 """`python -m pose3d_ros.ros.fuzz`: sends anything in any field to the real node and sees whether it lives on.
 
-Two nodes in processes of their own, one for raw and one for compressed images, get messages from a seed. After each
-round they must have counted what they received, must have failed inside on none of it, and must answer a sound image.
+Two nodes in processes of their own, one for raw images with depth and one for compressed ones, get messages from a
+seed. After each round they must have counted what they received, must have failed inside on none of it, and must answer
+a sound image.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
 
-from pose3d_ros.ros.fuzzed_messages import fuzzed_messages
+from pose3d_ros.ros.fuzzed_messages import fuzzed_depths, fuzzed_messages
 from pose3d_ros.ros.image_conversion import bgr_to_compressed, bgr_to_image
 from pose3d_ros.ros.processes import NodeProcess, ros_environment
 
@@ -53,6 +54,7 @@ class _Sender:
             kind: self._node.create_publisher(kind, topic, qos)
             for kind, topic in ((Image, "image"), (CompressedImage, "image/compressed"), (CameraInfo, "camera_info"))
         }
+        self._depths = self._node.create_publisher(Image, "depth", qos)
         self._node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos)
         for name in _NODES:
             self._node.create_subscription(PointCloud2, f"{name}/joints", self._answer_of(name), qos)
@@ -61,9 +63,13 @@ class _Sender:
         """Publishes a message on the topic of its kind."""
         self._publishers[type(message)].publish(message)
 
+    def send_depth(self, message: Image) -> None:
+        """Publishes a depth image."""
+        self._depths.publish(message)
+
     def listened_to(self) -> bool:
         """Whether the nodes' subscriptions are there, and their outputs."""
-        inputs = (publisher.get_subscription_count() for publisher in self._publishers.values())
+        inputs = (topic.get_subscription_count() for topic in (*self._publishers.values(), self._depths))
         return all(inputs) and all(self._node.count_publishers(f"{name}/joints") for name in _NODES)
 
     def spin(self, seconds: float) -> None:
@@ -116,9 +122,10 @@ def fuzz(messages: int, seed: int, environment: Mapping[str, str], logs: Path) -
             if not sender.listened_to():
                 raise FuzzError("the nodes did not come up:\n" + "\n".join(node.output() for node in nodes))
             sender.spin(2.5)  # subscriptions are made anew once, to fit the publishers
-            stream = fuzzed_messages(seed)
+            stream, depths = fuzzed_messages(seed), fuzzed_depths(seed)
             for sent in range(0, messages, _ROUND):
                 for _ in range(min(_ROUND, messages - sent)):
+                    sender.send_depth(next(depths))
                     sender.send(next(stream))
                     sender.spin(1 / _RATE_HZ)
                 _check(sender, nodes, f"after {min(sent + _ROUND, messages)} messages of seed {seed}")
@@ -129,7 +136,7 @@ def fuzz(messages: int, seed: int, environment: Mapping[str, str], logs: Path) -
 
 
 def _start(transport: str, environment: Mapping[str, str], logs: Path) -> NodeProcess:
-    parameters = {"image_transport": transport, "threads": 1}
+    parameters = {"image_transport": transport, "threads": 1, "use_depth": transport == "raw"}
     return NodeProcess("pose3d_node", parameters, environment, logs / f"{transport}.log", "-r", f"__node:={transport}")
 
 

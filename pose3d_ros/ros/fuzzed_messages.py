@@ -5,7 +5,7 @@ from __future__ import annotations
 import array
 import math
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -34,16 +34,35 @@ def fuzzed_messages(seed: int, kinds: Sequence[type] = (Image, CompressedImage, 
     random = np.random.default_rng(seed)
     for number in range(1, 2**62):
         kind = _pick(kinds, random)
-        message = _sound(kind, number, random)
-        fields = _FIELDS[kind]
-        for name in random.choice(list(fields), random.integers(0, 4), replace=False):
-            fields[name](message, random)
-        yield message
+        yield _spoiled(_sound(kind, number, random), _FIELDS[kind], random)
+
+
+def fuzzed_depths(seed: int) -> Iterator[Image]:
+    """Endless depth images of the same kind, with the stamps of `fuzzed_messages`."""
+    random = np.random.default_rng(seed)
+    for number in range(1, 2**62):
+        encoding, size = _pick((("16UC1", 2), ("32FC1", 4)), random)
+        message = Image(header=_header(number), width=_WIDTH, height=_HEIGHT, encoding=encoding, step=size * _WIDTH)
+        message.data = _bytes(random, message.step * _HEIGHT)
+        yield _spoiled(message, _FIELDS[Image], random)
+
+
+def _spoiled(
+    message: Item, fields: Mapping[str, Callable[[Any, np.random.Generator], None]], random: np.random.Generator
+) -> Item:
+    for name in random.choice(list(fields), random.integers(0, 4), replace=False):
+        fields[name](message, random)
+    return message
+
+
+def _header(number: int) -> Header:
+    header = Header(frame_id="camera_optical_frame")
+    header.stamp.sec, header.stamp.nanosec = 1000 + number // 30, number % 30 * 33_000_000
+    return header
 
 
 def _sound(kind: type, number: int, random: np.random.Generator) -> Message:
-    header = Header(frame_id="camera_optical_frame")
-    header.stamp.sec, header.stamp.nanosec = 1000 + number // 30, number % 30 * 33_000_000
+    header = _header(number)
     if kind is CameraInfo:
         return camera_to_info(Camera.from_horizontal_fov(_WIDTH, _HEIGHT, 60.0), header)
     picture = random.integers(0, 256, (_HEIGHT, _WIDTH, 3), np.uint8)

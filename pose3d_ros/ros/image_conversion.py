@@ -64,7 +64,7 @@ def image_to_bgr(message: Image) -> Picture:
     encoding = _ENCODINGS.get(message.encoding.lower())
     if encoding is None:
         raise BadImageError(_encoding_complaint(message.encoding))
-    height, width, step = message.height, message.width, message.step
+    height, width = message.height, message.width
     _check_size(width, height)
     columns, rows = encoding.multiple
     if width % columns or height % rows:
@@ -72,7 +72,25 @@ def image_to_bgr(message: Image) -> Picture:
             f"a {message.encoding} image of {width}x{height} pixels: width must be a multiple of {columns} and height "
             f"of {rows}; check the driver's image size"
         )
-    row_bytes = width * encoding.channels
+    pixels = rows_of(message, encoding.channels)
+    if encoding.channels > 1:
+        pixels = pixels.reshape(height, width, encoding.channels)
+    if encoding.to_bgr is None:
+        return pixels
+    try:
+        return np.asarray(cv2.cvtColor(pixels, encoding.to_bgr), np.uint8)
+    except cv2.error as error:
+        raise BadImageError(f"a {message.encoding} image cannot be converted: {error}") from error
+
+
+def rows_of(message: Image, bytes_per_pixel: int) -> NDArray[np.uint8]:
+    """The bytes [height, width * bytes_per_pixel] of an image's rows, without their padding; a view of its data.
+
+    Raises BadImageError if there are fewer, and for sizes of zero or above MAX_PIXELS.
+    """
+    height, width, step = message.height, message.width, message.step
+    _check_size(width, height)
+    row_bytes = width * bytes_per_pixel
     if step < row_bytes:
         raise BadImageError(
             f"step is {step} bytes, but a row of {width} {message.encoding} pixels has {row_bytes}: the driver must "
@@ -84,15 +102,7 @@ def image_to_bgr(message: Image) -> Picture:
             f"{data.size} bytes of data, but step x height is {step} x {height} = {step * height}: the image is "
             "truncated; check the driver"
         )
-    pixels = data[: step * height].reshape(height, step)[:, :row_bytes]
-    if encoding.channels > 1:
-        pixels = pixels.reshape(height, width, encoding.channels)
-    if encoding.to_bgr is None:
-        return pixels
-    try:
-        return np.asarray(cv2.cvtColor(pixels, encoding.to_bgr), np.uint8)
-    except cv2.error as error:
-        raise BadImageError(f"a {message.encoding} image cannot be converted: {error}") from error
+    return data[: step * height].reshape(height, step)[:, :row_bytes]
 
 
 def compressed_to_bgr(message: CompressedImage) -> Picture:

@@ -181,6 +181,57 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         change=Change.LIVE,
     ),
     ParameterSpec(
+        "use_depth",
+        False,
+        "Read depth images that are registered to the image (topic depth): they place people far better than an image "
+        "alone can.",
+    ),
+    ParameterSpec(
+        "use_detections",
+        False,
+        "Look for people in the boxes of an outside detector (topic detections, vision_msgs) in place of the own "
+        "finder's; images without any are searched by the own finder.",
+    ),
+    ParameterSpec(
+        "person_class_ids",
+        "person,0",
+        "Which class_ids of detections are people, separated by commas.",
+        pattern=(r"[^,]+(,[^,]+)*", "write one or more class_ids, separated by commas"),
+        change=Change.LIVE,
+    ),
+    ParameterSpec(
+        "sync_tolerance_s",
+        0.03,
+        "Most by which the stamps of depth and detections may differ from the image's, and longest time that an image "
+        "waits for them.",
+        0.001,
+        1.0,
+        change=Change.LIVE,
+    ),
+    ParameterSpec(
+        "camera_height_m",
+        0.0,
+        "Height of the camera over level ground on which people stand; 0: unknown. It needs camera_pitch_deg.",
+        0.0,
+        100.0,
+        change=Change.LIVE,
+    ),
+    ParameterSpec(
+        "camera_pitch_deg",
+        0.0,
+        "By how much the camera looks down, in degrees; up: negative. It must not be rolled. Counts only with "
+        "camera_height_m.",
+        -90.0,
+        90.0,
+        change=Change.LIVE,
+    ),
+    ParameterSpec(
+        "ground_frame",
+        "",
+        "TF frame on the ground, z up, for example base_footprint: tells where up and the ground are, in place of "
+        "camera_height_m. Empty: none.",
+    ),
+    ParameterSpec(
         "max_prediction_s",
         0.25,
         "Longest time, from an image's stamp to now, over which ~/joints_predicted carries people on.",
@@ -206,10 +257,17 @@ def pipeline_settings(values: Mapping[str, Any]) -> PipelineSettings:
     return PipelineSettings(**{name: value for name, value in values.items() if name in names})
 
 
+def person_classes(values: Mapping[str, Any]) -> frozenset[str]:
+    """The class_ids of detections that are people."""
+    return frozenset(name.strip() for name in values["person_class_ids"].split(","))
+
+
 def problems_together(values: Mapping[str, Any]) -> list[str]:
     """What is wrong with a whole set of values of PARAMETERS, each of which may be right by itself."""
     try:
         pipeline_settings(values)
     except ValueError as error:
         return [str(error)]
+    if values["ground_frame"] and values["camera_height_m"] > 0:
+        return ["ground_frame and camera_height_m both tell where the ground is: set one of them"]
     return []

@@ -15,6 +15,7 @@ from pose3d_ros.engines.engine import EngineError
 from pose3d_ros.pipeline import PipelineSettings
 from pose3d_ros.prepared_pipeline import PreparedPipeline
 from pose3d_ros.ros.camera_stream import CameraStream
+from pose3d_ros.ros.companions import check_detections_package
 from pose3d_ros.ros.diagnosis import lifecycle_finding
 from pose3d_ros.ros.health import to_diagnostics
 from pose3d_ros.ros.managed_node import ACTIVE, UNCONFIGURED, ManagedNode, TransitionError
@@ -69,8 +70,10 @@ class Pose3DNode(ManagedNode):
         values = self._declared.values
         model_dir = Path(values["model_dir"]).expanduser() if values["model_dir"] else None
         try:
+            if values["use_detections"]:
+                check_detections_package()
             pipeline = self._make_pipeline(model_dir, pipeline_settings(values))
-        except EngineError as error:
+        except (EngineError, ImportError) as error:
             raise TransitionError(str(error)) from error
         self.get_logger().info(pipeline.description)
         self._stream = CameraStream(self, pipeline, lambda: self._declared.values)

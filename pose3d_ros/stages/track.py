@@ -26,11 +26,14 @@ from pose3d_ros.crop import areas, iou
 from pose3d_ros.person import JointState
 from pose3d_ros.skeleton import NUM_JOINTS, ROOT
 from pose3d_ros.stages.choose import Belief, believe
+from pose3d_ros.stages.place import SIZE_SD
 
 Array = NDArray[np.float64]
 
 _NS = 1e-9
 _SAME_BOX_IOU = 0.7
+_LEAST_SIZE_SD = 0.03
+"""A person's size is not known better than this from one frame to the next: a lifter errs in it with the pose."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,8 @@ class Measurement(NamedTuple):
 
     boxes [n,4] x0, y0, x1, y1 and joints_px [n,24,2] in pixels, score [n,24] 0...1; and, with a calibrated camera,
     joints_m [n,24,3] root-relative metres, sigma_m [n,24] metres, root_m [n,3], root_cov and root_noise_cov [n,3,3]
-    (`stages.place`; NaN roots count as not measured), state [n,H] the lifter's new state.
+    (`stages.place`; NaN roots count as not measured), state [n,H] the lifter's new state, size and size_variance [n]
+    relative to people of usual size (`stages.body`).
     """
 
     boxes: Array
@@ -75,6 +79,8 @@ class Measurement(NamedTuple):
     root_cov: Array | None = None
     root_noise_cov: Array | None = None
     state: NDArray[np.float32] | None = None
+    size: Array | None = None
+    size_variance: Array | None = None
 
 
 class Tracked(NamedTuple):
@@ -175,6 +181,8 @@ class Track:
     belief: Belief | None = None
     root: PointFilter | None = None
     joints: PointFilter | None = None
+    size: float = 1.0
+    size_variance: float = SIZE_SD**2
     slow_root_cov: Array = field(default_factory=lambda: np.zeros((3, 3)))
     slow_joint_variance: Array = field(default_factory=lambda: np.zeros(NUM_JOINTS))
 
@@ -310,6 +318,10 @@ class Tracker:
             return np.zeros((0, self._state_size), np.float32)
         return np.stack([track.state for track in tracks])
 
+    def sizes(self, tracks: Sequence[Track]) -> tuple[Array, Array]:
+        """What is known of the size [n] of the tracks' people, relative to the usual, and its variance [n]."""
+        return np.array([track.size for track in tracks]), np.array([track.size_variance for track in tracks])
+
     def update(self, tracks: Sequence[Track], seen: Measurement) -> list[Tracked]:
         """Take the measurements of the tracks that `assign` gave, in its order; returns all people to publish, by id.
 
@@ -366,6 +378,9 @@ class Tracker:
         track.seen_ns = self._now_ns
         if seen.state is not None:
             track.state = seen.state[i]
+        if seen.size is not None and seen.size_variance is not None and np.isfinite(seen.size[i]):
+            track.size = float(seen.size[i])
+            track.size_variance = max(float(seen.size_variance[i]), _LEAST_SIZE_SD**2)
         if seen.joints_m is None:  # the calibration is gone: metres of before must not pass for seen
             track.root = track.joints = None
         elif seen.sigma_m is not None:

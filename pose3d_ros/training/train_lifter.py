@@ -24,9 +24,9 @@ from pose3d_ros.data.mocap import MOCAP_JOINTS, MocapClips, load_mocap, sample_w
 from pose3d_ros.data.pose_augmentation import augment
 from pose3d_ros.data.virtual_cameras import ErrorModel, Observations, observe, observe_clean, sample_views
 from pose3d_ros.evaluation.metrics import acceleration_error, mpjpe, pa_mpjpe
-from pose3d_ros.networks.lifter import STATURE_SD, Lifter, LifterConfig
+from pose3d_ros.networks.lifter import Lifter, LifterConfig
 from pose3d_ros.networks.losses import LossConfig, lifting_loss
-from pose3d_ros.skeleton import ROOT
+from pose3d_ros.skeleton import ROOT, STATURE_SD
 from pose3d_ros.training.config import read_config
 
 LOG = logging.getLogger(__name__)

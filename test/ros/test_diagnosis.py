@@ -2,14 +2,19 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from pose3d_ros.person import Ground
+from pose3d_ros.ros.beside import Use
 from pose3d_ros.ros.calibration import CalibrationState
 from pose3d_ros.ros.diagnosis import (
     ImageSource,
     build_finding,
     camera_finding,
+    companion_finding,
     engine_finding,
+    ground_finding,
     image_finding,
     lifecycle_finding,
 )
@@ -103,3 +108,26 @@ def test_the_message_follows_rep_107():
     assert array.header.stamp.sec == 3
     assert (status.name, status.level, status.message) == ("pose3d: images", b"\x02", "bad")
     assert (status.values[0].key, status.values[0].value) == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("publishers", "problem", "now", "level", "text"),
+    [
+        (1, "", Use(30, 5, "old"), Level.OK, "20 images with depth"),
+        (1, "", Use(25, 10, "too small"), Level.WARN, "5 of 20 images without depth: too small"),
+        (0, "", Use(10, 5), Level.WARN, "nobody publishes /depth"),
+        (1, "it is best effort", Use(10, 5), Level.ERROR, "it is best effort"),
+    ],
+)
+def test_depth(publishers, problem, now, level, text):
+    finding = companion_finding("depth", "/depth", publishers, problem, now, Use(10, 5))
+    assert (finding.part, finding.level) == ("depth", level)
+    assert text in finding.message
+    assert finding.values["images_with"] == str(now.used)
+
+
+def test_ground():
+    known = ground_finding(Ground(np.array([0.0, -1.0, 0.0]), 1.25), "")
+    assert (known.level, known.values["camera_height_m"]) == (Level.OK, "1.250")
+    assert ground_finding(None, "no TF").level == Level.WARN
+    assert ground_finding(None, "").level == Level.OK

@@ -9,6 +9,8 @@ pytest.importorskip("sensor_msgs", reason="needs the ROS 2 message packages")
 
 from sensor_msgs.msg import CameraInfo, Image
 
+from pose3d_ros.person import Ground
+from pose3d_ros.ros.beside import Beside
 from pose3d_ros.ros.frame_processor import CalibrationOptions, FrameProcessor
 from pose3d_ros.ros.image_conversion import BadImageError
 
@@ -52,6 +54,27 @@ def test_a_frame_carries_stamp_and_camera(pipeline):
     assert (second.stamp_ns, second.camera.K[0, 0]) == (2_000_000_000, 60)
     assert second.image.shape == (48, 64, 3)
     assert second.image.dtype == np.uint8
+
+
+def test_a_frame_carries_what_came_beside_the_image(pipeline):
+    processor = FrameProcessor(pipeline)
+    depth = image(1, "16UC1")
+    depth.data = array.array("B", np.full((48, 96), 1500, "<u2").tobytes())
+    ground = Ground(np.array([0.0, -1.0, 0.0]), 1.2)
+    processor.process(image(1), OPTIONS, Beside(depth=depth, ground=ground))
+    processor.process(image(2), OPTIONS)
+    first, second = pipeline.frames
+    np.testing.assert_allclose(first.depth_m, np.full((48, 64), 1.5))
+    assert first.ground is ground
+    assert first.regions is None
+    assert (second.depth_m, second.regions, second.ground) == (None, None, None)
+
+
+def test_depth_that_is_no_image_leaves_the_frame_alone(pipeline):
+    processor = FrameProcessor(pipeline)
+    processor.process(image(1), OPTIONS, Beside(depth=image(1, "rgb8")))
+    assert pipeline.frames[0].depth_m is None
+    assert "must be 16UC1" in processor.beside.depth_use.problem
 
 
 def test_a_jump_back_in_time_resets(pipeline):

@@ -40,6 +40,28 @@ def test_frames_that_are_not_connected(tree):
         up(tree, "optical", "map")
 
 
+def test_where_a_camera_is_over_the_ground():
+    """base_footprint -> (moves) base_link, 0.2 m up -> neck, 1 m up, pitched by 90 degrees -> optical."""
+    tree = FrameTree()
+    tree.put("base_footprint", "base_link", (0.0, 0.0, 0.0, 1.0), 10 * SECOND, (0.0, 0.0, 0.2))
+    pitched = tuple(Rotation.from_euler("y", 90, degrees=True).as_quat())
+    tree.put("base_link", "neck", pitched, None, (0.1, 0.0, 1.0))
+    tree.put("neck", "optical", tuple(OPTICAL.as_quat()), None, (0.05, 0.0, 0.0))
+    camera = tree.transform("base_footprint", "optical", 10 * SECOND, 0.5)
+    np.testing.assert_allclose(camera.shift_m, [0.1, 0.0, 1.15], atol=1e-12)
+    ahead = camera.turn.apply([0, 0, 2.0]) + camera.shift_m
+    np.testing.assert_allclose(ahead, [0.1, 0.0, -0.85], atol=1e-12)  # it looks down
+    back = tree.transform("optical", "base_footprint", 10 * SECOND, 0.5)
+    np.testing.assert_allclose(back.turn.apply(ahead) + back.shift_m, [0, 0, 2.0], atol=1e-12)
+
+
+def test_a_place_that_is_none():
+    tree = FrameTree()
+    tree.put("base_link", "broken", (0.0, 0.0, 0.0, 1.0), None, (np.nan, 0.0, 0.0))
+    with pytest.raises(TransformError):
+        up(tree, "broken")
+
+
 @pytest.mark.parametrize("age_s", [-0.6, 0.6])
 def test_an_old_transform_is_refused(tree, age_s):
     with pytest.raises(TransformError, match="from head to base_link is not within"):

@@ -9,7 +9,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from pose3d_ros.ros.fuzz import FuzzError, fuzz
-from pose3d_ros.ros.fuzzed_messages import fuzzed_messages
+from pose3d_ros.ros.fuzzed_messages import fuzzed_depths, fuzzed_messages
 
 MESSAGES = 2000
 
@@ -28,6 +28,12 @@ def test_every_kind_is_spoiled_in_every_field():
     for kind in (Image, CompressedImage, CameraInfo):
         for name in kind.get_fields_and_field_types():
             assert len(seen[kind, name]) > 2, f"{kind.__name__}.{name} is always the same"
+
+
+def test_depths_are_spoiled_and_often_sound():
+    encodings = [message.encoding for message in islice(fuzzed_depths(5), 500)]
+    assert sum(encoding in ("16UC1", "32FC1") for encoding in encodings) > 300
+    assert len(set(encodings)) > 10
 
 
 def test_the_nodes_live_through_thousands_of_messages(ros_environment, tmp_path):

@@ -1,0 +1,39 @@
+"""The last messages of a topic, to be found by the stamp of an image. Knows no ROS; times are nanoseconds."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Generic, TypeVar
+
+from pose3d_ros.ros.stamps import LATE_NS
+
+Item = TypeVar("Item")
+
+_LENGTH = 8
+
+
+class StampedBuffer(Generic[Item]):
+    """Keeps few items, the oldest of which makes room; all are forgotten when time jumps back."""
+
+    def __init__(self) -> None:
+        self._items: deque[tuple[int, Item]] = deque(maxlen=_LENGTH)
+
+    def put(self, stamp_ns: int, item: Item) -> None:
+        """Takes an item."""
+        if self._items and stamp_ns < self._items[-1][0] - LATE_NS:
+            self._items.clear()
+        self._items.append((stamp_ns, item))
+
+    def nearest(self, stamp_ns: int, tolerance_ns: int) -> Item | None:
+        """The item whose stamp is nearest, if it is near enough."""
+        near = [
+            (abs(own_ns - stamp_ns), item) for own_ns, item in self._items if abs(own_ns - stamp_ns) <= tolerance_ns
+        ]
+        return min(near, key=lambda pair: pair[0])[1] if near else None
+
+    def is_settled(self, stamp_ns: int) -> bool:
+        """Whether no nearer item can be expected: items come in the order of their stamps.
+
+        Items far in the future are from before a jump back in time, and tell nothing.
+        """
+        return any(stamp_ns <= own_ns <= stamp_ns + LATE_NS for own_ns, _ in self._items)
