@@ -16,7 +16,9 @@ from pose3d_ros.camera_file import read_camera
 from pose3d_ros.engines.engine import EngineError
 from pose3d_ros.models import Model, read_models, record_model
 from pose3d_ros.person import Frame, JointState, Person
-from pose3d_ros.pipeline import STAGES, Pipeline, PipelineSettings
+from pose3d_ros.pipeline import Pipeline
+from pose3d_ros.pipeline_settings import PipelineSettings
+from pose3d_ros.stage_times import STAGES
 from pose3d_ros.video import open_source
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -23,7 +23,8 @@ from pose3d_ros import draw, skeleton
 from pose3d_ros.camera import Camera
 from pose3d_ros.camera_file import read_camera
 from pose3d_ros.person import Frame, Person
-from pose3d_ros.pipeline import Pipeline, PipelineSettings
+from pose3d_ros.pipeline import Pipeline
+from pose3d_ros.pipeline_settings import PipelineSettings
 from pose3d_ros.video import VideoError, open_source
 
 Array = NDArray[np.float64]

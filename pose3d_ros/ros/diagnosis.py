@@ -22,7 +22,7 @@ _PROFILE_ADVICE = (
 class ImageSource(NamedTuple):
     """Where images come from: topic, what we ask for, who publishes, what is wrong with them, their frame.
 
-    clock_runs: False if the node waits for the first /clock.
+    clock_runs: False if the node waits for the first /clock. input: the topic's name before it was remapped.
     """
 
     topic: str
@@ -31,6 +31,7 @@ class ImageSource(NamedTuple):
     problem: str
     frame_id: str
     clock_runs: bool = True
+    input: str = "image"
 
 
 def image_finding(now: StreamStatistics, before: StreamStatistics | None, source: ImageSource) -> Finding:
@@ -80,7 +81,7 @@ def _troubles(
         yield Level.ERROR, source.problem
     if now.received == (before.received if before else 0):
         if source.publishers == 0:
-            yield Level.WARN, f"nobody publishes {source.topic}: start the camera, or remap the topic `image`"
+            yield Level.WARN, f"nobody publishes {source.topic}: start the camera, or remap the topic `{source.input}`"
         if now.camera_info_rate_hz > 0:
             yield Level.WARN, f"camera_info comes, but no image on {source.topic}: if it is sent, {_PROFILE_ADVICE}"
         yield Level.WARN, f"no image on {source.topic} since the last report, though it has a publisher"

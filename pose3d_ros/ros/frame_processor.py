@@ -1,30 +1,19 @@
-"""Image message in, people out: decoding, calibration and the pipeline for one camera. Knows no rclpy."""
+"""Image message in, a frame for the pipeline out: decoding and calibration for one camera. Knows no rclpy."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
-from pose3d_ros.person import Frame, Person
+from pose3d_ros.follower import Follower
+from pose3d_ros.person import Frame
+from pose3d_ros.pipeline import View
 from pose3d_ros.ros.calibration import CalibrationKeeper
 from pose3d_ros.ros.camera_conversion import stamp_to_ns
-from pose3d_ros.ros.image_conversion import BadImageError, Picture, compressed_to_bgr, image_to_bgr
+from pose3d_ros.ros.image_conversion import BadImageError, compressed_to_bgr, image_to_bgr
 from pose3d_ros.ros.stamps import Stamp, kind_of
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import CompressedImage, Image
-
-
-class PeopleFinder(Protocol):
-    """What the processor needs of pose3d_ros.pipeline.Pipeline."""
-
-    def process(self, frame: Frame) -> list[Person]:
-        """The people in a frame."""
-
-    def reset(self) -> None:
-        """Forgets everybody."""
-
-    def ahead(self, stamp_ns: int) -> list[Person]:
-        """The people of the last frame as they will be at a later time."""
 
 
 class CalibrationOptions(NamedTuple):
@@ -35,24 +24,26 @@ class CalibrationOptions(NamedTuple):
     timeout_s: float
 
 
-class Result(NamedTuple):
-    """What came out of one image. time_jumped: its stamp lies before the last one's, so that all was forgotten."""
+class Prepared(NamedTuple):
+    """What the pipeline is to work on. time_jumped: its stamp lies before the last one's, so that all was forgotten."""
 
-    picture: Picture
-    people: list[Person]
+    view: View
     time_jumped: bool
 
 
 class FrameProcessor:
-    """Processes one camera's images in the order of their coming; not thread-safe but for `calibration.update`."""
+    """Prepares one camera's images in the order of their coming; not thread-safe but for `calibration.update`.
 
-    def __init__(self, pipeline: PeopleFinder) -> None:
-        self._pipeline = pipeline
-        self._last_stamp_ns: int | None = None
+    follower: of this camera's people.
+    """
+
+    def __init__(self, follower: Follower) -> None:
+        self.follower = follower
         self.calibration = CalibrationKeeper()
+        self._last_stamp_ns: int | None = None
 
-    def process(self, message: Image | CompressedImage, options: CalibrationOptions) -> Result:
-        """The people in an image. Raises BadImageError, or EngineError where a network fails on it."""
+    def prepare(self, message: Image | CompressedImage, options: CalibrationOptions) -> Prepared:
+        """An image's frame. Raises BadImageError."""
         stamp_ns = stamp_to_ns(message.header.stamp)
         kind = kind_of(stamp_ns, self._last_stamp_ns)
         if not kind.usable:
@@ -63,14 +54,10 @@ class FrameProcessor:
         self._last_stamp_ns = stamp_ns
         height, width = picture.shape[:2]
         camera = self.calibration.camera_for(width, height, stamp_ns, **options._asdict())
-        return Result(picture, self._pipeline.process(Frame(picture, stamp_ns, camera)), kind is Stamp.JUMP_BACK)
-
-    def ahead(self, stamp_ns: int) -> list[Person]:
-        """The people of the last image as they will be at a later time."""
-        return self._pipeline.ahead(stamp_ns)
+        return Prepared(View(self.follower, Frame(picture, stamp_ns, camera)), kind is Stamp.JUMP_BACK)
 
     def restart(self) -> None:
         """Forgets everybody and the time; the newest camera_info stays."""
-        self._pipeline.reset()
+        self.follower.reset()
         self.calibration.restart_waiting()
         self._last_stamp_ns = None

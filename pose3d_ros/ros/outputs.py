@@ -31,17 +31,20 @@ class OutputOptions(NamedTuple):
 
 
 class Outputs:
-    """The publishers of a node's results."""
+    """The publishers of a camera's results. name: of the camera, before the topics; empty if it has none."""
 
-    def __init__(self, node: LifecycleNode) -> None:
+    def __init__(self, node: LifecycleNode, name: str = "") -> None:
         def reliable(depth: int) -> QoSProfile:
             return QoSProfile(depth=depth, reliability=ReliabilityPolicy.RELIABLE)
 
+        space = f"~/{name}/" if name else "~/"
         self._node = node
-        self._markers = node.create_lifecycle_publisher(MarkerArray, "~/markers", reliable(_RESULTS_DEPTH))
-        self._joints = node.create_lifecycle_publisher(PointCloud2, "~/joints", reliable(_RESULTS_DEPTH))
-        self._predicted = node.create_lifecycle_publisher(PointCloud2, "~/joints_predicted", reliable(_RESULTS_DEPTH))
-        self._overlay = node.create_lifecycle_publisher(Image, "~/overlay", reliable(1))
+        self._markers = node.create_lifecycle_publisher(MarkerArray, f"{space}markers", reliable(_RESULTS_DEPTH))
+        self._joints = node.create_lifecycle_publisher(PointCloud2, f"{space}joints", reliable(_RESULTS_DEPTH))
+        self._predicted = node.create_lifecycle_publisher(
+            PointCloud2, f"{space}joints_predicted", reliable(_RESULTS_DEPTH)
+        )
+        self._overlay = node.create_lifecycle_publisher(Image, f"{space}overlay", reliable(1))
         self._tf = node.create_lifecycle_publisher(TFMessage, "/tf", reliable(_TF_DEPTH))
         self._marker_maker = MarkerMaker()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pose3d_ros.pipeline import PipelineSettings
+from pose3d_ros.pipeline_settings import PipelineSettings
 from pose3d_ros.ros.parameters import PARAMETERS, pipeline_settings, problems_together
 
 BY_NAME = {spec.name: spec for spec in PARAMETERS}
