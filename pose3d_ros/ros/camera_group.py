@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pose3d_ros.prepared_networks import PreparedNetworks
 from pose3d_ros.ros.camera_stream import CameraStream, Job
 from pose3d_ros.ros.diagnosis import build_finding, engine_finding
+from pose3d_ros.ros.fusion import Fusion
 from pose3d_ros.ros.health import Finding
 from pose3d_ros.ros.managed_node import ManagedNode
 from pose3d_ros.ros.parameter_declaration import Values
@@ -18,18 +19,25 @@ class CameraGroup:
 
     However many images one camera sends, it has no more than one in each batch, so that no other starves.
     Publishers exist from the beginning to `destroy`, which closes the networks too; subscriptions and thread from
-    `start` to `stop`. values: returns the node's parameters, of one moment.
+    `start` to `stop`. values: returns the node's parameters, of one moment. fusion: of all cameras' people, where that
+    is wanted.
     """
 
-    def __init__(self, node: ManagedNode, networks: PreparedNetworks, values: Callable[[], Values]) -> None:
+    def __init__(
+        self, node: ManagedNode, networks: PreparedNetworks, values: Callable[[], Values], fusion: Fusion | None = None
+    ) -> None:
         self._node = node
         self._networks = networks
-        self._streams = [CameraStream(node, name, networks, values) for name in values()["cameras"]]
+        self._fusion = fusion
+        wanted = fusion.wanted if fusion else lambda values: False
+        self._streams = [CameraStream(node, name, networks, values, wanted) for name in values()["cameras"]]
         self._is_idle = True
         self._said = {networks.description}  # by whoever made them
 
     def start(self) -> None:
         """Connects the topics and begins to work; whoever was followed before is forgotten."""
+        if self._fusion is not None:
+            self._fusion.restart()
         self._worker: Worker[Job] = Worker(self._work, f"{self._node.get_name()}_worker")
         for stream in self._streams:
             stream.start(lambda job: self._worker.put(job.stream, job))
@@ -47,11 +55,15 @@ class CameraGroup:
         """Takes what was shown out of RViz."""
         for stream in self._streams:
             stream.clear()
+        if self._fusion is not None:
+            self._fusion.clear()
 
     def destroy(self) -> None:
         """Ends the publishers and frees the networks, unless an image is still in them."""
         for stream in self._streams:
             stream.destroy()
+        if self._fusion is not None:
+            self._fusion.destroy()
         if self._is_idle:
             self._networks.close()
 
@@ -59,7 +71,9 @@ class CameraGroup:
 
     def findings(self) -> list[Finding]:
         """What there is to say of cameras and networks since the last call; looks after the subscriptions, too."""
-        return [*(finding for stream in self._streams for finding in stream.findings()), self.networks_finding()]
+        of_fusion = [self._fusion.finding()] if self._fusion is not None else []
+        of_cameras = (finding for stream in self._streams for finding in stream.findings())
+        return [*of_cameras, *of_fusion, self.networks_finding()]
 
     def networks_finding(self) -> Finding:
         """What there is to say of the networks; their engines may be built before the work has started."""
@@ -86,3 +100,6 @@ class CameraGroup:
         outcomes = self._networks.process([view for _, view in prepared])
         for (job, view), outcome in zip(prepared, outcomes, strict=True):
             job.stream.finish(job, view, outcome)
+        if self._fusion is not None and prepared:
+            newest_ns = max(view.frame.stamp_ns for _, view in prepared)
+            self._fusion.update(newest_ns, {stream.name: stream.seen for stream in self._streams}, jobs[-1].values)

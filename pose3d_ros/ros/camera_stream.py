@@ -17,6 +17,7 @@ from pose3d_ros.ros.calibration import CalibrationState
 from pose3d_ros.ros.camera_conversion import stamp_to_ns
 from pose3d_ros.ros.diagnosis import ImageSource, camera_finding, image_finding
 from pose3d_ros.ros.frame_processor import CalibrationOptions, FrameProcessor
+from pose3d_ros.ros.fusion import Seen
 from pose3d_ros.ros.health import Finding, Level
 from pose3d_ros.ros.image_conversion import BadImageError
 from pose3d_ros.ros.managed_node import ManagedNode
@@ -45,12 +46,21 @@ class CameraStream:
 
     Publishers exist from the beginning to `destroy`, subscriptions from `start` to `stop`.
     name: of the camera; before its topics, frames and findings. Empty: they have none.
-    values: returns the node's parameters, of one moment.
+    values: returns the node's parameters, of one moment. also_wanted: whether others wait for what comes of an image.
+    failure: why the last image failed; empty if it did not. seen: what came of the last one.
     """
 
-    def __init__(self, node: ManagedNode, name: str, networks: PreparedNetworks, values: Callable[[], Values]) -> None:
+    def __init__(
+        self,
+        node: ManagedNode,
+        name: str,
+        networks: PreparedNetworks,
+        values: Callable[[], Values],
+        also_wanted: Callable[[Values], bool],
+    ) -> None:
         self._node = node
-        self._name = name
+        self.name = name
+        self._also_wanted = also_wanted
         self._networks = networks
         self._values = values
         self._logger = node.get_logger().get_child(name) if name else node.get_logger()
@@ -63,6 +73,7 @@ class CameraStream:
         self._frame_id = ""
         self._said: set[str] = set()
         self.failure = ""
+        self.seen: Seen | None = None
 
     def start(self, put: Callable[[Job], bool]) -> None:
         """Connects the topics; whoever was followed before is forgotten.
@@ -70,6 +81,7 @@ class CameraStream:
         put: leaves an image to the worker; True if an older one was lost by it.
         """
         self._processor.restart()
+        self.seen = None
         self._put = put
         compressed = self._values()["image_transport"] == "compressed"
         # As image_transport does: next to the image topic, wherever that was remapped to.
@@ -116,7 +128,7 @@ class CameraStream:
             camera_finding(self._processor.calibration.state, figures, infos.topic, infos.publishers.problem),
         ]
         self._last_report = figures
-        return [finding._replace(part=f"{self._name} {finding.part}".lstrip()) for finding in findings]
+        return [finding._replace(part=f"{self.name} {finding.part}".lstrip()) for finding in findings]
 
     def _on_image(self, message: AnyImage) -> None:
         values = self._values()
@@ -124,7 +136,7 @@ class CameraStream:
         self._monitor.frame_received(stamp_ns, self._now_ns())
         if not self._networks.is_ready:
             self._monitor.frame_dropped(Drop.NOT_READY)
-        elif not self._outputs.wanted(self._output_options(values)):
+        elif not (self._outputs.wanted(self._output_options(values)) or self._also_wanted(values)):
             self._monitor.frame_dropped(Drop.UNWANTED)
         elif not self._rate_limit.admits(stamp_ns, values["max_rate_hz"]):
             self._monitor.frame_dropped(Drop.OVER_RATE)
@@ -152,6 +164,7 @@ class CameraStream:
             self._fail(error)
             return None
         if time_jumped:
+            self.seen = None
             self._logger.warning("the images' time jumped back: everybody was forgotten")
         self._say_once(self._processor.calibration.state)
         return view
@@ -174,6 +187,8 @@ class CameraStream:
         header, options = job.message.header, self._output_options(job.values)
         self._frame_id = header.frame_id
         self.failure = ""
+        since_ns = view.frame.stamp_ns if self.seen is None else self.seen.since_ns
+        self.seen = Seen(view.follower, header.frame_id, since_ns, view.frame.stamp_ns, people)
         self._outputs.publish(header, people, options)
         published_ns = self._now_ns()
         if self._outputs.prediction_wanted:
@@ -215,10 +230,10 @@ class CameraStream:
     # ---- both --------------------------------------------------------------------------------------------------------
 
     def _named(self, topic: str) -> str:
-        return f"{self._name}/{topic}".lstrip("/")
+        return f"{self.name}/{topic}".lstrip("/")
 
     def _output_options(self, values: Values) -> OutputOptions:
-        prefix = f"{self._name}_" if self._name else ""
+        prefix = f"{self.name}_" if self.name else ""
         return OutputOptions(values["publish_markers"], values["publish_tf"], prefix + values["tf_prefix"])
 
     def _reliability(self) -> str:

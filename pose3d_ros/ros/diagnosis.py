@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from pose3d_ros.ros.calibration import CalibrationState
@@ -167,3 +167,12 @@ def build_finding(news: str, done: float, failure: str) -> Finding:
     if failure:
         return Finding("networks", Level.ERROR, failure, values)
     return Finding("networks", Level.WARN, f"{news}, {100 * done:.0f} %; frames are dropped meanwhile", values)
+
+
+def fusion_finding(frame: str, people: int, cameras: int, left_out: Mapping[str, str]) -> Finding:
+    """The state of the fusion: people by so many cameras last time. left_out: why other cameras are, by name."""
+    values = {"fusion_frame": frame, "people": str(people), "cameras": str(cameras), **left_out}
+    if left_out:
+        reasons = "; ".join(f"{name} is left out: {why}" for name, why in left_out.items())
+        return Finding("fusion", Level.WARN, reasons, values)
+    return Finding("fusion", Level.OK, f"{people} people in {frame} by {cameras} cameras", values)

@@ -1,7 +1,8 @@
-"""Which way a frame is turned, from TF messages, without tf2_ros (which no wheel brings). Knows no rclpy."""
+"""Where frames are and which way they are turned, from TF messages; without tf2_ros, which no wheel brings, and rclpy."""
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -22,62 +23,93 @@ class TransformError(ValueError):
     """Two frames are not connected; the message says where the chain ends."""
 
 
+class Transform(NamedTuple):
+    """From one frame's coordinates to another's: x' = turn x + offset_m."""
+
+    turn: Rotation
+    offset_m: Array
+
+    def after(self, first: Transform) -> Transform:
+        """Both, `first` first."""
+        return Transform(self.turn * first.turn, self.turn.apply(first.offset_m) + self.offset_m)
+
+    def inverse(self) -> Transform:
+        """The way back."""
+        back = self.turn.inv()
+        return Transform(back, -back.apply(self.offset_m))
+
+
 class _Edge(NamedTuple):
     parent: str
-    turn: Rotation  # from the child's axes to the parent's
+    to_parent: Transform
     stamp_ns: int | None  # None: static
 
 
 class FrameTree:
-    """Keeps the newest transform of every frame; rotations only."""
+    """Keeps the newest transform of every frame. May be asked in another thread than is told."""
 
     def __init__(self) -> None:
         self._static: dict[str, _Edge] = {}
         self._moving: dict[str, _Edge] = {}
+        self._lock = threading.Lock()
 
     def take(self, message: TFMessage, static: bool) -> None:
         """Takes all transforms of a message of /tf, or of /tf_static."""
         for transform in message.transforms:
-            turn = transform.transform.rotation
+            turn, offset = transform.transform.rotation, transform.transform.translation
             stamp_ns = None if static else stamp_to_ns(transform.header.stamp)
             parent, child = transform.header.frame_id, transform.child_frame_id
-            self.put(parent, child, (turn.x, turn.y, turn.z, turn.w), stamp_ns)
+            quaternion = (turn.x, turn.y, turn.z, turn.w)
+            self.put(parent, child, quaternion, stamp_ns, (offset.x, offset.y, offset.z))
 
-    def put(self, parent: str, child: str, quaternion_xyzw: tuple[float, ...], stamp_ns: int | None) -> None:
+    def put(
+        self,
+        parent: str,
+        child: str,
+        quaternion_xyzw: tuple[float, ...],
+        stamp_ns: int | None,
+        offset_m: tuple[float, ...] = (0.0, 0.0, 0.0),
+    ) -> None:
         """Takes a transform. stamp_ns: None if it is static. One without a rotation (all zeros, NaN) is left out."""
-        quaternion = np.asarray(quaternion_xyzw, float)
-        if not 1e-6 < np.linalg.norm(quaternion) < np.inf:
+        quaternion, offset = np.asarray(quaternion_xyzw, float), np.asarray(offset_m, float)
+        if not (1e-6 < np.linalg.norm(quaternion) < np.inf and np.isfinite(offset).all()):
             return
-        edge = _Edge(parent, Rotation.from_quat(quaternion), stamp_ns)
-        if stamp_ns is None:
-            self._static[child] = edge
-            return
-        self._moving.pop(child, None)
-        self._moving[child] = edge  # as the last of all
-        if len(self._moving) > _MOST_MOVING:
-            del self._moving[next(iter(self._moving))]
+        edge = _Edge(parent, Transform(Rotation.from_quat(quaternion), offset), stamp_ns)
+        with self._lock:
+            if stamp_ns is None:
+                self._static[child] = edge
+                return
+            self._moving.pop(child, None)
+            self._moving[child] = edge  # as the last of all
+            if len(self._moving) > _MOST_MOVING:
+                del self._moving[next(iter(self._moving))]
 
     def rotation(self, target: str, source: str, stamp_ns: int, max_age_s: float) -> Rotation:
-        """Turns vectors in `source`'s axes into `target`'s.
+        """Turns vectors in `source`'s axes into `target`'s; see `transform`."""
+        return self.transform(target, source, stamp_ns, max_age_s).turn
+
+    def transform(self, target: str, source: str, stamp_ns: int, max_age_s: float) -> Transform:
+        """From `source`'s coordinates to `target`'s.
 
         Raises TransformError if the frames are not connected, or only through a transform that is not within
         max_age_s of the stamp.
         """
-        of_target, of_source = (self._turns_to_ancestors(name, stamp_ns, max_age_s) for name in (target, source))
+        with self._lock:
+            of_target, of_source = (self._to_ancestors(name, stamp_ns, max_age_s) for name in (target, source))
         shared = next((name for name in of_source if name in of_target), None)
         if shared is None:
             raise TransformError(
                 f"no TF between {source} (which ends at {list(of_source)[-1]}) and {target} (at {list(of_target)[-1]})"
             )
-        return of_target[shared].inv() * of_source[shared]
+        return of_target[shared].inverse().after(of_source[shared])
 
-    def _turns_to_ancestors(self, frame: str, stamp_ns: int, max_age_s: float) -> dict[str, Rotation]:
-        """From the frame's axes to those of itself and of each ancestor."""
-        turns = {frame: Rotation.identity()}
+    def _to_ancestors(self, frame: str, stamp_ns: int, max_age_s: float) -> dict[str, Transform]:
+        """From the frame's coordinates to those of itself and of each ancestor."""
+        ways = {frame: Transform(Rotation.identity(), np.zeros(3))}
         name = frame
-        while (edge := self._static.get(name) or self._moving.get(name)) and edge.parent not in turns:
+        while (edge := self._static.get(name) or self._moving.get(name)) and edge.parent not in ways:
             if edge.stamp_ns is not None and abs(stamp_ns - edge.stamp_ns) > max_age_s * 1e9:
                 raise TransformError(f"the TF from {name} to {edge.parent} is not within {max_age_s:g} s of the stamp")
-            turns[edge.parent] = edge.turn * turns[name]
+            ways[edge.parent] = edge.to_parent.after(ways[name])
             name = edge.parent
-        return turns
+        return ways

@@ -101,6 +101,12 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         pattern=(r"([A-Za-z][A-Za-z0-9_]*)?", "camera names begin with a letter and hold letters, digits and _"),
     ),
     ParameterSpec(
+        "fusion_frame",
+        "",
+        "Frame, z up, that TF connects with those of all cameras: people whom several see are fused there into one, on "
+        "~/fused/joints, ~/fused/markers and /tf. Empty: they are not.",
+    ),
+    ParameterSpec(
         "max_people",
         PipelineSettings.max_people,
         "Most people followed at once, by each camera.",
@@ -203,7 +209,8 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "max_prediction_s",
         0.25,
-        "Longest time, from an image's stamp to now, over which ~/joints_predicted carries people on.",
+        "Longest time, from an image's stamp to now, over which ~/joints_predicted carries people on; and from one "
+        "camera's image to another's for them to be fused.",
         0.0,
         1.0,
         change=Change.LIVE,
@@ -229,6 +236,8 @@ def pipeline_settings(values: Mapping[str, Any]) -> PipelineSettings:
 def problems_together(values: Mapping[str, Any]) -> list[str]:
     """What is wrong with a whole set of values of PARAMETERS, each of which may be right by itself."""
     problems = _camera_problems(values["cameras"])
+    if values["fusion_frame"] and len(values["cameras"]) < 2:
+        problems.append(f"fusion_frame is '{values['fusion_frame']}': to fuse people takes two cameras or more")
     try:
         pipeline_settings(values)
     except ValueError as error:
@@ -243,4 +252,6 @@ def _camera_problems(names: list[str]) -> list[str]:
         return [f"cameras is {names}: each camera needs a name of its own"]
     if "" in names and len(names) > 1:
         return [f"cameras is {names}: only a single camera may do without a name"]
+    if "fused" in names:
+        return [f"cameras is {names}: 'fused' is the name of what comes of them all"]
     return []

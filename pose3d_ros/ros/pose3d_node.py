@@ -16,6 +16,9 @@ from pose3d_ros.pipeline_settings import PipelineSettings
 from pose3d_ros.prepared_networks import PreparedNetworks
 from pose3d_ros.ros.camera_group import CameraGroup
 from pose3d_ros.ros.diagnosis import lifecycle_finding
+from pose3d_ros.ros.frame_listener import listen_to_frames
+from pose3d_ros.ros.frame_tree import FrameTree
+from pose3d_ros.ros.fusion import Fusion
 from pose3d_ros.ros.health import to_diagnostics
 from pose3d_ros.ros.managed_node import ACTIVE, UNCONFIGURED, ManagedNode, TransitionError
 from pose3d_ros.ros.parameter_declaration import NodeParameters, ParameterError
@@ -51,6 +54,7 @@ class Pose3DNode(ManagedNode):
             self.get_logger().warning(f"there is no parameter '{unknown}': check its spelling")
         self._make_networks = make_networks
         self._cameras: CameraGroup | None = None
+        self._frames: FrameTree | None = None
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Not the node's clock: under simulated time a stopped /clock would silence the diagnosis too.
         self._timer = self.create_timer(_REPORT_PERIOD_S, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -75,7 +79,7 @@ class Pose3DNode(ManagedNode):
         except EngineError as error:
             raise TransitionError(str(error)) from error
         self.get_logger().info(networks.description)
-        self._cameras = CameraGroup(self, networks, lambda: self._declared.values)
+        self._cameras = CameraGroup(self, networks, lambda: self._declared.values, self._fusion(values["fusion_frame"]))
 
     def activate(self) -> None:
         """Connects the topics and begins to work."""
@@ -96,6 +100,13 @@ class Pose3DNode(ManagedNode):
             if self.state == ACTIVE:
                 cameras.stop(_STOP_TIMEOUT_S)
             cameras.destroy()
+
+    def _fusion(self, frame: str) -> Fusion | None:
+        if not frame:
+            return None
+        if self._frames is None:  # once heard, static transforms are not sent again
+            self._frames = listen_to_frames(self)
+        return Fusion(self, frame, self._frames)
 
     def _why_locked(self) -> str:
         return "" if self.state == UNCONFIGURED else f"the node is {self.state}; clean it up first"

@@ -115,7 +115,9 @@ class Fuser:
     def _join(self, camera: Hashable, people: Sequence[Person], groups: list[_Group]) -> None:
         """Puts a camera's people into the groups that they fit best, or into new ones."""
         alone = [_Group({camera: person}, fuse_joints(*_stacked([person]))) for person in people]
-        cost = np.array([[self._cost(one, group) for group in groups] for one in alone]).reshape(len(alone), len(groups))
+        cost = np.array([[self._cost(one, group) for group in groups] for one in alone]).reshape(
+            len(alone), len(groups)
+        )
         # A cost that is too large must not decide who gets whom.
         rows, columns = linear_sum_assignment(np.minimum(cost, _MAX_DISTANCE))
         chosen = {i: k for i, k in zip(rows, columns, strict=True) if cost[i, k] < _MAX_DISTANCE}
@@ -136,7 +138,7 @@ class Fuser:
         return Counter(self._ids[key] for key in keys if key in self._ids)
 
     def _name(self, groups: Sequence[_Group]) -> list[tuple[_Group, int]]:
-        """An id for each group: the one by which most of its members are known, of equals the oldest, else a new one."""
+        """An id for each group: that by which most of its members are known, of equals the oldest; else a new one."""
         claims = [(-votes, id_, i) for i, group in enumerate(groups) for id_, votes in self._known_ids(group).items()]
         ids: dict[int, int] = {}
         for _, id_, i in sorted(claims):

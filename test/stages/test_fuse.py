@@ -19,7 +19,7 @@ def camera(angle: float) -> np.ndarray:
 
 
 def look(centre: np.ndarray, body: np.ndarray, rng: np.random.Generator, person_id: int = 1) -> Person:
-    """What a camera says of a body: its place errs along the ray, each joint in all directions; as its covariance says."""
+    """What a camera says of a body: its place errs along the ray, each joint in all directions, as the covariance says."""
     ray = body[0] - centre
     cov_root = SIZE_SD**2 * np.outer(ray, ray) + ASIDE_SD**2 * np.eye(3)
     joints = body + rng.multivariate_normal(np.zeros(3), cov_root) + rng.normal(0, OWN_SD, body.shape)
@@ -78,7 +78,7 @@ def test_left_taken_for_right_by_one_of_three_hardly_counts() -> None:
 def test_two_that_contradict_each_other_are_covered_both() -> None:
     here, there = (person(BODY + offset, 0.01**2 * np.eye(3)) for offset in ([0, 0, 0], [0.5, 0, 0]))
     joints_m, cov, _ = fuse_joints(*stacked([here, there]))
-    assert np.allclose(joints_m, BODY + [0.25, 0, 0], atol=1e-6)
+    assert np.allclose(joints_m, BODY + np.array([0.25, 0, 0]), atol=1e-6)
     assert (np.sqrt(cov[:, 0, 0]) > 0.05).all()
 
 
@@ -104,7 +104,7 @@ def test_another_frame() -> None:
 def fuse(fuser: Fuser, rng: np.random.Generator, ids: dict[int, dict[int, int]]) -> list[Person]:
     """What the fuser makes of cameras (at 90° steps) that see bodies 2 m apart: {camera: {body: the camera's id}}."""
     seen = {
-        c: [look(camera(c * np.pi / 2), BODY + [0, 2 * b, 0], rng, own) for b, own in bodies.items()]
+        c: [look(camera(c * np.pi / 2), BODY + np.array([0, 2 * b, 0]), rng, own) for b, own in bodies.items()]
         for c, bodies in ids.items()
     }
     return fuser.fuse(seen)
@@ -137,7 +137,7 @@ def test_two_people_of_one_camera_are_never_the_same() -> None:
 
 def test_who_were_taken_for_two_become_one_under_the_older_id() -> None:
     fuser = Fuser()
-    near, far = (person(BODY + [x, 0, 0], 0.05**2 * np.eye(3)) for x in (0, 3.0))
+    near, far = (person(BODY + np.array([x, 0, 0]), 0.05**2 * np.eye(3)) for x in (0, 3.0))
     assert [p.id for p in fuser.fuse({"a": [near], "b": [far]})] == [1, 2]
     assert [p.id for p in fuser.fuse({"a": [near], "b": [near]})] == [1]
     assert [p.id for p in fuser.fuse({"b": [near]})] == [1]
