@@ -1,4 +1,4 @@
-"""Where frames are and which way they are turned, from TF messages; without tf2_ros, which no wheel brings, and rclpy."""
+"""Where frames are and how they are turned, from TF messages, without tf2_ros (which no wheel brings) and rclpy."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ pytest.importorskip("onnx", reason="the tests make small networks with onnx")
 
 import tiny_networks
 from geometry_msgs.msg import TransformStamped
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
@@ -105,7 +106,8 @@ def test_without_tf_nobody_is_fused_and_diagnostics_say_so(robot):
 
 
 def test_a_person_whom_both_see_is_one_in_the_common_frame(cameras, robot):
-    publisher = robot.node.create_publisher(TFMessage, "/tf", 100)
+    latched = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    publisher = robot.node.create_publisher(TFMessage, "/tf_static", latched)
     robot.spin_until(publisher.get_subscription_count, 60, "a listener to TF")
     robot.spin_for(0.3)
     message = TFMessage()
@@ -157,11 +159,16 @@ def test_the_rate_is_limited_for_each_camera(cameras, robot):
 
 
 def test_one_camera_dies_and_the_other_goes_on(cameras, robot, node):
+    cameras.answer("left")
+    fused = cameras.answer("front", "fused/joints")
+    known = cloud_to_joints(fused)["person"][:, 0].tolist()
+    assert len(known) == 1
     robot.silence("left/image")
-    robot.wait_for_status("left images", lambda level, text: level == 1 and "nobody publishes /left/image" in text, "it")
+    robot.wait_for_status(
+        "left images", lambda level, text: level == 1 and "nobody publishes /left/image" in text, "it"
+    )
     clouds = [cameras.answer("front", "fused/joints", 0.1) for _ in range(5)]
-    assert [cloud_to_joints(cloud)["person"][:, 0].tolist() for cloud in clouds] == [[1]] * 5  # the same as before
-    assert robot.report("front images")[0] == 0 or "stamps" in robot.report("front images")[1]
+    assert [cloud_to_joints(cloud)["person"][:, 0].tolist() for cloud in clouds] == [known] * 5
     assert "left is left out: its last image is" in robot.report("fusion")[1]
     # A bad image of one camera is that camera's trouble only.
     bad = bgr_to_image(BRIGHT, robot.header(cameras.stamp_ns + 1, "front_optical"))

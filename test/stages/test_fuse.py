@@ -19,7 +19,7 @@ def camera(angle: float) -> np.ndarray:
 
 
 def look(centre: np.ndarray, body: np.ndarray, rng: np.random.Generator, person_id: int = 1) -> Person:
-    """What a camera says of a body: its place errs along the ray, each joint in all directions, as the covariance says."""
+    """What a camera says of a body: its place errs along the ray, each joint to all sides, as its covariance says."""
     ray = body[0] - centre
     cov_root = SIZE_SD**2 * np.outer(ray, ray) + ASIDE_SD**2 * np.eye(3)
     joints = body + rng.multivariate_normal(np.zeros(3), cov_root) + rng.normal(0, OWN_SD, body.shape)
