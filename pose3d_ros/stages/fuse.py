@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,6 +25,7 @@ from pose3d_ros.person import Person
 from pose3d_ros.skeleton import NUM_JOINTS
 
 Array = NDArray[np.float64]
+Camera = TypeVar("Camera", bound=Hashable)
 
 _FREEDOM = 4.0
 """Degrees of freedom of the t distribution: the fewer, the harder outliers are put down."""
@@ -98,7 +99,7 @@ class Fuser:
         self._ids: dict[tuple[Hashable, int], int] = {}
         self._next_id = 1
 
-    def fuse(self, seen: Mapping[Hashable, Sequence[Person]]) -> list[Person]:
+    def fuse(self, seen: Mapping[Camera, Sequence[Person]]) -> list[Person]:
         """The people by id, of those whom each camera sees, in the common frame and with metres.
 
         A camera's ids must stay with its people. Two people of one camera are never the same. In what comes out, pixels
