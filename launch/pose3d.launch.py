@@ -2,6 +2,7 @@
 
 ros2 launch pose3d_ros pose3d.launch.py driver:=realsense rviz:=true
 ros2 launch pose3d_ros pose3d.launch.py image:=/camera/image_raw
+ros2 launch pose3d_ros pose3d.launch.py cameras:=/path/to/cameras.yaml fusion_frame:=base_link
 """
 
 from __future__ import annotations
@@ -52,6 +53,17 @@ ARGUMENTS = [
         "detections",
         default_value="detections",
         description="Topic of an outside detector's boxes (vision_msgs), which the parameter use_detections asks for.",
+    ),
+    DeclareLaunchArgument(
+        "cameras",
+        default_value="",
+        description="YAML file with the topics `image` and `camera_info` of each of several cameras, by its name; then "
+        "driver, image and camera_info do not count. Empty: one camera.",
+    ),
+    DeclareLaunchArgument(
+        "fusion_frame",
+        default_value="",
+        description="Frame in which people whom several cameras see are fused. Empty: as the config file says.",
     ),
     DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node and of its topics."),
     DeclareLaunchArgument(
@@ -121,6 +133,24 @@ def topics(context: LaunchContext) -> dict[str, str]:
     return found if detections == "detections" else found | {"detections": detections}
 
 
+def cameras(context: LaunchContext) -> dict[str, dict[str, str]]:
+    """Topics of each of several cameras, by name; empty: one camera without a name."""
+    file = LaunchConfiguration("cameras").perform(context)
+    return yaml.safe_load(Path(file).read_text(encoding="utf-8")) if file else {}
+
+
+def inputs(context: LaunchContext) -> list[tuple[str, str]]:
+    """The node's inputs, and the topics that they are remapped to."""
+    several = cameras(context)
+    if not several:
+        return list(topics(context).items())
+    return [
+        (f"{name}/{topic}", remapped)
+        for name, of_camera in several.items()
+        for topic, remapped in ({"camera_info": beside(of_camera["image"])} | of_camera).items()
+    ]
+
+
 def fast_dds_profile(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Point Fast DDS to our profile unless the environment names one, and say which one holds."""
     if LaunchConfiguration("fastdds_profile").perform(context) != "true":
@@ -133,14 +163,22 @@ def fast_dds_profile(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
 
 def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    names = list(cameras(context))
+    fusion_frame = LaunchConfiguration("fusion_frame").perform(context)
     prefix = LaunchConfiguration("tf_prefix").perform(context)
     namespace = LaunchConfiguration("namespace").perform(context).strip("/")
     autostart = ParameterValue(LaunchConfiguration("autostart"), value_type=bool)
     use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
     use_depth = LaunchConfiguration("use_depth").perform(context)
     log_level = ["--log-level", LaunchConfiguration("log_level")]
-    # The view's topics are those of a node without a namespace.
-    shown = [(f"/pose3d/{topic}", f"/{namespace}/pose3d/{topic}") for topic in ("markers", "joints", "overlay")]
+    # The view's topics are those of a node without a namespace and of a camera without a name.
+    node = f"/{namespace}/pose3d" if namespace else "/pose3d"
+    picture = [node, *names[:1]]
+    people = [node, "fused"] if fusion_frame else picture
+    shown = [
+        (f"/pose3d/{topic}", "/".join([*where, topic]))
+        for topic, where in (("markers", people), ("joints", people), ("overlay", picture))
+    ]
     return [
         LifecycleNode(
             package="pose3d_ros",
@@ -153,8 +191,10 @@ def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
                 {"autostart": autostart, "use_sim_time": use_sim_time},
                 *([{"tf_prefix": prefix}] if prefix else []),
                 *([{"use_depth": use_depth == "true"}] if use_depth else []),
+                *([{"cameras": names}] if names else []),
+                *([{"fusion_frame": fusion_frame}] if fusion_frame else []),
             ],
-            remappings=list(topics(context).items()),
+            remappings=inputs(context),
             ros_arguments=log_level,
         ),
         Node(
@@ -163,7 +203,7 @@ def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             name="pose3d_rviz",
             arguments=["-d", str(SHARE / "config" / "pose3d.rviz"), "-f", LaunchConfiguration("rviz_frame")],
             parameters=[{"use_sim_time": use_sim_time}],
-            remappings=shown if namespace else None,
+            remappings=shown,
             condition=IfCondition(LaunchConfiguration("rviz")),
         ),
     ]

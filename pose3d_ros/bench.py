@@ -26,7 +26,8 @@ from pose3d_ros.camera import Camera
 from pose3d_ros.models import pipeline_models
 from pose3d_ros.network_times import network_times
 from pose3d_ros.person import Frame
-from pose3d_ros.pipeline import Pipeline, PipelineSettings
+from pose3d_ros.pipeline import Pipeline
+from pose3d_ros.pipeline_settings import PipelineSettings
 from pose3d_ros.video import open_source, read_image
 
 Image = NDArray[np.uint8]

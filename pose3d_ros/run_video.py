@@ -29,7 +29,8 @@ from pose3d_ros import draw, skeleton
 from pose3d_ros.camera import Camera
 from pose3d_ros.camera_file import camera_for_image, read_camera
 from pose3d_ros.person import Frame, Ground, JointState, Person
-from pose3d_ros.pipeline import Pipeline, PipelineSettings
+from pose3d_ros.pipeline import Pipeline
+from pose3d_ros.pipeline_settings import PipelineSettings
 from pose3d_ros.video import ImageSource, Source, VideoError, VideoWriter, open_source
 
 Image = NDArray[np.uint8]

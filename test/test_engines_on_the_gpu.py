@@ -36,10 +36,12 @@ from pose3d_ros.engines import cache
 from pose3d_ros.engines.build_progress import BuildCancelledError
 from pose3d_ros.engines.cache import UntrustedFileError
 from pose3d_ros.engines.engine import EngineError
+from pose3d_ros.follower import Follower
 from pose3d_ros.models import pipeline_models
 from pose3d_ros.person import Frame, Person
-from pose3d_ros.pipeline import Pipeline, PipelineSettings
-from pose3d_ros.prepared_pipeline import PreparedPipeline
+from pose3d_ros.pipeline import Pipeline, View
+from pose3d_ros.pipeline_settings import PipelineSettings
+from pose3d_ros.prepared_networks import PreparedNetworks
 from pose3d_ros.video import open_source
 
 CLIP = ROOT / "pose3d_ros" / "assets" / "clip.mp4"
@@ -360,7 +362,7 @@ def test_a_plan_that_others_can_write_is_refused_and_kept(with_engines, prepare,
     assert f"{plan.name}: unusable; warning: {plan} can be written by others" in listed(capsys)
 
 
-# ---- the pipeline that builds first ----------------------------------------------------------------------------------
+# ---- networks that are built first ---------------------------------------------------------------------------------
 
 
 def wait_until(condition: Callable[[], object], what: str) -> None:
@@ -370,44 +372,43 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.02)
 
 
-def test_a_pipeline_is_ready_when_its_engines_are_built(gpu_machine, tiny: Path, frames: list[Frame]) -> None:
+def test_networks_are_ready_when_their_engines_are_built(gpu_machine, tiny: Path, frames: list[Frame]) -> None:
     gpu_machine()
-    pipeline = PreparedPipeline(tiny, FP32)
-    assert not pipeline.is_ready
+    networks = PreparedNetworks(tiny, FP32)
+    assert not networks.is_ready
     with pytest.raises(EngineError, match=r"loading TensorRT engines|building \w+\.onnx"):
-        pipeline.process(frames[0])
-    pipeline.reset()
-    wait_until(lambda: pipeline.done > 0, "progress")
-    wait_until(lambda: pipeline.is_ready or pipeline.failure, "the pipeline")
-    assert not pipeline.failure
-    assert "TensorRT" in pipeline.description
-    pipeline.process(frames[0])
-    assert pipeline.timings_ms
-    pipeline.close()
-    again = PreparedPipeline(tiny, FP32)
+        networks.process([View(Follower(FP32), frames[0])])
+    wait_until(lambda: networks.done > 0, "progress")
+    wait_until(lambda: networks.is_ready or networks.failure, "the networks")
+    assert not networks.failure
+    assert "TensorRT" in networks.description
+    networks.process([View(Follower(FP32), frames[0])])
+    assert networks.timings_ms
+    networks.close()
+    again = PreparedNetworks(tiny, FP32)
     wait_until(lambda: again.is_ready, "the engines that are there")
     assert again.done == 0  # nothing was built
     again.close()
-    at_once = PreparedPipeline(tiny, replace(FP32, backend="onnxruntime"))
+    at_once = PreparedNetworks(tiny, replace(FP32, backend="onnxruntime"))
     assert at_once.is_ready
     at_once.close()
 
 
-def test_a_pipeline_that_cannot_be_built_says_why(gpu_machine, tiny: Path) -> None:
+def test_networks_that_cannot_be_built_say_why(gpu_machine, tiny: Path) -> None:
     gpu_machine(faults="build")
-    pipeline = PreparedPipeline(tiny, FP32)
-    wait_until(lambda: pipeline.failure, "the failure")
-    assert "Conv_7" in pipeline.description
-    assert not pipeline.is_ready
-    pipeline.close()
+    networks = PreparedNetworks(tiny, FP32)
+    wait_until(lambda: networks.failure, "the failure")
+    assert "Conv_7" in networks.description
+    assert not networks.is_ready
+    networks.close()
 
 
 def test_closing_gives_the_build_up(gpu_machine, tiny: Path) -> None:
     gpu_machine(faults="slow")
-    pipeline = PreparedPipeline(tiny, FP32)
-    wait_until(lambda: pipeline.done > 0, "progress")
-    pipeline.close()
-    assert not pipeline.is_ready
+    networks = PreparedNetworks(tiny, FP32)
+    wait_until(lambda: networks.done > 0, "progress")
+    networks.close()
+    assert not networks.is_ready
     assert not cache.kept_plans()
 
 

@@ -318,32 +318,28 @@ def test_demo_publishes_joints_and_stops_cleanly(launch, arguments):
     demo.stops_cleanly(processes=2)
 
 
-def test_a_node_for_each_of_several_cameras(launch, arguments, tmp_path):
-    """Two nodes, each with its camera's topics, and with names and frames of its own."""
+def test_one_node_for_several_cameras(launch, arguments, tmp_path):
+    """One node with all cameras' topics."""
     cameras = tmp_path / "cameras.yaml"
-    cameras.write_text("front: {image: /f/rgb, camera_info: /f/info}\nleft: {image: /l/rgb, camera_info: /l/info}\n")
+    cameras.write_text("front: {image: /f/rgb, camera_info: /f/info}\nleft: {image: /l/rgb}\n")
     config = next(argument for argument in arguments if argument.startswith("config:="))
-    several = launch("multi_camera.launch.py", f"cameras:={cameras}", config)
-    inputs = ["/f/rgb", "/f/info", "/l/rgb", "/l/info"]
-    names = {("pose3d", "/front"), ("pose3d", "/left")}
+    several = launch("multi_camera.launch.py", f"cameras:={cameras}", "fusion_frame:=base_link", config)
+    inputs = ["/f/rgb", "/f/info", "/l/rgb", "/l/camera_info"]
+    outputs = [f"/pose3d/{name}/joints" for name in ("front", "left", "fused")]
 
     def up():
-        seen = set(several.node.get_node_names_and_namespaces())
-        return names <= seen and all(map(several.node.count_subscribers, inputs))
+        return all(map(several.node.count_subscribers, inputs)) and all(map(several.node.count_publishers, outputs))
 
     several.wait_for(up)
     assert [several.node.count_subscribers(topic) for topic in inputs] == [1] * 4
-    for name in ("front", "left"):
-        assert prefix_of(several, name) == f"{name}_person_"
-    several.stops_cleanly(processes=2)
+    several.stops_cleanly(processes=1)
 
 
-def prefix_of(running, namespace):
-    """The value of a launched node's tf_prefix."""
-    from rcl_interfaces.srv import GetParameters
-
-    client = running.node.create_client(GetParameters, f"/{namespace}/pose3d/get_parameters")
-    running.wait_for(client.service_is_ready)
-    future = client.call_async(GetParameters.Request(names=["tf_prefix"]))
-    running.wait_for(future.done)
-    return future.result().values[0].string_value
+def test_rviz_shows_the_fused_people_and_the_first_camera(pose3d, context, tmp_path):
+    cameras = tmp_path / "cameras.yaml"
+    cameras.write_text("front: {image: /f/rgb}\nleft: {image: /l/rgb}\n")
+    context.launch_configurations.update(cameras=str(cameras), fusion_frame="base_link")
+    shown = remappings(node_of(pose3d, context, "rviz2"), context)
+    assert shown["/pose3d/markers"] == "/pose3d/fused/markers"
+    assert shown["/pose3d/overlay"] == "/pose3d/front/overlay"
+    assert parameters_of(node_of(pose3d, context), context).keys() >= {"cameras", "fusion_frame"}

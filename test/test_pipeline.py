@@ -11,12 +11,17 @@ pytest.importorskip("onnx", reason="the tests make small networks with onnx")
 import onnx
 import tiny_networks
 
+from pose3d_ros.backend import open_engines
 from pose3d_ros.camera import Camera
 from pose3d_ros.camera_file import read_camera
 from pose3d_ros.engines.engine import EngineError
-from pose3d_ros.models import Model, read_models, record_model
+from pose3d_ros.follower import Follower
+from pose3d_ros.loaded_networks import Networks
+from pose3d_ros.models import Model, pipeline_models, read_models, record_model
 from pose3d_ros.person import Frame, JointState, Person
-from pose3d_ros.pipeline import STAGES, Pipeline, PipelineSettings
+from pose3d_ros.pipeline import Pipeline, View, process_together
+from pose3d_ros.pipeline_settings import PipelineSettings
+from pose3d_ros.stage_times import STAGES, StageTimes
 from pose3d_ros.video import open_source
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,6 +29,7 @@ CLIP = ROOT / "pose3d_ros" / "assets" / "clip.mp4"
 FRAME_NS = 33_000_000
 CAMERA = Camera.from_horizontal_fov(640, 480, 60)
 PREDICTED = JointState.PREDICTED
+TIMES = StageTimes()
 BRIGHT, DARK = (np.full((480, 640, 3), value, np.uint8) for value in (240, 0))
 
 
@@ -126,6 +132,70 @@ def test_odd_images_do_no_harm(pipeline: Pipeline, shape: tuple[int, int]) -> No
     noise = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     pipeline.process(Frame(noise, 0, Camera.from_horizontal_fov(shape[1], shape[0], 60)))
     assert len(pipeline.process(Frame(BRIGHT, FRAME_NS, CAMERA))) == 1
+
+
+# ---- several cameras -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def networks(folder: Path) -> Networks:
+    return Networks(open_engines(pipeline_models(folder), PipelineSettings(threads=1).wish))
+
+
+def test_cameras_share_the_networks_and_nothing_else(networks: Networks, folder: Path) -> None:
+    """Three cameras together, one of them uncalibrated, are as each alone; calls of a network are shared."""
+    cameras = [CAMERA, Camera.from_horizontal_fov(640, 480, 90), None]
+    images = [[BRIGHT] * 4, [DARK, BRIGHT, BRIGHT, DARK], [BRIGHT, DARK, BRIGHT, BRIGHT]]
+    followers = [Follower() for _ in cameras]
+    calls: list[int] = []
+    locate = networks.locate
+    networks.locate = lambda questions: (calls.append(len(questions)), locate(questions))[1]  # type: ignore
+    alone = [play(Pipeline(folder), own, camera) for own, camera in zip(images, cameras, strict=True)]
+    for i in range(4):
+        frames = [Frame(own[i], i * FRAME_NS, camera) for own, camera in zip(images, cameras, strict=True)]
+        calls.clear()
+        outcomes = process_together(
+            networks, [View(f, frame) for f, frame in zip(followers, frames, strict=True)], TIMES
+        )
+        assert len(calls) <= 2  # all crops at once, and once more those of new people
+        assert calls[0] == 3
+        for people, expected in zip(outcomes, alone, strict=True):
+            assert isinstance(people, list)
+            assert [p.id for p in people] == [p.id for p in expected[i]]
+            for p, q in zip(people, expected[i], strict=True):
+                assert np.allclose(p.joints_px, q.joints_px)
+                assert (p.joints_m is None) == (q.joints_m is None)
+                if p.joints_m is not None and q.joints_m is not None:
+                    assert np.allclose(p.joints_m, q.joints_m, atol=1e-5)
+
+
+def test_one_cameras_trouble_is_not_the_others(networks: Networks) -> None:
+    class Broken(Camera):
+        def rays(self, points_px: object) -> np.ndarray:
+            raise ArithmeticError("no rays today")
+
+    broken = Broken(640, 480, CAMERA.K, CAMERA.distortion)
+    frames = [Frame(BRIGHT, 0, CAMERA), Frame(BRIGHT, 0, broken), Frame(BRIGHT, 0, CAMERA)]
+    first, second, third = process_together(networks, [View(Follower(), frame) for frame in frames], TIMES)
+    assert isinstance(second, ArithmeticError)
+    for people in (first, third):
+        assert isinstance(people, list)
+        assert len(people) == 1
+
+
+def test_a_network_that_fails_fails_all_that_asked_it(networks: Networks) -> None:
+    def fail(questions: object) -> list:
+        raise EngineError("out of memory")
+
+    networks.lift = fail  # type: ignore
+    frames = [Frame(BRIGHT, 0, CAMERA), Frame(BRIGHT, 0, None)]
+    lifted, flat = process_together(networks, [View(Follower(), frame) for frame in frames], TIMES)
+    assert isinstance(lifted, EngineError)
+    assert isinstance(flat, list)
+
+
+def test_no_cameras_no_people(networks: Networks) -> None:
+    assert process_together(networks, [], TIMES) == []
 
 
 def test_the_description_names_networks_and_device(pipeline: Pipeline, folder: Path) -> None:

@@ -2,14 +2,15 @@
 
 No joint positions come with these videos, so that agreement stands in for truth: each camera's people are estimated
 from that camera alone, brought into the world by its calibration (x_cam = R X + t), and compared. The person on the
-platform is the one whose 2D joints fit together over the cameras; others in view are left out.
+platform is the one whose 2D joints fit together over the cameras; others in view are left out. All cameras' people are
+fused, too (`stages.fuse`), and held like each camera's against the triangulation of the 2D joints.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, product
 from pathlib import Path
@@ -23,7 +24,9 @@ from pose3d_ros import draw, skeleton
 from pose3d_ros.camera import Camera
 from pose3d_ros.camera_file import read_camera
 from pose3d_ros.person import Frame, Ground, Person
-from pose3d_ros.pipeline import Pipeline, PipelineSettings
+from pose3d_ros.pipeline import Pipeline
+from pose3d_ros.pipeline_settings import PipelineSettings
+from pose3d_ros.stages.fuse import Fuser, in_frame
 from pose3d_ros.video import VideoError, open_source
 
 Array = NDArray[np.float64]
@@ -31,6 +34,8 @@ Image = NDArray[np.uint8]
 
 _SAME_PERSON_RAD = np.radians(4.0)
 """A person belongs to the others' triangulation if half of its joints lie within this angle; 21 cm at 3 m."""
+_ONE_SIGMA = 3.53
+"""Within this chi² of three degrees of freedom lie 68.3 %."""
 _SHEET_FRAMES = 10
 _SHEET_COLUMNS = 5
 _SHEET_CELL_PX = 560
@@ -135,6 +140,70 @@ def agreement(joints_m: Array) -> tuple[Array, Array]:
     return pelvis, joints
 
 
+def triangulated(chosen: Sequence[Sequence[Person | None]], views: Sequence[View]) -> Array:
+    """World joints [f, 24, 3] where the 2D joints of the person chosen in each camera and frame [c][f] meet.
+
+    NaN where fewer than three cameras see the person: two rays meet anyway along one direction, and check little.
+    """
+    points = np.full((len(chosen[0]), skeleton.NUM_JOINTS, 3), np.nan)
+    for f in range(len(points)):
+        seen = [(view, person) for view, row in zip(views, chosen, strict=True) if (person := row[f]) is not None]
+        if len(seen) >= 3:
+            rays = np.stack([view.camera.rays(person.joints_px) for view, person in seen])
+            points[f] = triangulate(rays, np.stack([v.R for v, _ in seen]), np.stack([v.t for v, _ in seen]))
+    return points
+
+
+def in_world(person: Person, view: View) -> Person:
+    """The person, who has metres, in the world."""
+    return in_frame(person, view.R.T, -view.R.T @ view.t)
+
+
+def fuse_all(people: Sequence[Sequence[Sequence[Person]]], views: Sequence[View]) -> list[list[Person]]:
+    """The fused people of every frame, in the world, of all people [c][f][…]."""
+    fuser, fused = Fuser(), []
+    for f in range(min(len(row) for row in people)):
+        metric = {
+            view.name: [in_world(p, view) for p in row[f] if p.joints_m is not None]
+            for view, row in zip(views, people, strict=True)
+        }
+        fused.append(fuser.fuse(metric))
+    return fused
+
+
+def against_triangulation(rows: Mapping[str, Sequence[Person | None]], points_m: Array) -> dict[str, Any]:
+    """How far people [f], in the world, are from triangulated joints [f, 24, 3], by row."""
+    figures = {}
+    for name, people in rows.items():
+        off, aligned, squared = (np.full(points_m.shape[:2], np.nan) for _ in range(3))
+        for f, person in enumerate(people):
+            if person is None or person.joints_m is None or person.joints_m_cov is None:
+                continue
+            gap = person.joints_m - points_m[f]
+            off[f] = np.linalg.norm(gap, axis=-1)
+            aligned[f] = np.linalg.norm(gap - gap[skeleton.ROOT], axis=-1)
+            squared[f] = np.einsum("ni,nij,nj->n", gap, np.linalg.inv(person.joints_m_cov), gap)
+        known = np.isfinite(squared)
+        figures[name] = {
+            "joint_median_mm": _mm(off),
+            "joint_p90_mm": round(1e3 * float(np.nanpercentile(off, 90)), 1) if known.any() else None,
+            "root_aligned_median_mm": _mm(np.delete(aligned, skeleton.ROOT, axis=-1)),
+            "within_1_sigma_share": round(float((squared[known] < _ONE_SIGMA).mean()), 3) if known.any() else None,
+            "ids": len({person.id for person in people if person is not None}),
+        }
+    return figures
+
+
+def nearest(people: Sequence[Sequence[Person]], points_m: Array) -> list[Person | None]:
+    """Of each frame's people [f][…], in the world, the one nearest to the joints [f, 24, 3]; None without joints."""
+    chosen: list[Person | None] = []
+    for own, points in zip(people, points_m, strict=True):
+        known = bool(own) and bool(np.isfinite(points).all())
+        off = [float(np.linalg.norm(np.asarray(p.joints_m) - points, axis=-1).mean()) for p in own] if known else []
+        chosen.append(own[int(np.argmin(off))] if off else None)
+    return chosen
+
+
 def report(chosen: Sequence[Sequence[Person | None]], views: Sequence[View]) -> dict[str, Any]:
     """The figures of the person chosen in each camera and frame [c][f]."""
     frames = len(chosen[0])
@@ -148,16 +217,11 @@ def report(chosen: Sequence[Sequence[Person | None]], views: Sequence[View]) -> 
     pelvis, joints = agreement(joints_m)
     off_px = np.full((len(views), frames, skeleton.NUM_JOINTS), np.nan)
     along_m = np.full((len(views), frames), np.nan)
-    for f in range(frames):
-        people = [row[f] for row in chosen]
-        seen = [c for c, p in enumerate(people) if p is not None]
-        if len(seen) < 3:  # two rays meet anyway along one direction, and check little
-            continue
-        rays = np.stack([views[c].camera.rays(p.joints_px) for c, p in enumerate(people) if p is not None])
-        points = triangulate(rays, np.stack([views[c].R for c in seen]), np.stack([views[c].t for c in seen]))
-        for c in seen:
-            person, view = people[c], views[c]
-            assert person is not None
+    for f, points in enumerate(triangulated(chosen, views)):
+        for c, view in enumerate(views):
+            person = chosen[c][f]
+            if person is None or not np.isfinite(points).all():
+                continue
             in_camera = view.to_camera(points)
             off_px[c, f] = np.linalg.norm(view.camera.project(in_camera) - person.joints_px, axis=-1)
             if person.joints_m is not None:
@@ -256,14 +320,22 @@ def run(args: argparse.Namespace) -> int:
         raise VideoError(f"{folder} holds no calibrated cameras (cam01.json, …): name the data folder with --data")
     views = [read_view(path) for path in files]
     pipeline = Pipeline(args.models, PipelineSettings(threads=args.threads))
-    chosen = pick([run_pipeline(pipeline, view, args.frames, args.gravity) for view in views], views)
+    people = [run_pipeline(pipeline, view, args.frames, args.gravity) for view in views]
+    chosen = pick(people, views)
+    points = triangulated(chosen, views)
+    rows: dict[str, Sequence[Person | None]] = {
+        view.name: [None if p is None or p.joints_m is None else in_world(p, view) for p in row]
+        for view, row in zip(views, chosen, strict=True)
+    }
+    rows["fused"] = nearest(fuse_all(people, views), points)
     figures = {"models": pipeline.description, "gravity": args.gravity, **report(chosen, views)}
+    figures["against_triangulation"] = against_triangulation(rows, points)
     print(json.dumps(figures, indent=1))
     if args.output is not None:
         args.output.mkdir(parents=True, exist_ok=True)
         (args.output / "multiview.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-        for view, people in zip(views, chosen, strict=True):
-            cv2.imwrite(str(args.output / f"{view.name}.png"), contact_sheet(view, people))
+        for view, row in zip(views, chosen, strict=True):
+            cv2.imwrite(str(args.output / f"{view.name}.png"), contact_sheet(view, row))
     return 0
 
 

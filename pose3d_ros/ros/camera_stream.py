@@ -1,4 +1,4 @@
-"""One camera's way through the node: its topics, its thread, its figures."""
+"""One camera's way through the node: its topics, its people, its figures."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from pose3d_ros.prepared_pipeline import PreparedPipeline
+from pose3d_ros.follower import Follower
+from pose3d_ros.person import Person
+from pose3d_ros.pipeline import Outcome, View
+from pose3d_ros.prepared_networks import PreparedNetworks
 from pose3d_ros.ros.beside import Beside
 from pose3d_ros.ros.calibration import CalibrationState
 from pose3d_ros.ros.camera_conversion import stamp_to_ns
 from pose3d_ros.ros.companions import Companions
-from pose3d_ros.ros.diagnosis import ImageSource, build_finding, camera_finding, engine_finding, image_finding
+from pose3d_ros.ros.diagnosis import ImageSource, camera_finding, image_finding
 from pose3d_ros.ros.frame_processor import CalibrationOptions, FrameProcessor
+from pose3d_ros.ros.frame_tree import FrameTree
+from pose3d_ros.ros.fusion import Seen
 from pose3d_ros.ros.health import Finding, Level
 from pose3d_ros.ros.image_conversion import BadImageError
 from pose3d_ros.ros.managed_node import ManagedNode
@@ -25,86 +30,98 @@ from pose3d_ros.ros.parameters import person_classes, pipeline_settings
 from pose3d_ros.ros.qos import MatchedSubscription
 from pose3d_ros.ros.rate_limit import RateLimit
 from pose3d_ros.ros.stream_monitor import Drop, StreamMonitor, StreamStatistics
-from pose3d_ros.ros.worker import Worker
 
 _LOG_THROTTLE_S = 5.0
 
 AnyImage: TypeAlias = Image | CompressedImage
 
 
-class _Job(NamedTuple):
+class Job(NamedTuple):
     """An image, what belongs to it, and the parameters that held when it came: they change between images, never within
     one."""
 
+    stream: CameraStream
     message: AnyImage
     values: Values
     beside: Beside = Beside()
 
 
 class CameraStream:
-    """Takes a camera's messages in the executor's thread, and works on the newest in a thread of its own.
+    """Takes a camera's messages in the executor's thread; prepares and finishes its images in the worker's.
 
-    Publishers exist from the beginning to `destroy`, which closes the pipeline too; subscriptions and thread from
-    `start` to `stop`.
-    values: returns the node's parameters, of one moment.
+    Publishers exist from the beginning to `destroy`, subscriptions from `start` to `stop`.
+    name: of the camera; before its topics, frames and findings. Empty: they have none.
+    values: returns the node's parameters, of one moment. also_wanted: whether others wait for what comes of an image.
+    frames: TF, where parameters ask for it.
+    failure: why the last image failed; empty if it did not. seen: what came of the last one.
     """
 
-    def __init__(self, node: ManagedNode, pipeline: PreparedPipeline, values: Callable[[], Values]) -> None:
+    def __init__(
+        self,
+        node: ManagedNode,
+        name: str,
+        networks: PreparedNetworks,
+        values: Callable[[], Values],
+        also_wanted: Callable[[Values], bool],
+        frames: FrameTree | None,
+    ) -> None:
         self._node = node
-        self._pipeline = pipeline
+        self.name = name
+        self._also_wanted = also_wanted
+        self._frames = frames
+        self._networks = networks
         self._values = values
+        self._logger = node.get_logger().get_child(name) if name else node.get_logger()
         self._monitor = StreamMonitor()
-        self._processor = FrameProcessor(pipeline)
-        self._outputs = Outputs(node)
+        self._processor = FrameProcessor(Follower(pipeline_settings(values())))
+        self._outputs = Outputs(node, name)
         self._rate_limit = RateLimit()
         self._applied: Values | None = None
         self._last_report: StreamStatistics | None = None
-        self._engine_failure = ""
         self._frame_id = ""
-        self._is_idle = True
-        self._said = {pipeline.description}  # by whoever made it
+        self._said: set[str] = set()
+        self.failure = ""
+        self.seen: Seen | None = None
 
-    def start(self) -> None:
-        """Connects the topics and begins to work; whoever was followed before is forgotten."""
+    def start(self, put: Callable[[Job], bool]) -> None:
+        """Connects the topics; whoever was followed before is forgotten.
+
+        put: leaves an image to the worker; True if an older one was lost by it.
+        """
         self._processor.restart()
+        self.seen = None
+        self._put = put
         compressed = self._values()["image_transport"] == "compressed"
         # As image_transport does: next to the image topic, wherever that was remapped to.
-        topic = self._node.resolve_topic_name("image") + ("/compressed" if compressed else "")
+        topic = self._node.resolve_topic_name(self._named("image")) + ("/compressed" if compressed else "")
         message_type = CompressedImage if compressed else Image
-        self._worker: Worker[_Job] = Worker(self._work, f"{self._node.get_name()}_worker")
-        self._companions: Companions[_Job] = Companions(
-            self._node, self._values, self._processor.beside, self._put_to_work
+        self._companions: Companions[Job] = Companions(
+            self._node, self._named, self._values, self._processor.beside, self._frames, self._put_to_work
         )
         self._images = MatchedSubscription(self._node, message_type, topic, self._on_image, self._reliability)
         self._camera_infos = MatchedSubscription(
-            self._node, CameraInfo, "camera_info", self._on_camera_info, self._reliability
+            self._node, CameraInfo, self._named("camera_info"), self._on_camera_info, self._reliability
         )
 
-    def stop(self, timeout_s: float) -> bool:
-        """Disconnects the topics and waits for the image in hand; False if it took longer than that."""
+    def stop(self) -> None:
+        """Disconnects the topics."""
         for subscription in (self._images, self._camera_infos):
             subscription.destroy()
         if self._companions.destroy():
             self._monitor.frame_dropped(Drop.OVERTAKEN)
-        if self._worker.close():
-            self._monitor.frame_dropped(Drop.OVERTAKEN)
-        self._is_idle = self._worker.join(timeout_s)
-        return self._is_idle
 
     def clear(self) -> None:
         """Takes what was shown out of RViz."""
         self._outputs.clear(Header(stamp=self._node.get_clock().now().to_msg(), frame_id=self._frame_id))
 
     def destroy(self) -> None:
-        """Ends the publishers and frees the networks, unless an image is still in them."""
+        """Ends the publishers."""
         self._outputs.destroy()
-        if self._is_idle:
-            self._pipeline.close()
 
     # ---- the executor's thread -------------------------------------------------------------------------------------
 
     def findings(self) -> list[Finding]:
-        """What there is to say of camera and networks since the last call; looks after the subscriptions, too."""
+        """What there is to say of the camera since the last call; looks after the subscriptions, too."""
         for subscription in (self._images, self._camera_infos):
             subscription.refresh()
         self._companions.refresh()
@@ -118,42 +135,31 @@ class CameraStream:
             images.publishers.problem,
             self._frame_id,
             now_ns > 0,
+            self._named("image"),
         )
         findings = [
             image_finding(figures, self._last_report, source),
             camera_finding(self._processor.calibration.state, figures, infos.topic, infos.publishers.problem),
-            self.networks_finding(),
             *self._companions.findings(),
         ]
         self._last_report = figures
-        return findings
-
-    def networks_finding(self) -> Finding:
-        """What there is to say of the networks; their engines may be built before the work has started."""
-        pipeline = self._pipeline
-        if not pipeline.is_ready:
-            if pipeline.failure and self._is_new(pipeline.failure):
-                self._node.get_logger().error(pipeline.failure)
-            return build_finding(pipeline.description, pipeline.done, pipeline.failure)
-        if self._is_new(pipeline.description):
-            self._node.get_logger().info(pipeline.description)
-        return engine_finding(pipeline.description, dict(pipeline.timings_ms), self._engine_failure)
+        return [finding._replace(part=f"{self.name} {finding.part}".lstrip()) for finding in findings]
 
     def _on_image(self, message: AnyImage) -> None:
         values = self._values()
         stamp_ns = stamp_to_ns(message.header.stamp)
         self._monitor.frame_received(stamp_ns, self._now_ns())
-        if not self._pipeline.is_ready:
+        if not self._networks.is_ready:
             self._monitor.frame_dropped(Drop.NOT_READY)
-        elif not self._outputs.wanted(_output_options(values)):
+        elif not (self._outputs.wanted(self._output_options(values)) or self._also_wanted(values)):
             self._monitor.frame_dropped(Drop.UNWANTED)
         elif not self._rate_limit.admits(stamp_ns, values["max_rate_hz"]):
             self._monitor.frame_dropped(Drop.OVER_RATE)
         else:
-            self._companions.offer(_Job(message, values), message.header.frame_id, stamp_ns)
+            self._companions.offer(Job(self, message, values), message.header.frame_id, stamp_ns)
 
-    def _put_to_work(self, job: _Job, beside: Beside) -> None:
-        if self._worker.put(job._replace(beside=beside)):
+    def _put_to_work(self, job: Job, beside: Beside) -> None:
+        if self._put(job._replace(beside=beside)):
             self._monitor.frame_dropped(Drop.OVERTAKEN)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
@@ -162,80 +168,100 @@ class CameraStream:
 
     # ---- the worker's thread ---------------------------------------------------------------------------------------
 
-    def _work(self, job: _Job) -> None:
+    def view(self, job: Job) -> View | None:
+        """What the pipeline is to work on for an image of ours; None if that cannot be used, which is told."""
         try:
-            self._process(job.message, job.values, job.beside)
+            if job.values is not self._applied:
+                self._processor.follower.change(pipeline_settings(job.values))
+                self._applied = job.values
+            view, time_jumped = self._processor.prepare(
+                job.message, _calibration_options(job.values), job.beside, person_classes(job.values)
+            )
+        except BadImageError as error:
+            self._monitor.frame_rejected(str(error))
+            self._logger.warning(f"image rejected: {error}", throttle_duration_sec=_LOG_THROTTLE_S)
+            return None
+        except Exception as error:
+            self._fail(error)
+            return None
+        if time_jumped:
+            self.seen = None
+            self._logger.warning("the images' time jumped back: everybody was forgotten")
+        self._say_once(self._processor.calibration.state)
+        return view
+
+    def finish(self, job: Job, view: View, outcome: Outcome) -> None:
+        """Publishes what came of an image of ours, or tells what went wrong with it."""
+        try:
+            if isinstance(outcome, Exception):
+                raise outcome
+            self._publish(job, view, outcome)
         except Exception as error:
             if self._node.context.ok():  # else the node is being shut down under our feet
                 self._fail(error)
 
-    def _process(self, message: AnyImage, values: Values, beside: Beside) -> None:
-        if values is not self._applied:
-            self._pipeline.change(pipeline_settings(values))
-            self._applied = values
-        try:
-            result = self._processor.process(message, _calibration_options(values), beside, person_classes(values))
-        except BadImageError as error:
-            self._monitor.frame_rejected(str(error))
-            self._node.get_logger().warning(f"image rejected: {error}", throttle_duration_sec=_LOG_THROTTLE_S)
-            return
-        if result.time_jumped:
-            self._node.get_logger().warning("the images' time jumped back: everybody was forgotten")
-        self._say_once(self._processor.calibration.state)
-        self._frame_id = message.header.frame_id
-        self._engine_failure = ""
-        self._outputs.publish(message.header, result.people, _output_options(values))
+    def overtaken(self) -> None:
+        """An image of ours was given up while it waited."""
+        self._monitor.frame_dropped(Drop.OVERTAKEN)
+
+    def _publish(self, job: Job, view: View, people: list[Person]) -> None:
+        header, options = job.message.header, self._output_options(job.values)
+        self._frame_id = header.frame_id
+        self.failure = ""
+        since_ns = view.frame.stamp_ns if self.seen is None else self.seen.since_ns
+        self.seen = Seen(view.follower, header.frame_id, since_ns, view.frame.stamp_ns, people)
+        self._outputs.publish(header, people, options)
         published_ns = self._now_ns()
         if self._outputs.prediction_wanted:
-            self._predict(message.header, values["max_prediction_s"])
-        self._outputs.publish_overlay(message.header, result.picture, result.people)
-        self._monitor.frame_processed(stamp_to_ns(message.header.stamp), published_ns)
+            self._predict(header, job.values["max_prediction_s"])
+        self._outputs.publish_overlay(header, view.frame.image, people)
+        self._monitor.frame_processed(stamp_to_ns(header.stamp), published_ns)
 
     def _predict(self, header: Header, longest_s: float) -> None:
         now_ns = self._now_ns()
         ahead_s = 1e-9 * (now_ns - stamp_to_ns(header.stamp))
         if not 0 <= ahead_s <= longest_s:
-            self._node.get_logger().warning(
+            self._logger.warning(
                 f"no joints predicted: the image is {ahead_s:.3f} s old, max_prediction_s is {longest_s:g}; "
                 "if that is no delay, the clocks differ (a bag needs use_sim_time)",
                 throttle_duration_sec=_LOG_THROTTLE_S,
             )
             return
         stamp = Time(nanoseconds=now_ns).to_msg()
-        self._outputs.publish_predicted(Header(stamp=stamp, frame_id=header.frame_id), self._processor.ahead(now_ns))
+        self._outputs.publish_predicted(
+            Header(stamp=stamp, frame_id=header.frame_id), self._processor.follower.ahead(now_ns)
+        )
 
     def _fail(self, error: Exception) -> None:
         """One frame's failure, of a network or of our own: it is counted and told, and the next frame is tried."""
-        self._engine_failure = f"{type(error).__name__}: {error}"
-        self._monitor.frame_rejected(self._engine_failure)
-        self._node.get_logger().error(f"frame failed: {self._engine_failure}", throttle_duration_sec=_LOG_THROTTLE_S)
+        self.failure = f"{type(error).__name__}: {error}"
+        self._monitor.frame_rejected(self.failure)
+        self._logger.error(f"frame failed: {self.failure}", throttle_duration_sec=_LOG_THROTTLE_S)
 
     def _say_once(self, state: CalibrationState) -> None:
-        if not self._is_new(state.text):
+        if state.text in self._said:
             return
+        self._said.add(state.text)
         # Two lines, because rclpy refuses another severity from the same place.
         if state.level == Level.OK:
-            self._node.get_logger().info(f"camera_info: {state.text}")
+            self._logger.info(f"camera_info: {state.text}")
         else:
-            self._node.get_logger().warning(f"camera_info: {state.text}")
+            self._logger.warning(f"camera_info: {state.text}")
 
     # ---- both --------------------------------------------------------------------------------------------------------
 
-    def _is_new(self, text: str) -> bool:
-        """Has this not been said yet? Then it is now."""
-        is_new = text not in self._said
-        self._said.add(text)
-        return is_new
+    def _named(self, topic: str) -> str:
+        return f"{self.name}/{topic}".lstrip("/")
+
+    def _output_options(self, values: Values) -> OutputOptions:
+        prefix = f"{self.name}_" if self.name else ""
+        return OutputOptions(values["publish_markers"], values["publish_tf"], prefix + values["tf_prefix"])
 
     def _reliability(self) -> str:
         return str(self._values()["reliability"])
 
     def _now_ns(self) -> int:
         return int(self._node.get_clock().now().nanoseconds)
-
-
-def _output_options(values: Values) -> OutputOptions:
-    return OutputOptions(values["publish_markers"], values["publish_tf"], values["tf_prefix"])
 
 
 def _calibration_options(values: Values) -> CalibrationOptions:

@@ -12,6 +12,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from pose3d_ros.ros.beside import Beside, BesideReader, Use
 from pose3d_ros.ros.camera_conversion import stamp_to_ns
 from pose3d_ros.ros.diagnosis import companion_finding, ground_finding
+from pose3d_ros.ros.frame_tree import FrameTree
 from pose3d_ros.ros.ground_source import GroundSource
 from pose3d_ros.ros.health import Finding
 from pose3d_ros.ros.parameter_declaration import Values
@@ -58,18 +59,21 @@ class Companions(Generic[Job]):
     """Holds an image back until its companions have come, no longer than `sync_tolerance_s`, and then delivers it.
 
     Nothing is held back where parameters ask for no companions. A newer image sends the one that waits on its way.
-    All of it happens in the executor's thread. deliver: takes the image's job and what belongs to it.
+    All of it happens in the executor's thread. named: a topic's name for this camera. frames: TF, if `ground_frame` is
+    set. deliver: takes the image's job and what belongs to it.
     """
 
     def __init__(
         self,
         node: Node,
+        named: Callable[[str], str],
         values: Callable[[], Values],
         reader: BesideReader,
+        frames: FrameTree | None,
         deliver: Callable[[Job, Beside], None],
     ) -> None:
         def subscribed(kind: type, topic: str, callback: Callable[[Any], None]) -> MatchedSubscription:
-            return MatchedSubscription(node, kind, topic, callback, lambda: str(values()["reliability"]))
+            return MatchedSubscription(node, kind, named(topic), callback, lambda: str(values()["reliability"]))
 
         self._node, self._values, self._reader, self._deliver = node, values, reader, deliver
         self._waiting: _Waiting[Job] | None = None
@@ -85,7 +89,7 @@ class Companions(Generic[Job]):
             self._topics["detections"] = _Topic(lambda take: subscribed(Detection2DArray, "detections", take))
         for topic in self._topics.values():
             topic.on_message = self._deliver_if_complete
-        self._ground = GroundSource(node, values)
+        self._ground = GroundSource(frames, values)
         # Real time: an image shall not wait longer while simulated time stands still.
         self._timer = node.create_timer(1.0, self._deliver_waiting, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._timer.cancel()
@@ -124,7 +128,6 @@ class Companions(Generic[Job]):
         self._node.destroy_timer(self._timer)
         for subscription in self._subscriptions():
             subscription.destroy()
-        self._ground.destroy()
         lost, self._waiting = self._waiting is not None, None
         return lost
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from pose3d_ros.person import Ground
@@ -24,7 +24,7 @@ _PROFILE_ADVICE = (
 class ImageSource(NamedTuple):
     """Where images come from: topic, what we ask for, who publishes, what is wrong with them, their frame.
 
-    clock_runs: False if the node waits for the first /clock.
+    clock_runs: False if the node waits for the first /clock. input: the topic's name before it was remapped.
     """
 
     topic: str
@@ -33,6 +33,7 @@ class ImageSource(NamedTuple):
     problem: str
     frame_id: str
     clock_runs: bool = True
+    input: str = "image"
 
 
 def image_finding(now: StreamStatistics, before: StreamStatistics | None, source: ImageSource) -> Finding:
@@ -82,7 +83,7 @@ def _troubles(
         yield Level.ERROR, source.problem
     if now.received == (before.received if before else 0):
         if source.publishers == 0:
-            yield Level.WARN, f"nobody publishes {source.topic}: start the camera, or remap the topic `image`"
+            yield Level.WARN, f"nobody publishes {source.topic}: start the camera, or remap the topic `{source.input}`"
         if now.camera_info_rate_hz > 0:
             yield Level.WARN, f"camera_info comes, but no image on {source.topic}: if it is sent, {_PROFILE_ADVICE}"
         yield Level.WARN, f"no image on {source.topic} since the last report, though it has a publisher"
@@ -195,3 +196,12 @@ def build_finding(news: str, done: float, failure: str) -> Finding:
     if failure:
         return Finding("networks", Level.ERROR, failure, values)
     return Finding("networks", Level.WARN, f"{news}, {100 * done:.0f} %; frames are dropped meanwhile", values)
+
+
+def fusion_finding(frame: str, people: int, cameras: int, left_out: Mapping[str, str]) -> Finding:
+    """The state of the fusion: people by so many cameras last time. left_out: why other cameras are, by name."""
+    values = {"fusion_frame": frame, "people": str(people), "cameras": str(cameras), **left_out}
+    if left_out:
+        reasons = "; ".join(f"{name} is left out: {why}" for name, why in left_out.items())
+        return Finding("fusion", Level.WARN, reasons, values)
+    return Finding("fusion", Level.OK, f"{people} people in {frame} by {cameras} cameras", values)

@@ -1,7 +1,8 @@
-"""Where a frame is and how it is turned, from TF messages, without tf2_ros (which no wheel brings). Knows no rclpy."""
+"""Where frames are and how they are turned, from TF messages, without tf2_ros (which no wheel brings) and rclpy."""
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -23,44 +24,43 @@ class TransformError(ValueError):
 
 
 class Transform(NamedTuple):
-    """From one frame's coordinates to another's: turn, then shift [3], metres."""
+    """From one frame's coordinates to another's: x' = turn x + offset_m."""
 
     turn: Rotation
-    shift_m: Array
+    offset_m: Array
 
     def after(self, first: Transform) -> Transform:
-        """`first`, and then this one."""
-        return Transform(self.turn * first.turn, self.turn.apply(first.shift_m) + self.shift_m)
+        """Both, `first` first."""
+        return Transform(self.turn * first.turn, self.turn.apply(first.offset_m) + self.offset_m)
 
     def inverse(self) -> Transform:
         """The way back."""
         back = self.turn.inv()
-        return Transform(back, -back.apply(self.shift_m))
-
-
-_NONE = Transform(Rotation.identity(), np.zeros(3))
+        return Transform(back, -back.apply(self.offset_m))
 
 
 class _Edge(NamedTuple):
     parent: str
-    transform: Transform  # from the child to the parent
+    to_parent: Transform
     stamp_ns: int | None  # None: static
 
 
 class FrameTree:
-    """Keeps the newest transform of every frame."""
+    """Keeps the newest transform of every frame. May be asked in another thread than is told."""
 
     def __init__(self) -> None:
         self._static: dict[str, _Edge] = {}
         self._moving: dict[str, _Edge] = {}
+        self._lock = threading.Lock()
 
     def take(self, message: TFMessage, static: bool) -> None:
         """Takes all transforms of a message of /tf, or of /tf_static."""
         for transform in message.transforms:
-            turn, shift = transform.transform.rotation, transform.transform.translation
+            turn, offset = transform.transform.rotation, transform.transform.translation
             stamp_ns = None if static else stamp_to_ns(transform.header.stamp)
             parent, child = transform.header.frame_id, transform.child_frame_id
-            self.put(parent, child, (turn.x, turn.y, turn.z, turn.w), stamp_ns, (shift.x, shift.y, shift.z))
+            quaternion = (turn.x, turn.y, turn.z, turn.w)
+            self.put(parent, child, quaternion, stamp_ns, (offset.x, offset.y, offset.z))
 
     def put(
         self,
@@ -68,24 +68,24 @@ class FrameTree:
         child: str,
         quaternion_xyzw: tuple[float, ...],
         stamp_ns: int | None,
-        shift_m: tuple[float, ...] = (0.0, 0.0, 0.0),
+        offset_m: tuple[float, ...] = (0.0, 0.0, 0.0),
     ) -> None:
-        """Takes a transform. stamp_ns: None if it is static. One without a rotation (all zeros, NaN), or with a shift
-        that is not finite, is left out."""
-        quaternion, shift = np.asarray(quaternion_xyzw, float), np.asarray(shift_m, float)
-        if not 1e-6 < np.linalg.norm(quaternion) < np.inf or not np.isfinite(shift).all():
+        """Takes a transform. stamp_ns: None if it is static. One without a rotation (all zeros, NaN) is left out."""
+        quaternion, offset = np.asarray(quaternion_xyzw, float), np.asarray(offset_m, float)
+        if not (1e-6 < np.linalg.norm(quaternion) < np.inf and np.isfinite(offset).all()):
             return
-        edge = _Edge(parent, Transform(Rotation.from_quat(quaternion), shift), stamp_ns)
-        if stamp_ns is None:
-            self._static[child] = edge
-            return
-        self._moving.pop(child, None)
-        self._moving[child] = edge  # as the last of all
-        if len(self._moving) > _MOST_MOVING:
-            del self._moving[next(iter(self._moving))]
+        edge = _Edge(parent, Transform(Rotation.from_quat(quaternion), offset), stamp_ns)
+        with self._lock:
+            if stamp_ns is None:
+                self._static[child] = edge
+                return
+            self._moving.pop(child, None)
+            self._moving[child] = edge  # as the last of all
+            if len(self._moving) > _MOST_MOVING:
+                del self._moving[next(iter(self._moving))]
 
     def rotation(self, target: str, source: str, stamp_ns: int, max_age_s: float) -> Rotation:
-        """Turns vectors in `source`'s axes into `target`'s; errors as of `transform`."""
+        """Turns vectors in `source`'s axes into `target`'s; see `transform`."""
         return self.transform(target, source, stamp_ns, max_age_s).turn
 
     def transform(self, target: str, source: str, stamp_ns: int, max_age_s: float) -> Transform:
@@ -94,7 +94,8 @@ class FrameTree:
         Raises TransformError if the frames are not connected, or only through a transform that is not within
         max_age_s of the stamp.
         """
-        of_target, of_source = (self._to_ancestors(name, stamp_ns, max_age_s) for name in (target, source))
+        with self._lock:
+            of_target, of_source = (self._to_ancestors(name, stamp_ns, max_age_s) for name in (target, source))
         shared = next((name for name in of_source if name in of_target), None)
         if shared is None:
             raise TransformError(
@@ -104,11 +105,11 @@ class FrameTree:
 
     def _to_ancestors(self, frame: str, stamp_ns: int, max_age_s: float) -> dict[str, Transform]:
         """From the frame's coordinates to those of itself and of each ancestor."""
-        known = {frame: _NONE}
+        ways = {frame: Transform(Rotation.identity(), np.zeros(3))}
         name = frame
-        while (edge := self._static.get(name) or self._moving.get(name)) and edge.parent not in known:
+        while (edge := self._static.get(name) or self._moving.get(name)) and edge.parent not in ways:
             if edge.stamp_ns is not None and abs(stamp_ns - edge.stamp_ns) > max_age_s * 1e9:
                 raise TransformError(f"the TF from {name} to {edge.parent} is not within {max_age_s:g} s of the stamp")
-            known[edge.parent] = edge.transform.after(known[name])
+            ways[edge.parent] = edge.to_parent.after(ways[name])
             name = edge.parent
-        return known
+        return ways

@@ -5,38 +5,37 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from rclpy.node import Node
 
 from pose3d_ros.person import Ground
-from pose3d_ros.ros.frame_listener import FrameListener
-from pose3d_ros.ros.frame_tree import TransformError
+from pose3d_ros.ros.frame_tree import FrameTree, TransformError
 from pose3d_ros.ros.parameter_declaration import Values
 
 _MAX_TF_AGE_S = 0.5
 
 
 class GroundSource:
-    """Tells the ground for each image. It listens to TF where `ground_frame` is set, until `destroy`.
+    """Tells the ground for each image. frames: TF, where `ground_frame` is set.
 
     problem: why the last image's ground was not known, empty if it was, or if nobody asked for it.
     """
 
-    def __init__(self, node: Node, values: Callable[[], Values]) -> None:
+    def __init__(self, frames: FrameTree | None, values: Callable[[], Values]) -> None:
         self._values = values
-        self._listener = FrameListener(node) if values()["ground_frame"] else None
+        self._frames = frames
         self.ground: Ground | None = None
         self.problem = ""
 
     @property
     def is_wanted(self) -> bool:
         """Whether parameters ask for the ground."""
-        return self._listener is not None or self._values()["camera_height_m"] > 0
+        values = self._values()
+        return bool(values["ground_frame"]) or values["camera_height_m"] > 0
 
     def ground_of(self, camera_frame: str, stamp_ns: int) -> Ground | None:
         """The ground at an image's moment; None if it is not known."""
         self.ground, self.problem = None, ""
         values = self._values()
-        if self._listener is not None:
+        if values["ground_frame"]:
             try:
                 self.ground = self._from_tf(values["ground_frame"], camera_frame, stamp_ns)
             except TransformError as error:
@@ -45,13 +44,8 @@ class GroundSource:
             self.ground = Ground.of_tilted_camera(values["camera_pitch_deg"], values["camera_height_m"])
         return self.ground
 
-    def destroy(self) -> None:
-        """Ends the subscriptions."""
-        if self._listener is not None:
-            self._listener.destroy()
-
     def _from_tf(self, ground_frame: str, camera_frame: str, stamp_ns: int) -> Ground:
         """Raises TransformError where TF does not connect the two."""
-        assert self._listener is not None
-        camera = self._listener.frames.transform(ground_frame, camera_frame, stamp_ns, _MAX_TF_AGE_S)
-        return Ground(camera.turn.inv().apply(np.array([0.0, 0.0, 1.0])), float(camera.shift_m[2]))
+        assert self._frames is not None
+        camera = self._frames.transform(ground_frame, camera_frame, stamp_ns, _MAX_TF_AGE_S)
+        return Ground(camera.turn.inv().apply(np.array([0.0, 0.0, 1.0])), float(camera.offset_m[2]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from rclpy.lifecycle import LifecycleNode
+from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
@@ -15,7 +15,14 @@ from visualization_msgs.msg import MarkerArray
 from pose3d_ros.draw import draw_people
 from pose3d_ros.person import Person
 from pose3d_ros.ros.image_conversion import Picture, bgr_to_image
-from pose3d_ros.ros.people_conversion import MarkerMaker, delete_all, limited, people_to_cloud, people_to_transforms
+from pose3d_ros.ros.people_conversion import (
+    UP_IN_OPTICAL,
+    MarkerMaker,
+    delete_all,
+    limited,
+    people_to_cloud,
+    people_to_transforms,
+)
 
 _TF_DEPTH = 100  # as tf2_ros' broadcaster has it
 _RESULTS_DEPTH = 10
@@ -30,37 +37,29 @@ class OutputOptions(NamedTuple):
     tf_prefix: str
 
 
-class Outputs:
-    """The publishers of a node's results."""
+class PeopleOutputs:
+    """The publishers of people in space. name: before the topics; empty if they have none. up: see MarkerMaker."""
 
-    def __init__(self, node: LifecycleNode) -> None:
-        def reliable(depth: int) -> QoSProfile:
-            return QoSProfile(depth=depth, reliability=ReliabilityPolicy.RELIABLE)
-
+    def __init__(self, node: LifecycleNode, name: str = "", up: tuple[float, float, float] = UP_IN_OPTICAL) -> None:
         self._node = node
-        self._markers = node.create_lifecycle_publisher(MarkerArray, "~/markers", reliable(_RESULTS_DEPTH))
-        self._joints = node.create_lifecycle_publisher(PointCloud2, "~/joints", reliable(_RESULTS_DEPTH))
-        self._predicted = node.create_lifecycle_publisher(PointCloud2, "~/joints_predicted", reliable(_RESULTS_DEPTH))
-        self._overlay = node.create_lifecycle_publisher(Image, "~/overlay", reliable(1))
-        self._tf = node.create_lifecycle_publisher(TFMessage, "/tf", reliable(_TF_DEPTH))
-        self._marker_maker = MarkerMaker()
+        self._space = f"~/{name}/" if name else "~/"
+        self._up = up
+        self._markers = self._publisher(MarkerArray, "markers", _RESULTS_DEPTH)
+        self._joints = self._publisher(PointCloud2, "joints", _RESULTS_DEPTH)
+        self._tf = node.create_lifecycle_publisher(TFMessage, "/tf", _reliable(_TF_DEPTH))
+        self._publishers = [self._markers, self._joints, self._tf]
+        self._marker_maker = MarkerMaker(up)
 
     def wanted(self, options: OutputOptions) -> bool:
         """Whether anybody listens to anything that comes of an image."""
-        always = (self._joints, self._predicted, self._overlay)
         return (
-            any(publisher.get_subscription_count() for publisher in always)
+            self._joints.get_subscription_count() > 0
             or (options.tf and self._tf.get_subscription_count() > 0)
             or (options.markers and self._markers.get_subscription_count() > 0)
         )
 
-    @property
-    def prediction_wanted(self) -> bool:
-        """Whether anybody listens to predicted joints."""
-        return bool(self._predicted.get_subscription_count())
-
     def publish(self, header: Header, people: Sequence[Person], options: OutputOptions) -> None:
-        """Publishes one frame's people, all under the image's header."""
+        """Publishes people at one time, in one frame."""
         if options.tf and header.frame_id and self._tf.get_subscription_count():
             transforms = people_to_transforms(people, header, options.tf_prefix)
             if transforms.transforms:
@@ -72,6 +71,40 @@ class Outputs:
             if options.markers or markers.markers:
                 self._markers.publish(markers)
 
+    def clear(self, header: Header) -> None:
+        """Takes what is shown out of RViz."""
+        if self._markers.get_subscription_count():
+            self._markers.publish(delete_all(header))
+        self._marker_maker = MarkerMaker(self._up)
+
+    def destroy(self) -> None:
+        """Ends the publishers."""
+        for publisher in self._publishers:
+            self._node.destroy_lifecycle_publisher(publisher)
+
+    def _publisher(self, message_type: type, topic: str, depth: int) -> LifecyclePublisher:
+        return self._node.create_lifecycle_publisher(message_type, self._space + topic, _reliable(depth))
+
+
+class Outputs(PeopleOutputs):
+    """The publishers of a camera's results. name: of the camera, before the topics; empty if it has none."""
+
+    def __init__(self, node: LifecycleNode, name: str = "") -> None:
+        super().__init__(node, name)
+        self._predicted = self._publisher(PointCloud2, "joints_predicted", _RESULTS_DEPTH)
+        self._overlay = self._publisher(Image, "overlay", 1)
+        self._publishers += [self._predicted, self._overlay]
+
+    def wanted(self, options: OutputOptions) -> bool:
+        """Whether anybody listens to anything that comes of an image."""
+        also = (self._predicted, self._overlay)
+        return super().wanted(options) or any(publisher.get_subscription_count() for publisher in also)
+
+    @property
+    def prediction_wanted(self) -> bool:
+        """Whether anybody listens to predicted joints."""
+        return bool(self._predicted.get_subscription_count())
+
     def publish_overlay(self, header: Header, picture: Picture, people: Sequence[Person]) -> None:
         """Publishes the image with the people drawn on it, for who wants to see it; it takes longer than the rest."""
         if self._overlay.get_subscription_count():
@@ -82,13 +115,6 @@ class Outputs:
         """Publishes people as they will be at the header's time."""
         self._predicted.publish(people_to_cloud(people, header))
 
-    def clear(self, header: Header) -> None:
-        """Takes what is shown out of RViz."""
-        if self._markers.get_subscription_count():
-            self._markers.publish(delete_all(header))
-        self._marker_maker = MarkerMaker()
 
-    def destroy(self) -> None:
-        """Ends the publishers."""
-        for publisher in (self._markers, self._joints, self._predicted, self._overlay, self._tf):
-            self._node.destroy_lifecycle_publisher(publisher)
+def _reliable(depth: int) -> QoSProfile:
+    return QoSProfile(depth=depth, reliability=ReliabilityPolicy.RELIABLE)

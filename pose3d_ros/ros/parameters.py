@@ -10,9 +10,9 @@ from enum import Enum
 from typing import Any
 
 from pose3d_ros.backend import BACKENDS, PRECISIONS
-from pose3d_ros.pipeline import PipelineSettings
+from pose3d_ros.pipeline_settings import PipelineSettings
 
-Value = bool | int | float | str
+Value = bool | int | float | str | list[str]
 
 
 class Change(Enum):
@@ -28,7 +28,7 @@ class ParameterSpec:
     """One parameter. Its type is that of `default`.
 
     minimum, maximum: the range of a number. choices: all values of a text that may only be one of a few.
-    pattern: a regular expression that a text must match as a whole, and what to say if it does not.
+    pattern: a regular expression that a text, or each of a list, must match as a whole, and what to say if it does not.
     change: when it may be changed. What is changed at any time holds from the next image on that comes; what is changed
     while the node is unconfigured, from its next configuration on.
     """
@@ -45,19 +45,27 @@ class ParameterSpec:
     def problem(self, value: object) -> str | None:
         """What is wrong with a value, and what to do; None if nothing is."""
         kind = type(self.default)
-        if type(value) is not kind:
+        if type(value) is not kind or (isinstance(value, list) and not all(isinstance(text, str) for text in value)):
             return f"{self.name} must be a {_TYPE_NAMES[kind]}, not {value!r}{_TYPE_ADVICE.get(kind, '')}"
         if self.minimum is not None and self.maximum is not None and isinstance(value, (int, float)):
             if not (math.isfinite(value) and self.minimum <= value <= self.maximum):
                 return f"{self.name} is {value}: it must lie between {self.minimum:g} and {self.maximum:g}"
         elif self.choices and value not in self.choices:
             return f"{self.name} is '{value}': it must be one of {', '.join(self.choices)}"
-        elif self.pattern and not re.fullmatch(self.pattern[0], str(value)):
-            return f"{self.name} is '{value}': {self.pattern[1]}"
+        elif self.pattern:
+            texts = value if isinstance(value, list) else [value]
+            wrong = (text for text in texts if not re.fullmatch(self.pattern[0], str(text)))
+            return next((f"{self.name} is '{text}': {self.pattern[1]}" for text in wrong), None)
         return None
 
 
-_TYPE_NAMES: dict[type, str] = {bool: "bool", int: "whole number", float: "number with a decimal point", str: "text"}
+_TYPE_NAMES: dict[type, str] = {
+    bool: "bool",
+    int: "whole number",
+    float: "number with a decimal point",
+    str: "text",
+    list: "list of texts",
+}
 _TYPE_ADVICE: dict[type, str] = {float: " (write 1.0, not 1)"}
 
 PARAMETERS: tuple[ParameterSpec, ...] = (
@@ -86,7 +94,25 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         choices=PRECISIONS,
     ),
     ParameterSpec(
-        "max_people", PipelineSettings.max_people, "Most people followed at once.", 1, 50, change=Change.LIVE
+        "cameras",
+        [""],
+        "Names of the cameras, as [front, left]: each has its topics <name>/image and <name>/camera_info, outputs "
+        "~/<name>/…, joint frames <name>_<tf_prefix>… and diagnostics. One empty name: one camera without all these.",
+        pattern=(r"([A-Za-z][A-Za-z0-9_]*)?", "camera names begin with a letter and hold letters, digits and _"),
+    ),
+    ParameterSpec(
+        "fusion_frame",
+        "",
+        "Frame, z up, that TF connects with those of all cameras: people whom several see are fused there into one, on "
+        "~/fused/joints, ~/fused/markers and /tf. Empty: they are not.",
+    ),
+    ParameterSpec(
+        "max_people",
+        PipelineSettings.max_people,
+        "Most people followed at once, by each camera.",
+        1,
+        50,
+        change=Change.LIVE,
     ),
     ParameterSpec(
         "score_threshold",
@@ -139,7 +165,7 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "max_rate_hz",
         0.0,
-        "Most images worked on per second of their stamps; the others are dropped. 0: all.",
+        "Most images of each camera worked on per second of their stamps; the others are dropped. 0: all.",
         0.0,
         1000.0,
         change=Change.LIVE,
@@ -234,7 +260,8 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "max_prediction_s",
         0.25,
-        "Longest time, from an image's stamp to now, over which ~/joints_predicted carries people on.",
+        "Longest time, from an image's stamp to now, over which ~/joints_predicted carries people on; and from one "
+        "camera's image to another's for them to be fused.",
         0.0,
         1.0,
         change=Change.LIVE,
@@ -264,10 +291,25 @@ def person_classes(values: Mapping[str, Any]) -> frozenset[str]:
 
 def problems_together(values: Mapping[str, Any]) -> list[str]:
     """What is wrong with a whole set of values of PARAMETERS, each of which may be right by itself."""
+    problems = _camera_problems(values["cameras"])
+    if values["fusion_frame"] and len(values["cameras"]) < 2:
+        problems.append(f"fusion_frame is '{values['fusion_frame']}': to fuse people takes two cameras or more")
     try:
         pipeline_settings(values)
     except ValueError as error:
-        return [str(error)]
+        problems.append(str(error))
     if values["ground_frame"] and values["camera_height_m"] > 0:
-        return ["ground_frame and camera_height_m both tell where the ground is: set one of them"]
+        problems.append("ground_frame and camera_height_m both tell where the ground is: set one of them")
+    return problems
+
+
+def _camera_problems(names: list[str]) -> list[str]:
+    if not names:
+        return ['cameras is empty: name the cameras, or write [""] for one camera without a name']
+    if len(set(names)) < len(names):
+        return [f"cameras is {names}: each camera needs a name of its own"]
+    if "" in names and len(names) > 1:
+        return [f"cameras is {names}: only a single camera may do without a name"]
+    if "fused" in names:
+        return [f"cameras is {names}: 'fused' is the name of what comes of them all"]
     return []

@@ -61,6 +61,9 @@ ID_NAMESPACE = "id"
 UNCERTAINTY_NAMESPACE = "uncertainty"
 MARKER_NAMESPACES = (JOINTS_NAMESPACE, BONES_NAMESPACE, ID_NAMESPACE, UNCERTAINTY_NAMESPACE)
 
+UP_IN_OPTICAL = (0.0, -1.0, 0.0)
+"""In a camera's optical frame y points down."""
+
 _JOINT_DIAMETER_M = 0.06
 _BONE_WIDTH_M = 0.03
 _UNCERTAINTY_WIDTH_M = 0.006
@@ -175,9 +178,13 @@ def limited(picture: Picture, people: Sequence[Person], max_side_px: int) -> tup
 
 
 class MarkerMaker:
-    """Makes marker arrays; remembers who was shown, so that those who left can be deleted."""
+    """Makes marker arrays; remembers who was shown, so that those who left can be deleted.
 
-    def __init__(self) -> None:
+    up: which way is up in the frame of the people, about; there the id is written.
+    """
+
+    def __init__(self, up: tuple[float, float, float] = UP_IN_OPTICAL) -> None:
+        self._up = np.array(up)
         self._shown: set[int] = set()
 
     def markers(self, people: Sequence[Person], header: Header) -> MarkerArray:
@@ -191,7 +198,7 @@ class MarkerMaker:
         for gone in sorted(self._shown - present):
             message.markers += [_marker(header, space, gone, action=Marker.DELETE) for space in MARKER_NAMESPACES]
         for person in shown:
-            message.markers += _person_markers(person, header)
+            message.markers += _person_markers(person, header, self._up)
         self._shown = present
         return message
 
@@ -201,7 +208,7 @@ def delete_all(header: Header) -> MarkerArray:
     return MarkerArray(markers=[_marker(header, "", 0, action=Marker.DELETEALL)])
 
 
-def _person_markers(person: Person, header: Header) -> list[Marker]:
+def _person_markers(person: Person, header: Header, up: Array) -> list[Marker]:
     positions = np.asarray(person.joints_m)
     known = np.isfinite(positions).all(1)
     colours = _joint_colours(person)
@@ -220,8 +227,8 @@ def _person_markers(person: Person, header: Header) -> list[Marker]:
     label = _marker(header, ID_NAMESPACE, person.id, kind=Marker.TEXT_VIEW_FACING, size_m=_TEXT_HEIGHT_M)
     label.text = f"{person.id}"
     label.color = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
-    top = positions[known][positions[known][:, 1].argmin()]  # y points down
-    label.pose.position = Point(x=float(top[0]), y=float(top[1]) - _TEXT_ABOVE_HEAD_M, z=float(top[2]))
+    x, y, z = positions[known][(positions[known] @ up).argmax()] + _TEXT_ABOVE_HEAD_M * up
+    label.pose.position = Point(x=float(x), y=float(y), z=float(z))
 
     bars = _marker(header, UNCERTAINTY_NAMESPACE, person.id, kind=Marker.LINE_LIST, size_m=_UNCERTAINTY_WIDTH_M)
     bars.color = ColorRGBA(r=1.0, g=1.0, b=1.0, a=_UNCERTAINTY_OPACITY)

@@ -12,11 +12,13 @@ from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import TransitionCallbackReturn
 
 from pose3d_ros.engines.engine import EngineError
-from pose3d_ros.pipeline import PipelineSettings
-from pose3d_ros.prepared_pipeline import PreparedPipeline
-from pose3d_ros.ros.camera_stream import CameraStream
+from pose3d_ros.pipeline_settings import PipelineSettings
+from pose3d_ros.prepared_networks import PreparedNetworks
+from pose3d_ros.ros.camera_group import CameraGroup
 from pose3d_ros.ros.companions import check_detections_package
 from pose3d_ros.ros.diagnosis import lifecycle_finding
+from pose3d_ros.ros.frame_listener import FrameListener
+from pose3d_ros.ros.fusion import Fusion
 from pose3d_ros.ros.health import to_diagnostics
 from pose3d_ros.ros.managed_node import ACTIVE, UNCONFIGURED, ManagedNode, TransitionError
 from pose3d_ros.ros.parameter_declaration import NodeParameters, ParameterError
@@ -27,11 +29,13 @@ _REPORT_PERIOD_S = 1.0
 _DEACTIVATION_TIMEOUT_S = 10.0
 _STOP_TIMEOUT_S = 1.5
 
-MakePipeline = Callable[[Path | None, PipelineSettings], PreparedPipeline]
+MakeNetworks = Callable[[Path | None, PipelineSettings], PreparedNetworks]
 
 
 class Pose3DNode(ManagedNode):
-    """Finds people in a camera's images and publishes their joints; docs/ros_api.md lists topics and parameters.
+    """Finds people in the images of one or several cameras and publishes their joints.
+
+    docs/ros_api.md lists topics and parameters.
 
     Configuring loads the networks, or begins to in the background where their engines may have to be built first;
     activating connects the topics, deactivating disconnects them and keeps the networks, cleaning up frees them.
@@ -42,14 +46,15 @@ class Pose3DNode(ManagedNode):
     """
 
     def __init__(
-        self, name: str = "pose3d", make_pipeline: MakePipeline = PreparedPipeline, **node_options: Any
+        self, name: str = "pose3d", make_networks: MakeNetworks = PreparedNetworks, **node_options: Any
     ) -> None:
         super().__init__(name, **node_options)
         self._declared = NodeParameters(self, PARAMETERS, problems_together, self._why_locked)
         for unknown in self._declared.unknown():
             self.get_logger().warning(f"there is no parameter '{unknown}': check its spelling")
-        self._make_pipeline = make_pipeline
-        self._stream: CameraStream | None = None
+        self._make_networks = make_networks
+        self._cameras: CameraGroup | None = None
+        self._tf: FrameListener | None = None
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Not the node's clock: under simulated time a stopped /clock would silence the diagnosis too.
         self._timer = self.create_timer(_REPORT_PERIOD_S, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -72,31 +77,37 @@ class Pose3DNode(ManagedNode):
         try:
             if values["use_detections"]:
                 check_detections_package()
-            pipeline = self._make_pipeline(model_dir, pipeline_settings(values))
+            networks = self._make_networks(model_dir, pipeline_settings(values))
         except (EngineError, ImportError) as error:
             raise TransitionError(str(error)) from error
-        self.get_logger().info(pipeline.description)
-        self._stream = CameraStream(self, pipeline, lambda: self._declared.values)
+        self.get_logger().info(networks.description)
+        self._tf = FrameListener(self) if values["fusion_frame"] or values["ground_frame"] else None
+        frames = self._tf.frames if self._tf is not None else None
+        fusion = Fusion(self, values["fusion_frame"], frames) if frames and values["fusion_frame"] else None
+        self._cameras = CameraGroup(self, networks, lambda: self._declared.values, frames, fusion)
 
     def activate(self) -> None:
         """Connects the topics and begins to work."""
-        assert self._stream is not None
-        self._stream.start()
+        assert self._cameras is not None
+        self._cameras.start()
 
     def deactivate(self) -> None:
         """Ends the work, after the image in hand; the networks stay."""
-        assert self._stream is not None
-        if not self._stream.stop(_DEACTIVATION_TIMEOUT_S):
+        assert self._cameras is not None
+        if not self._cameras.stop(_DEACTIVATION_TIMEOUT_S):
             raise RuntimeError(f"the image in hand was not done within {_DEACTIVATION_TIMEOUT_S:g} s")
-        self._stream.clear()
+        self._cameras.clear()
 
     def release(self) -> None:
         """Ends the work, if there is any, and frees the networks."""
-        stream, self._stream = self._stream, None
-        if stream is not None:
+        cameras, self._cameras = self._cameras, None
+        if cameras is not None:
             if self.state == ACTIVE:
-                stream.stop(_STOP_TIMEOUT_S)
-            stream.destroy()
+                cameras.stop(_STOP_TIMEOUT_S)
+            cameras.destroy()
+        if self._tf is not None:
+            self._tf.destroy()
+            self._tf = None
 
     def _why_locked(self) -> str:
         return "" if self.state == UNCONFIGURED else f"the node is {self.state}; clean it up first"
@@ -105,8 +116,8 @@ class Pose3DNode(ManagedNode):
         name = self.get_fully_qualified_name()
         namesakes = self.get_node_names_and_namespaces().count((self.get_name(), self.get_namespace()))
         findings = [lifecycle_finding(self.state, self.failure, name, namesakes)]
-        if self._stream is not None:
-            findings += self._stream.findings() if self.state == ACTIVE else [self._stream.networks_finding()]
+        if self._cameras is not None:
+            findings += self._cameras.findings() if self.state == ACTIVE else [self._cameras.networks_finding()]
         self._diagnostics.publish(to_diagnostics(findings, name.lstrip("/"), self.get_clock().now().to_msg()))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -70,14 +71,24 @@ class PoseEstimator:
 
     def estimate(self, image: NDArray[np.uint8], boxes: Array) -> Pose2D:
         """The joints of the people in `boxes` [n, 4] (x0, y0, x1, y1 pixels) of a BGR image [h, w, 3]."""
-        n = len(boxes)
-        if n == 0:
+        return self.estimate_all([(image, boxes)])[0]
+
+    def estimate_all(self, pictures: Sequence[tuple[NDArray[np.uint8], Array]]) -> list[Pose2D]:
+        """The same for several images with boxes of their own; all crops go through the network in one batch."""
+        images = [image for image, boxes in pictures for _ in boxes]
+        pose = self._in_boxes(images, [box for _, boxes in pictures for box in boxes])
+        ends = np.cumsum([len(boxes) for _, boxes in pictures])[:-1]
+        return [Pose2D(*parts) for parts in zip(*(np.split(values, ends) for values in pose), strict=True)]
+
+    def _in_boxes(self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[Array]) -> Pose2D:
+        """The joints of one person per image and box."""
+        if not boxes:
             places = np.zeros((0, NUM_JOINTS, self._candidates))
             two = np.zeros((*places.shape, 2))
             return Pose2D(two, np.zeros((*two.shape, 2)), places, places[..., 0], np.zeros(0))
         transforms = [crop_transform(*square_of_box(box), self._size) for box in boxes]
-        crops = np.stack([warp(image, transform, self._size) for transform in transforms])
-        out = self._engine.run({"crops": crops})
+        crops = [warp(image, transform, self._size) for image, transform in zip(images, transforms, strict=True)]
+        out = self._engine.run({"crops": np.stack(crops)})
         back = [inverse(transform) for transform in transforms]
         joints = np.stack([apply(b, own) for b, own in zip(back, out["joints"], strict=True)])
         zoom = np.array([abs(np.linalg.det(b[:, :2])) for b in back])

@@ -5,7 +5,7 @@ A frame goes through a `Tracker` in two steps, since the lifter needs each perso
     tracker.predict(stamp_ns)                                 # to this image's time; old tracks end
     tracks = tracker.assign(boxes, joints_px, score)          # one track per detection, new ones begin
     belief = tracker.believe(tracks, boxes, places, scores)   # which of several places each joint is at
-    lifted = lifter(rays, cov, score, tracker.states(tracks))
+    lifted = …(rays, cov, score, tracker.states(tracks))      # the people of all cameras at once
     people = tracker.update(tracks, Measurement(...))         # all people to publish, also those not seen just now
 
 Everything follows the images' stamps. The same detections give the same result.
@@ -174,7 +174,7 @@ class Track:
     box: Array
     joints_px: Array
     score: Array
-    state: NDArray[np.float32]
+    state: NDArray[np.float32] | None = None
     hits: int = 0
     row: int = -1
     velocity_px: Array = field(default_factory=lambda: np.zeros(2))
@@ -224,11 +224,10 @@ def distinct(
 
 
 class Tracker:
-    """Holds the tracks. ``state_size``: H of the lifter's recurrent state."""
+    """Holds the tracks."""
 
-    def __init__(self, config: TrackerConfig | None = None, state_size: int = 0) -> None:
+    def __init__(self, config: TrackerConfig | None = None) -> None:
         self.config = config or TrackerConfig()
-        self._state_size = state_size
         self._tracks: list[Track] = []
         self._next_id = 1
         self._now_ns: int | None = None
@@ -312,11 +311,9 @@ class Tracker:
             track.belief = believe(places[i], scores[i], float(size[i]), track.belief, dt)
         return np.stack([t.belief.probability for t in tracks if t.belief is not None]) if tracks else scores
 
-    def states(self, tracks: Sequence[Track]) -> NDArray[np.float32]:
-        """The lifter's states [n,H] of the tracks."""
-        if not tracks:
-            return np.zeros((0, self._state_size), np.float32)
-        return np.stack([track.state for track in tracks])
+    def states(self, tracks: Sequence[Track]) -> list[NDArray[np.float32] | None]:
+        """The lifter's state [H] of each track; None where it has not been lifted yet."""
+        return [track.state for track in tracks]
 
     def sizes(self, tracks: Sequence[Track]) -> tuple[Array, Array]:
         """What is known of the size [n] of the tracks' people, relative to the usual, and its variance [n]."""
@@ -357,8 +354,7 @@ class Tracker:
 
     def _begin(self, box: Array, joints_px: Array, score: Array) -> Track:
         assert self._now_ns is not None
-        state = np.zeros(self._state_size, np.float32)
-        track = Track(self._next_id, self._now_ns, self._now_ns, box, joints_px, score, state)
+        track = Track(self._next_id, self._now_ns, self._now_ns, box, joints_px, score)
         self._next_id += 1
         self._tracks.append(track)
         return track

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -157,3 +159,47 @@ def test_the_agreement_is_by_joint() -> None:
     assert pelvis[0, 0] == pytest.approx(0.5)
     assert by_joint[0, 0, skeleton.INDEX["head"]] == pytest.approx(0.2)
     assert by_joint[0, 0, skeleton.INDEX["neck"]] == pytest.approx(0)
+
+
+def depth_err(view: View, joints_world: np.ndarray, share: float) -> Person:
+    """A person placed too far by a share of the distance, who knows the distance to 5 %."""
+    person = seen(view, joints_world)
+    assert person.joints_m is not None
+    root = person.joints_m[0]
+    cov = np.outer(0.05 * root, 0.05 * root) + 0.02**2 * np.eye(3)
+    return replace(person, joints_m=person.joints_m + share * root, joints_m_cov=np.broadcast_to(cov, (24, 3, 3)))
+
+
+def test_fused_people_are_nearer_to_the_triangulation_than_each_cameras() -> None:
+    views = rig()
+    shares = (0.06, -0.04, 0.03, -0.05)
+    people = [[[depth_err(view, PERSON, share)]] * 3 for view, share in zip(views, shares, strict=True)]
+    chosen = multiview.pick(people, views)
+    points = multiview.triangulated(chosen, views)
+    assert np.allclose(points, PERSON, atol=1e-6)
+    rows: dict = {v.name: [multiview.in_world(p, v) for p in row] for v, row in zip(views, chosen, strict=True)}
+    rows["fused"] = multiview.nearest(multiview.fuse_all(people, views), points)
+    figures = multiview.against_triangulation(rows, points)
+    fused = figures.pop("fused")
+    assert fused["ids"] == 1
+    assert fused["joint_median_mm"] < 0.3 * min(row["joint_median_mm"] for row in figures.values())
+    assert multiview.against_triangulation({"nobody": [None] * 3}, points)["nobody"]["joint_median_mm"] is None
+
+
+DATA = Path(os.environ.get("POSE3D_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
+
+
+@pytest.mark.skipif(
+    not (DATA / "video/cam01.json").is_file(), reason="no video/cam01.json in POSE3D_DATA or ../shared/data"
+)
+def test_four_real_cameras_fused_are_better_than_each(tmp_path: Path) -> None:
+    """The shipped networks on the first frames: one person under one id, nearer to where the rays meet."""
+    from pose3d_ros.cli import main
+
+    assert main(["evaluate", "multiview", "--data", str(DATA), "--frames", "25", "--output", str(tmp_path)]) == 0
+    figures = json.loads((tmp_path / "multiview.json").read_text())["against_triangulation"]
+    fused = figures.pop("fused")
+    assert len(figures) == 4
+    assert fused["ids"] == 1
+    assert fused["joint_median_mm"] < 0.75 * min(row["joint_median_mm"] for row in figures.values())
+    assert fused["within_1_sigma_share"] > 0.6

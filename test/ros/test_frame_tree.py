@@ -48,11 +48,11 @@ def test_where_a_camera_is_over_the_ground():
     tree.put("base_link", "neck", pitched, None, (0.1, 0.0, 1.0))
     tree.put("neck", "optical", tuple(OPTICAL.as_quat()), None, (0.05, 0.0, 0.0))
     camera = tree.transform("base_footprint", "optical", 10 * SECOND, 0.5)
-    np.testing.assert_allclose(camera.shift_m, [0.1, 0.0, 1.15], atol=1e-12)
-    ahead = camera.turn.apply([0, 0, 2.0]) + camera.shift_m
+    np.testing.assert_allclose(camera.offset_m, [0.1, 0.0, 1.15], atol=1e-12)
+    ahead = camera.turn.apply([0, 0, 2.0]) + camera.offset_m
     np.testing.assert_allclose(ahead, [0.1, 0.0, -0.85], atol=1e-12)  # it looks down
     back = tree.transform("optical", "base_footprint", 10 * SECOND, 0.5)
-    np.testing.assert_allclose(back.turn.apply(ahead) + back.shift_m, [0, 0, 2.0], atol=1e-12)
+    np.testing.assert_allclose(back.turn.apply(ahead) + back.offset_m, [0, 0, 2.0], atol=1e-12)
 
 
 def test_a_place_that_is_none():
@@ -92,3 +92,19 @@ def test_names_that_come_and_go_do_not_fill_the_memory(tree):
     for number in range(6000):
         tree.put("optical", f"person_{number}/head", (0.0, 0.0, 0.0, 1.0), 10 * SECOND)
     assert len(tree._moving) == 5000
+
+
+def test_a_point_from_one_camera_to_the_other():
+    tree = FrameTree()
+    tree.put("base", "mast", (0.0, 0.0, np.sqrt(0.5), np.sqrt(0.5)), None, (1.0, 0.0, 2.0))
+    tree.put("mast", "front", tuple(OPTICAL.as_quat()), 10 * SECOND, (0.5, 0.0, 0.0))
+    tree.put("base", "left", (0.0, 0.0, 0.0, 1.0), None, (0.0, -3.0, 0.0))
+    way = tree.transform("base", "front", 10 * SECOND, 0.5)
+    # Two metres ahead of the camera: the mast looks along the base's y.
+    np.testing.assert_allclose(way.turn.apply([0, 0, 2.0]) + way.offset_m, [1.0, 2.5, 2.0], atol=1e-9)
+    way = tree.transform("left", "front", 10 * SECOND, 0.5)
+    np.testing.assert_allclose(way.turn.apply([0, 0, 2.0]) + way.offset_m, [1.0, 5.5, 2.0], atol=1e-9)
+    back = tree.transform("front", "left", 10 * SECOND, 0.5)
+    np.testing.assert_allclose(back.turn.apply([1.0, 5.5, 2.0]) + back.offset_m, [0, 0, 2.0], atol=1e-9)
+    with pytest.raises(TransformError, match="not within"):
+        tree.transform("base", "front", 20 * SECOND, 0.5)

@@ -7,14 +7,14 @@ from pose3d_ros.ros.mailbox import Mailbox
 
 def test_the_newest_wins_and_the_others_are_counted():
     mailbox = Mailbox()
-    assert [mailbox.put(i) for i in range(3)] == [False, True, True]
-    assert mailbox.take() == 2
+    assert [mailbox.put("camera", i) for i in range(3)] == [False, True, True]
+    assert mailbox.take() == [2]
     assert mailbox.overwritten == 2
-    assert mailbox.put(3) is False
+    assert mailbox.put("camera", 3) is False
 
 
 def test_take_gives_up_after_the_timeout():
-    assert Mailbox().take(0.01) is None
+    assert Mailbox().take(0.01) == []
 
 
 def test_close_wakes_the_taker_and_refuses_more():
@@ -24,17 +24,27 @@ def test_close_wakes_the_taker_and_refuses_more():
     thread.start()
     mailbox.close()
     thread.join(5)
-    assert taken == [None]
-    assert mailbox.put(1) is True
+    assert taken == [[]]
+    assert mailbox.put("camera", 1) is True
     assert mailbox.overwritten == 1
 
 
 def test_close_counts_what_nobody_took():
     mailbox = Mailbox()
-    mailbox.put(1)
-    mailbox.close()
-    assert mailbox.overwritten == 1
-    assert mailbox.take() is None
+    mailbox.put("front", 1)
+    mailbox.put("left", 2)
+    assert mailbox.close() == [1, 2]
+    assert mailbox.overwritten == 2
+    assert mailbox.take() == []
+
+
+def test_each_sender_has_a_slot_and_the_longest_waiting_comes_first():
+    mailbox = Mailbox()
+    assert not mailbox.put("front", "f1")
+    assert not mailbox.put("left", "l1")
+    assert [mailbox.put("front", f"f{i}") for i in range(2, 100)] == [True] * 98
+    assert mailbox.take() == ["f99", "l1"]
+    assert mailbox.take(0.01) == []
 
 
 def test_nothing_is_lost_uncounted_between_threads():
@@ -42,12 +52,12 @@ def test_nothing_is_lost_uncounted_between_threads():
     taken = []
 
     def work():
-        while (item := mailbox.take()) is not None:
-            taken.append(item)
+        while items := mailbox.take():
+            taken.extend(items)
 
     thread = threading.Thread(target=work)
     thread.start()
-    displaced = sum(mailbox.put(i) for i in range(1, 2001))
+    displaced = sum(mailbox.put(None, i) for i in range(1, 2001))
     mailbox.close()
     thread.join(5)
     assert taken == sorted(taken)

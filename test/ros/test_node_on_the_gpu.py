@@ -15,7 +15,8 @@ pytest.importorskip("onnx", reason="the stand-in for TensorRT reads networks wit
 from sensor_msgs.msg import CameraInfo, Image
 
 from pose3d_ros.person import Frame
-from pose3d_ros.pipeline import Pipeline, PipelineSettings
+from pose3d_ros.pipeline import Pipeline
+from pose3d_ros.pipeline_settings import PipelineSettings
 from pose3d_ros.ros.camera_conversion import camera_to_info
 from pose3d_ros.ros.image_conversion import bgr_to_image
 from pose3d_ros.ros.people_conversion import cloud_to_joints

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pose3d_ros.pipeline import PipelineSettings
+from pose3d_ros.pipeline_settings import PipelineSettings
 from pose3d_ros.ros.parameters import PARAMETERS, pipeline_settings, problems_together
 
 BY_NAME = {spec.name: spec for spec in PARAMETERS}
@@ -57,6 +57,9 @@ def test_the_pipeline_takes_the_ends_of_every_range(spec):
         ("tf_prefix", "", "frame names"),
         ("tf_prefix", "/person", "frame names"),
         ("tf_prefix", "person 1", "frame names"),
+        ("cameras", "front", "list of texts"),
+        ("cameras", [1, 2], "list of texts"),
+        ("cameras", ["front", "le ft"], "'le ft': camera names"),
     ],
 )
 def test_wrong_values_are_refused_with_a_reason(name, value, text):
@@ -71,6 +74,26 @@ def test_what_must_fit_together_is_checked_together():
     (problem,) = problems_together({**values, "score_threshold": 0.7})
     assert "new_person_threshold is 0.5, below the score_threshold of 0.7" in problem
     assert problems_together({**values, "score_threshold": 0.7, "new_person_threshold": 0.8}) == []
+
+
+@pytest.mark.parametrize(
+    ("cameras", "frame", "text"),
+    [
+        ([""], "", ""),
+        (["front"], "", ""),
+        (["front", "left"], "base", ""),
+        ([], "", "cameras is empty"),
+        (["front", "front"], "", "a name of its own"),
+        (["front", ""], "", "only a single camera"),
+        (["front", "fused"], "", "what comes of them all"),
+        (["front"], "base", "two cameras or more"),
+    ],
+)
+def test_cameras_are_checked_together(cameras, frame, text):
+    values = {spec.name: spec.default for spec in PARAMETERS}
+    problems = problems_together({**values, "cameras": cameras, "fusion_frame": frame})
+    assert bool(problems) == bool(text)
+    assert text in "".join(problems)
 
 
 @pytest.mark.skipif(not CONFIG.is_file(), reason="no config/pose3d.yaml here")

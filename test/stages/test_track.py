@@ -150,16 +150,16 @@ def test_root_depth_noise_does_not_shake_the_limbs():
 
 
 def test_lifter_states_stay_with_their_track():
-    tracker = Tracker(state_size=4)
+    tracker = Tracker()
     tracker.predict(0)
     seen = measurement([person(100), person(400)], state=np.array([[1] * 4, [2] * 4], np.float32))
     tracks = tracker.assign(seen.boxes, seen.joints_px, seen.score)
-    assert (tracker.states(tracks) == 0).all()
+    assert tracker.states(tracks) == [None, None]
     tracker.update(tracks, seen)
     tracker.predict(FRAME_NS)
     seen = measurement([person(400), person(100)])
     tracks = tracker.assign(seen.boxes, seen.joints_px, seen.score)
-    np.testing.assert_array_equal(tracker.states(tracks)[:, 0], [2, 1])
+    np.testing.assert_array_equal([state[0] for state in tracker.states(tracks)], [2, 1])
 
 
 def test_without_3d_only_pixels_come_out():

@@ -1,0 +1,283 @@
+"""One camera's people from frame to frame: what is asked of the networks, and what is made of their answers.
+
+A frame's way is a generator: it yields a question for a network (`loaded_networks`), is sent the answer, and returns
+the people. Whoever runs it may so put the questions of several cameras to a network in one batch; see `pipeline`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pose3d_ros.camera import Camera
+from pose3d_ros.crop import box_of_joints
+from pose3d_ros.loaded_networks import Lift, Locate, Question, Search
+from pose3d_ros.person import Frame, Person
+from pose3d_ros.pipeline_settings import PipelineSettings
+from pose3d_ros.stage_times import StageTimes
+from pose3d_ros.stages.body import Body, body_of, sized
+from pose3d_ros.stages.depth import joint_depths, with_depth
+from pose3d_ros.stages.find import without_overlaps
+from pose3d_ros.stages.ground import with_ground
+from pose3d_ros.stages.lift import Lifted
+from pose3d_ros.stages.place import place
+from pose3d_ros.stages.pose2d import Pose2D
+from pose3d_ros.stages.track import Measurement, Track, Tracked, Tracker, TrackerConfig, distinct
+
+Array = NDArray[np.float64]
+Value = TypeVar("Value")
+Steps: TypeAlias = Generator[Question, Any, Value]
+
+_BOX_SCORE = 0.3
+"""Joints below this score do not shape the person's box."""
+_LEAST_BOX_JOINTS = 4
+_VISIBLE = 0.5
+"""Probability from which on a joint is to be seen, so that the surface there is the joint's."""
+_ZOOMS = (1.0, 0.8, 0.64)
+"""Of the finder's boxes, which are rather large than small."""
+_SURE_SCORE = 0.5
+"""Mean score of the joints from which on the person's crop is taken to be right."""
+
+
+class Follower:
+    """Follows the people of one camera; holds all that is known of them between frames."""
+
+    def __init__(self, settings: PipelineSettings | None = None) -> None:
+        self._settings = settings or PipelineSettings()
+        self._tracker = Tracker(_tracker_config(self._settings))
+        self.reset()
+
+    @property
+    def stamp_ns(self) -> int | None:
+        """The time of the last frame; None before the first."""
+        return None if self._last is None else self._last.stamp_ns
+
+    def change(self, settings: PipelineSettings) -> None:
+        """Other settings from the next frame on; nobody is forgotten.
+
+        Raises ValueError if the networks would have to run in another way.
+        """
+        if settings.wish != self._settings.wish:
+            raise ValueError(
+                "backend, precision and threads cannot be changed once the networks are loaded: make a new pipeline"
+            )
+        self._settings = settings
+        self._tracker.config = _tracker_config(settings)
+
+    def reset(self) -> None:
+        """Forgets everybody."""
+        self._tracker.reset()
+        self._last: Frame | None = None
+        self._frames_since_find = self._settings.find_every_n_frames
+        self._somebody_missing = False
+        self._seen: dict[int, tuple[Array, float]] = {}
+        self._tracked: list[Tracked] = []
+
+    def follow(self, frame: Frame, times: StageTimes) -> Steps[list[Person]]:
+        """The way of a frame: the people in it, by id; also those who are carried on without being seen.
+
+        times: what the stages took here is added. A jump back in time resets, and so does an image of another size.
+        """
+        last = self._last
+        if last is not None and (frame.stamp_ns < last.stamp_ns or frame.image.shape != last.image.shape):
+            self.reset()
+        self._last = frame
+        with times.of("track"):
+            self._tracker.predict(frame.stamp_ns)
+            self._tracker.end_outside(frame.image.shape[1], frame.image.shape[0])
+            known = self._tracker.predicted_boxes()[: self._settings.max_people]
+            sure = np.array([track.score.mean() >= _SURE_SCORE for track in self._tracker.tracks], bool)
+        found = yield from self._find(frame, known, known[sure[: len(known)]])
+        boxes, pose = yield from self._estimate(frame.image, known, found)
+        with times.of("track"):
+            tracks = self._tracker.assign(boxes, pose.joints_px, pose.score)
+            pose = _chosen(pose, self._tracker.believe(tracks, boxes, pose.candidates_px, pose.candidates_score))
+            boxes = _boxes(pose, boxes)
+        measured = yield from self._measure(frame, boxes, pose, tracks, times)
+        with times.of("track"):
+            self._tracked = self._tracker.update(tracks, measured)
+            self._somebody_missing = any(track.row < 0 for track in self._tracker.tracks)
+            self._remember(self._tracked, pose)
+            return self._people(self._tracked)
+
+    def ahead(self, stamp_ns: int) -> list[Person]:
+        """The people of the last frame at a later time, if they go on as they do: predicted, with less certainty."""
+        if self._last is None:
+            return []
+        return self._people(self._tracker.ahead(self._tracked, 1e-9 * (stamp_ns - self._last.stamp_ns)))
+
+    def _find(self, frame: Frame, known: Array, sure: Array) -> Steps[Array]:
+        """Boxes [m, 4] of people that are not among the `sure` ones of the `known` boxes [n, 4], if it is time to look,
+        or if the frame tells where people are.
+
+        People of whom the joints tell little are looked for again: their crop may have slipped off them.
+        """
+        if frame.regions is not None:
+            likely = frame.regions.scores >= self._settings.score_threshold
+            return self._new_ones(frame.regions.boxes[likely], frame.regions.scores[likely], sure)
+        self._frames_since_find += 1
+        due = self._frames_since_find >= self._settings.find_every_n_frames
+        if not (due or self._somebody_missing or not len(known)):
+            return np.zeros((0, 4))
+        self._frames_since_find = 0
+        boxes, scores = yield Search(frame.image, self._settings.score_threshold)
+        return self._new_ones(boxes, scores, sure)
+
+    def _new_ones(self, boxes: Array, scores: Array, sure: Array) -> Array:
+        """Of found boxes [n, 4] with their scores [n] those of people who are not among the `sure` boxes."""
+        both = np.concatenate([sure, boxes])
+        # Above every score of a finder: a followed person's own crop fits better than the finder's box.
+        kept = without_overlaps(both, np.concatenate([np.full(len(sure), 2.0), scores]))
+        return both[kept[kept >= len(sure)]][: self._settings.max_people]
+
+    def _estimate(self, image: NDArray[np.uint8], known: Array, found: Array) -> Steps[tuple[Array, Pose2D]]:
+        """The people who are there: their boxes [n, 4] round their joints, and their joints."""
+        tried = np.concatenate([known, *(_zoomed(found, zoom) for zoom in _ZOOMS)])
+        pose: Pose2D = yield Locate(image, tried)
+        boxes = np.concatenate([known, np.tile(found, (len(_ZOOMS), 1))])
+        least = np.full(len(known), self._settings.score_threshold)
+        if len(found):
+            tries = _people(pose, len(known) + np.arange(len(_ZOOMS) * len(found)).reshape(len(_ZOOMS), -1))
+            new = yield from self._looked_again(image, found, tries)
+            pose = _joined(_people(pose, np.arange(len(known))), new)
+            boxes = np.concatenate([known, found])
+            least = np.append(least, np.full(len(found), self._settings.new_person_threshold))
+        boxes = _boxes(pose, boxes)
+        kept = np.flatnonzero(pose.person_score >= least)
+        kept = kept[distinct(boxes[kept], pose.joints_px[kept], pose.score[kept])]
+        kept = np.sort(kept[without_overlaps(boxes[kept], pose.score[kept].mean(1))])[: self._settings.max_people]
+        return boxes[kept], _people(pose, kept)
+
+    def _looked_again(self, image: NDArray[np.uint8], found: Array, tries: Pose2D) -> Steps[Pose2D]:
+        """The best poses of new people: the finder's boxes [n, 4] are rough, so that several zooms are tried.
+
+        tries: poses [zooms, n, …] of the finder's boxes. The best of each person asks for a crop of its own, which is
+        taken if it is better still.
+        """
+        best = tries.score.mean(-1).argmax(0)
+        first = Pose2D(*(values[best, np.arange(len(found))] for values in tries))
+        second: Pose2D = yield Locate(image, _boxes(first, found))
+        better = second.score.mean(1) >= first.score.mean(1)
+        return _people(_joined(first, second), np.arange(len(found)) + len(found) * better)
+
+    def _measure(
+        self, frame: Frame, boxes: Array, pose: Pose2D, tracks: list[Track], times: StageTimes
+    ) -> Steps[Measurement]:
+        """Pixels to metres, where a calibration tells how."""
+        camera, ground = frame.camera, frame.ground
+        if camera is None:
+            return Measurement(boxes, pose.joints_px, pose.score)
+        with times.of("lift"):
+            rays = camera.rays(pose.joints_px)
+            jacobian = camera.ray_jacobian(pose.joints_px)
+            cov = jacobian @ pose.cov_px @ np.swapaxes(jacobian, -1, -2)
+        up = None if ground is None else ground.up
+        lifted: Lifted = yield Lift(rays, cov, pose.score, self._tracker.states(tracks), up)
+        with times.of("place"):
+            placed = place(lifted.joints_m, lifted.sigma_m, rays, cov, pose.score)
+            body = body_of(placed, *self._tracker.sizes(tracks))
+            if frame.depth_m is not None:
+                body = self._with_depth(body, lifted, frame.depth_m, camera, pose)
+            size, size_variance = body.size, body.size_variance  # of depth only: the ground may be a step
+            if ground is not None:
+                body = with_ground(body, lifted.joints_m, lifted.sigma_m, ground)
+            joints_m, sigma_m = sized(lifted.joints_m, lifted.sigma_m, body)
+        return Measurement(
+            boxes,
+            pose.joints_px,
+            pose.score,
+            joints_m,
+            sigma_m,
+            body.root_m,
+            body.root_cov,
+            body.root_noise_cov,
+            lifted.state,
+            size,
+            size_variance,
+        )
+
+    def _with_depth(
+        self, body: Body, lifted: Lifted, depth_m: NDArray[np.float32], camera: Camera, pose: Pose2D
+    ) -> Body:
+        """The people with root and size corrected by the surface before the joints that are visible."""
+        seen = (pose.score >= self._settings.visible_threshold) & (pose.visible >= _VISIBLE)
+        expected = body.root_m[:, 2:] + body.size[:, None] * lifted.joints_m[..., 2]
+        depths = joint_depths(depth_m, pose.joints_px, pose.cov_px, seen, expected, float(camera.K[0, 0]))
+        return with_depth(body, lifted.joints_m, lifted.sigma_m, depths)
+
+    def _remember(self, tracked: list[Tracked], pose: Pose2D) -> None:
+        """Keeps what was last seen of each person's picture."""
+        seen = {
+            track.id: (pose.cov_px[track.row], float(pose.person_score[track.row]))
+            for track in tracked
+            if track.row >= 0
+        }
+        self._seen = {track.id: seen.get(track.id) or self._seen[track.id] for track in tracked}
+
+    def _people(self, tracked: list[Tracked]) -> list[Person]:
+        return [
+            Person(
+                track.id,
+                track.box,
+                self._seen[track.id][1],
+                track.joints_px,
+                self._seen[track.id][0],
+                track.score,
+                track.joint_state,
+                track.joints_m,
+                track.joints_cov,
+            )
+            for track in tracked
+        ]
+
+
+def _tracker_config(settings: PipelineSettings) -> TrackerConfig:
+    return TrackerConfig(
+        timeout_s=settings.track_timeout_s,
+        visible_score=settings.visible_threshold,
+        root_acceleration=TrackerConfig.root_acceleration / settings.smoothing,
+        joint_acceleration=TrackerConfig.joint_acceleration / settings.smoothing,
+        box_margin=0.0,  # the crop already adds a margin round the person's box
+    )
+
+
+def _boxes(pose: Pose2D, otherwise: Array) -> Array:
+    """The people's boxes [n, 4] round the joints that are likely right; `otherwise` [n, 4] where those are too few."""
+    good = pose.score >= _BOX_SCORE
+    boxes = otherwise.copy()
+    for i in np.flatnonzero(good.sum(1) >= _LEAST_BOX_JOINTS):
+        boxes[i] = box_of_joints(pose.joints_px[i][good[i]])
+    return boxes
+
+
+def _chosen(pose: Pose2D, belief: Array) -> Pose2D:
+    """The poses with each joint's most believed candidate first, given beliefs [n, 24, k].
+
+    Its score is the belief's share of the probability that any of the candidates is right.
+    """
+    order = np.argsort(-belief, axis=-1, kind="stable")
+    score = np.minimum(belief * pose.candidates_score.sum(-1, keepdims=True), 1.0)
+    return pose._replace(
+        candidates_px=np.take_along_axis(pose.candidates_px, order[..., None], 2),
+        candidates_cov=np.take_along_axis(pose.candidates_cov, order[..., None, None], 2),
+        candidates_score=np.take_along_axis(score, order, 2),
+    )
+
+
+def _zoomed(boxes: Array, zoom: float) -> Array:
+    """The boxes [n, 4] shrunk round their centres."""
+    middle, half = (boxes[:, :2] + boxes[:, 2:]) / 2, zoom * (boxes[:, 2:] - boxes[:, :2]) / 2
+    return np.concatenate([middle - half, middle + half], 1)
+
+
+def _people(pose: Pose2D, rows: NDArray[np.intp]) -> Pose2D:
+    """Some of the people, by row."""
+    return Pose2D(*(values[rows] for values in pose))
+
+
+def _joined(one: Pose2D, other: Pose2D) -> Pose2D:
+    """The people of both."""
+    return Pose2D(*(np.concatenate(pair) for pair in zip(one, other, strict=True)))

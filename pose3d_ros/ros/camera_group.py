@@ -1,0 +1,111 @@
+"""A node's cameras: they share the networks, and the thread that works on their images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pose3d_ros.prepared_networks import PreparedNetworks
+from pose3d_ros.ros.camera_stream import CameraStream, Job
+from pose3d_ros.ros.diagnosis import build_finding, engine_finding
+from pose3d_ros.ros.frame_tree import FrameTree
+from pose3d_ros.ros.fusion import Fusion
+from pose3d_ros.ros.health import Finding
+from pose3d_ros.ros.managed_node import ManagedNode
+from pose3d_ros.ros.parameter_declaration import Values
+from pose3d_ros.ros.worker import Worker
+
+
+class CameraGroup:
+    """Works on the newest image of each camera that has one, all at once: crops of all cameras in one batch.
+
+    However many images one camera sends, it has no more than one in each batch, so that no other starves.
+    Publishers exist from the beginning to `destroy`, which closes the networks too; subscriptions and thread from
+    `start` to `stop`. values: returns the node's parameters, of one moment. frames: TF, where parameters ask for it.
+    fusion: of all cameras' people, where that is wanted.
+    """
+
+    def __init__(
+        self,
+        node: ManagedNode,
+        networks: PreparedNetworks,
+        values: Callable[[], Values],
+        frames: FrameTree | None = None,
+        fusion: Fusion | None = None,
+    ) -> None:
+        self._node = node
+        self._networks = networks
+        self._fusion = fusion
+        wanted = fusion.wanted if fusion else lambda values: False
+        self._streams = [CameraStream(node, name, networks, values, wanted, frames) for name in values()["cameras"]]
+        self._is_idle = True
+        self._said = {networks.description}  # by whoever made them
+
+    def start(self) -> None:
+        """Connects the topics and begins to work; whoever was followed before is forgotten."""
+        if self._fusion is not None:
+            self._fusion.restart()
+        self._worker: Worker[Job] = Worker(self._work, f"{self._node.get_name()}_worker")
+        for stream in self._streams:
+            stream.start(lambda job: self._worker.put(job.stream, job))
+
+    def stop(self, timeout_s: float) -> bool:
+        """Disconnects the topics and waits for the images in hand; False if they took longer than that."""
+        for stream in self._streams:
+            stream.stop()
+        for job in self._worker.close():
+            job.stream.overtaken()
+        self._is_idle = self._worker.join(timeout_s)
+        return self._is_idle
+
+    def clear(self) -> None:
+        """Takes what was shown out of RViz."""
+        for stream in self._streams:
+            stream.clear()
+        if self._fusion is not None:
+            self._fusion.clear()
+
+    def destroy(self) -> None:
+        """Ends the publishers and frees the networks, unless an image is still in them."""
+        for stream in self._streams:
+            stream.destroy()
+        if self._fusion is not None:
+            self._fusion.destroy()
+        if self._is_idle:
+            self._networks.close()
+
+    # ---- the executor's thread -------------------------------------------------------------------------------------
+
+    def findings(self) -> list[Finding]:
+        """What there is to say of cameras and networks since the last call; looks after the subscriptions, too."""
+        of_fusion = [self._fusion.finding()] if self._fusion is not None else []
+        of_cameras = (finding for stream in self._streams for finding in stream.findings())
+        return [*of_cameras, *of_fusion, self.networks_finding()]
+
+    def networks_finding(self) -> Finding:
+        """What there is to say of the networks; their engines may be built before the work has started."""
+        networks = self._networks
+        if not networks.is_ready:
+            if networks.failure and self._is_new(networks.failure):
+                self._node.get_logger().error(networks.failure)
+            return build_finding(networks.description, networks.done, networks.failure)
+        if self._is_new(networks.description):
+            self._node.get_logger().info(networks.description)
+        failure = next((stream.failure for stream in self._streams if stream.failure), "")
+        return engine_finding(networks.description, dict(networks.timings_ms), failure)
+
+    def _is_new(self, text: str) -> bool:
+        """Has this not been said yet? Then it is now."""
+        is_new = text not in self._said
+        self._said.add(text)
+        return is_new
+
+    # ---- the worker's thread ---------------------------------------------------------------------------------------
+
+    def _work(self, jobs: list[Job]) -> None:
+        prepared = [(job, view) for job in jobs if (view := job.stream.view(job)) is not None]
+        outcomes = self._networks.process([view for _, view in prepared])
+        for (job, view), outcome in zip(prepared, outcomes, strict=True):
+            job.stream.finish(job, view, outcome)
+        if self._fusion is not None and prepared:
+            newest_ns = max(view.frame.stamp_ns for _, view in prepared)
+            self._fusion.update(newest_ns, {stream.name: stream.seen for stream in self._streams}, jobs[-1].values)

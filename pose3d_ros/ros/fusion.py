@@ -1,0 +1,123 @@
+"""The people of all cameras in one frame: those whom several see are one, with joints by all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, replace
+
+from rclpy.time import Time
+from std_msgs.msg import Header
+
+from pose3d_ros.follower import Follower
+from pose3d_ros.person import Person
+from pose3d_ros.ros.diagnosis import fusion_finding
+from pose3d_ros.ros.frame_tree import FrameTree, TransformError
+from pose3d_ros.ros.health import Finding
+from pose3d_ros.ros.managed_node import ManagedNode
+from pose3d_ros.ros.outputs import OutputOptions, PeopleOutputs
+from pose3d_ros.ros.parameter_declaration import Values
+from pose3d_ros.ros.people_conversion import people_with_metres
+from pose3d_ros.ros.stamps import Stamp, kind_of
+from pose3d_ros.stages.fuse import Fuser, in_frame
+
+FUSED = "fused"
+_UP = (0.0, 0.0, 1.0)  # REP-103: of every frame but a camera's
+_LOG_THROTTLE_S = 5.0
+_TF_TOLERANCE_S = 0.5
+"""How far a moving transform may lie from the image's stamp."""
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What a camera saw last. since_ns: the time of its first image since it began, or began anew, to count ids."""
+
+    follower: Follower
+    frame_id: str
+    since_ns: int
+    stamp_ns: int
+    people: list[Person]
+
+    def at(self, stamp_ns: int) -> list[Person]:
+        """Its people with metres, carried on to a time; how visible they are stays as it was in the image."""
+        if stamp_ns <= self.stamp_ns:
+            return people_with_metres(self.people)
+        states = {person.id: person.joint_state for person in self.people}
+        moved = people_with_metres(self.follower.ahead(stamp_ns))
+        return [replace(person, joint_state=states[person.id]) for person in moved]
+
+
+class Fusion:
+    """Publishes, after each batch of images, the people of all cameras at the time of its newest one.
+
+    frame: in which they are fused. frames: how the cameras' frames lie in it.
+    """
+
+    def __init__(self, node: ManagedNode, frame: str, frames: FrameTree) -> None:
+        self._node, self._frame, self._frames = node, frame, frames
+        self._outputs = PeopleOutputs(node, FUSED, _UP)
+        self._left_out: dict[str, str] = {}
+        self._figures = (0, 0)
+        self.restart()
+
+    def restart(self) -> None:
+        """Forgets everybody."""
+        self._fuser = Fuser()
+        self._last_ns: int | None = None
+
+    def wanted(self, values: Values) -> bool:
+        """Whether anybody listens to what comes out."""
+        return self._outputs.wanted(_options(values))
+
+    def update(self, stamp_ns: int, seen: Mapping[str, Seen | None], values: Values) -> None:
+        """Publishes what comes of what each camera, by name, saw last, at the newest image's time. Never raises."""
+        try:
+            self._update(stamp_ns, seen, values)
+        except Exception as error:
+            if self._node.context.ok():  # else the node is being shut down under our feet
+                self._node.get_logger().error(f"fusion failed: {error!r}", throttle_duration_sec=_LOG_THROTTLE_S)
+
+    def finding(self) -> Finding:
+        """How it went last time."""
+        return fusion_finding(self._frame, *self._figures, self._left_out)
+
+    def clear(self) -> None:
+        """Takes what was shown out of RViz."""
+        self._outputs.clear(Header(stamp=self._node.get_clock().now().to_msg(), frame_id=self._frame))
+
+    def destroy(self) -> None:
+        """Ends the publishers."""
+        self._outputs.destroy()
+
+    def _update(self, stamp_ns: int, seen: Mapping[str, Seen | None], values: Values) -> None:
+        kind = kind_of(stamp_ns, self._last_ns)
+        if kind is Stamp.JUMP_BACK:
+            self.restart()
+        if not kind.usable:  # another camera is ahead, and has spoken for this one
+            return
+        self._last_ns = stamp_ns
+        usable: dict[Hashable, list[Person]] = {}
+        left_out: dict[str, str] = {}
+        for name, last in seen.items():
+            try:
+                # Ids that were counted anew are those of other people.
+                if last is not None:
+                    usable[name, last.since_ns] = self._in_frame(last, stamp_ns, values["max_prediction_s"])
+                else:
+                    left_out[name] = "no image yet"
+            except TransformError as error:
+                left_out[name] = str(error)
+        people = self._fuser.fuse(usable)
+        self._left_out, self._figures = left_out, (len(people), len(usable))
+        header = Header(stamp=Time(nanoseconds=stamp_ns).to_msg(), frame_id=self._frame)
+        self._outputs.publish(header, people, _options(values))
+
+    def _in_frame(self, last: Seen, stamp_ns: int, longest_s: float) -> list[Person]:
+        age_s = 1e-9 * (stamp_ns - last.stamp_ns)
+        if abs(age_s) > longest_s:
+            raise TransformError(f"its last image is {age_s:.2f} s from the newest, max_prediction_s is {longest_s:g}")
+        way = self._frames.transform(self._frame, last.frame_id, last.stamp_ns, _TF_TOLERANCE_S)
+        return [in_frame(person, way.turn.as_matrix(), way.offset_m) for person in last.at(stamp_ns)]
+
+
+def _options(values: Values) -> OutputOptions:
+    return OutputOptions(values["publish_markers"], values["publish_tf"], f"{FUSED}_{values['tf_prefix']}")
