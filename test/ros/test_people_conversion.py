@@ -169,3 +169,11 @@ def test_large_pictures_shrink_together_with_the_people(make_person):
 def test_delete_all_is_one_marker(header):
     (marker,) = delete_all(header).markers
     assert marker.action == Marker.DELETEALL
+
+
+def test_the_id_is_above_the_head_whichever_way_is_up(make_person, header):
+    person = make_person(1)
+    for up, axis, sign in (((0.0, -1.0, 0.0), 1, -1), ((0.0, 0.0, 1.0), 2, 1)):
+        (label,) = [m for m in MarkerMaker(up).markers([person], header).markers if m.ns == "id"]
+        position = label.pose.position
+        assert sign * (position.x, position.y, position.z)[axis] > (sign * person.joints_m[:, axis]).max()
