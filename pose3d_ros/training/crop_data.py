@@ -18,6 +18,8 @@ from pose3d_ros.skeleton import INDEX, JOINTS, LIMBS_12, MIRROR, NUM_JOINTS
 
 _UPPER = np.array([name.split("_")[-1] not in ("hip", "knee", "ankle", "toe") for name in JOINTS])
 _LEAST_HALF_BODY_JOINTS = 5
+UNLABELLED_WEIGHT = 0.3
+"""How far a joint without a label is trusted not to be visible."""
 
 
 class Labels(NamedTuple):
@@ -49,8 +51,6 @@ class Source(Protocol):
 class PhotoSource:
     """Photos whose unlabelled joints are mostly, but not surely, hidden ones."""
 
-    _unlabelled_weight = 0.3
-
     def __init__(self, photos: Photos) -> None:
         self._photos = photos
         self._usable = np.flatnonzero(photos.labelled.sum(1) >= _LEAST_HALF_BODY_JOINTS)
@@ -63,7 +63,7 @@ class PhotoSource:
         k = self._usable[i]
         labelled = self._photos.labelled[k].astype(float)
         asked = self._photos.labelled.any(0)
-        weight = np.where(labelled > 0, 1.0, self._unlabelled_weight) * asked
+        weight = np.where(labelled > 0, 1.0, UNLABELLED_WEIGHT) * asked
         joints = self._photos.joints_px[k]
         return Labels(self._photos.image(k), joints, labelled, labelled, weight, box_of_joints(joints[labelled > 0]))
 
@@ -85,7 +85,7 @@ class NobodySource:
         kind = rng.random()
         if kind < 0.4:
             picture = clutter(rng, self._clutter_px, self._clutter_px)
-        elif kind < 0.45:
+        elif kind < 0.45 or not self._pictures:
             picture = rng.integers(0, 256, (64, 64, 3), np.uint8) // int(rng.integers(1, 8))
         else:
             picture = self._pictures[int(rng.integers(len(self._pictures)))]

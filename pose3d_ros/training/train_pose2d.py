@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from pose3d_ros.data.coco import CocoPerson, read_coco
 from pose3d_ros.data.lspet import read_lspet
 from pose3d_ros.data.nobody import pictures_without_people
 from pose3d_ros.evaluation.pose2d import pck_of_photos
 from pose3d_ros.networks.decode import Decoder
 from pose3d_ros.networks.heatmap_losses import HEATMAP_LOSSES, gaussian_targets
 from pose3d_ros.networks.pose2d import HEATMAP_STRIDE, Pose2DNet
+from pose3d_ros.training.coco_source import CocoSource, as_photos, held_out
 from pose3d_ros.training.config import read_config
 from pose3d_ros.training.crop_data import Augmentation, CropStream, NobodySource, PhotoSource, Source, joint_weights
 from pose3d_ros.training.image_training import (
@@ -47,11 +49,19 @@ class Pose2DConfig(Schedule):
     visibility_share: float = 0.5
     """Weight of the visibility's loss."""
     shares: dict[str, float] = field(default_factory=lambda: {"lspet": 0.97, "nobody": 0.03})
-    """Proportions of the sources: lspet, synthetic, nobody."""
+    """Proportions of the sources: lspet, synthetic, coco, nobody."""
     augmentation: dict[str, float] = field(default_factory=dict)
 
 
-add_arguments = add_training_arguments
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    add_training_arguments(parser)
+    parser.add_argument(
+        "--coco",
+        type=Path,
+        help="COCO keypoints of your own people, photos in the folder images beside it; every tenth photo is for "
+        "measuring only",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -61,18 +71,24 @@ def run(args: argparse.Namespace) -> None:
     torch.manual_seed(config.seed)
     net = Pose2DNet(config.depth, config.width, config.head_width)
     trainer = Trainer(net, config, args.output, args.init)
+    own, own_measured = held_out(read_coco(args.coco)) if args.coco else ([], [])
     stream = CropStream(
-        *_sources(config, args.data, args.synthetic),
+        *_sources(config, args.data, args.synthetic, own),
         config.input_size,
         Augmentation(**config.augmentation),
         config.seed + trainer.samples,
     )
     loader = DataLoader(stream, config.batch, num_workers=args.workers, pin_memory=torch.cuda.is_available())
-    validation = read_lspet(args.data / "lspet", "val")
+    validation = {"": read_lspet(args.data / "lspet", "val")} if (args.data / "lspet").is_dir() else {}
+    if own_measured:
+        validation["own_"] = as_photos(own_measured)
 
     def evaluate(mean_net: nn.Module) -> dict[str, float]:
-        pck = pck_of_photos(lambda crops: locate(mean_net, crops), config.input_size, validation)
-        return {f"pck_{threshold}": 100 * share for threshold, share in pck.items()}
+        return {
+            f"{name}pck_{threshold}": 100 * share
+            for name, photos in validation.items()
+            for threshold, share in pck_of_photos(lambda c: locate(mean_net, c), config.input_size, photos).items()
+        }
 
     trainer.train(iter(loader), Pose2DLoss(config), evaluate)
 
@@ -111,10 +127,19 @@ def locate(net: nn.Module, crops: NDArray[np.uint8]) -> NDArray[np.floating]:
     return Decoder()(logits.float())[0][:, :, 0].cpu().numpy()
 
 
-def _sources(config: Pose2DConfig, data: Path, synthetic: Path | None) -> tuple[list[Source], list[float]]:
+def _sources(
+    config: Pose2DConfig, data: Path, synthetic: Path | None, own: Sequence[CocoPerson]
+) -> tuple[list[Source], list[float]]:
     makers: dict[str, Callable[[], Source]] = {
         "lspet": lambda: PhotoSource(read_lspet(data / "lspet", "train")),
         "synthetic": lambda: SyntheticSource(required(synthetic)),
+        "coco": lambda: CocoSource(_some(own)),
         "nobody": lambda: NobodySource(pictures_without_people(data)),
     }
     return mixture(makers, config.shares)
+
+
+def _some(people: Sequence[CocoPerson]) -> Sequence[CocoPerson]:
+    if not people:
+        raise ValueError("the configuration asks for people of your own: give their annotations with --coco")
+    return people

@@ -1,0 +1,96 @@
+"""Fine-tuning stage 1 on a person's own pictures in COCO's format, by the shipped command, from an exported file."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch is needed to train and export only")
+
+from pose3d_ros.cli import main  # noqa: E402
+from pose3d_ros.data.coco import read_coco  # noqa: E402
+from pose3d_ros.networks.calibration import UNCALIBRATED  # noqa: E402
+from pose3d_ros.networks.export_pose2d import Pose2DGraph, write_onnx  # noqa: E402
+from pose3d_ros.networks.pose2d import Pose2DNet  # noqa: E402
+from pose3d_ros.skeleton import COCO_17, INDEX  # noqa: E402
+from pose3d_ros.training.coco_source import CocoSource, held_out  # noqa: E402
+
+PHOTOS = 30
+TINY = {
+    "depth": 18, "width": 8, "head_width": 16, "input_size": 64, "batch": 16, "samples": 800, "evaluate_every": 160,
+    "warmup_samples": 96, "learning_rate": 0.01, "ema_decay": 0.9, "shares": {"coco": 0.95, "nobody": 0.05},
+    "augmentation": {"cut_out": 0, "half_body": 0, "rotated": 0, "noise": 0, "blur": 0, "coarse": 0},
+}  # fmt: skip
+
+
+@pytest.fixture
+def annotations(tmp_path):
+    """Photos of one figure whose joints are spots of different colours, somewhere on grey; one joint hidden, one not labelled."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "images").mkdir()
+    images, people = [], []
+    colours = rng.integers(0, 256, (len(COCO_17), 3))
+    for i in range(PHOTOS):
+        middle = rng.uniform([60, 60], [140, 100])
+        grid = np.stack(np.meshgrid(np.arange(5), np.arange(4)), -1).reshape(-1, 2)[: len(COCO_17)]
+        joints = middle + (grid - [2, 1.5]) * [14, 20]
+        picture = np.full((160, 200, 3), 90, np.uint8)
+        low, high = joints.min(0) - 6, joints.max(0) + 6
+        cv2.rectangle(picture, low.astype(int).tolist(), high.astype(int).tolist(), (255, 255, 255), -1)
+        for joint, colour in zip(joints, colours, strict=True):
+            cv2.circle(picture, joint.astype(int).tolist(), 5, colour.tolist(), -1)
+        cv2.imwrite(str(tmp_path / "images" / f"{i:02d}.png"), picture)
+        flags = np.full(len(COCO_17), 2)
+        flags[0], flags[1] = 1, 0
+        images.append({"id": i, "file_name": f"{i:02d}.png"})
+        keypoints = np.column_stack([joints, flags]).ravel().tolist()
+        people.append({"image_id": i, "bbox": [*low, *(high - low)], "keypoints": keypoints, "iscrowd": 0})
+    file = tmp_path / "own.json"
+    file.write_text(json.dumps({"images": images, "annotations": people}))
+    return file
+
+
+def test_labels_say_what_is_hidden_and_what_is_not_known(annotations):
+    source = CocoSource(read_coco(annotations))
+    labels = source.labels(0, np.random.default_rng(0))
+    hidden, unknown, seen = (COCO_17[k] for k in (0, 1, 2))
+    assert (labels.located[hidden], labels.visible[hidden], labels.visible_weight[hidden]) == (1, 0, 1)
+    assert (labels.located[unknown], labels.visible[unknown], labels.visible_weight[unknown]) == (0, 0, 0.3)
+    assert (labels.located[seen], labels.visible[seen], labels.visible_weight[seen]) == (1, 1, 1)
+    assert labels.visible_weight[INDEX["spine"]] == 0  # COCO does not know it
+
+
+def test_a_photo_is_trained_on_or_measured_on(annotations):
+    trained, measured = held_out(read_coco(annotations))
+    assert len(measured) == PHOTOS // 10
+    assert {p.path for p in trained}.isdisjoint(p.path for p in measured)
+
+
+def test_the_shipped_command_learns_a_persons_own_pictures(annotations, tmp_path):
+    """On photos that are held out; there are no other data."""
+    torch.manual_seed(0)
+    start = tmp_path / "start.onnx"
+    write_onnx(Pose2DGraph(Pose2DNet(18, 8, 16).eval(), UNCALIBRATED), 64, start)
+    config = tmp_path / "tiny.yaml"
+    config.write_text(json.dumps(TINY))
+    command = ["train", "pose2d", "--config", config, "--coco", annotations, "--init", start, "--data", tmp_path]
+    assert main([str(part) for part in [*command, "--output", tmp_path / "out", "--workers", 0]]) == 0
+    lines = (tmp_path / "out/log.csv").read_text().splitlines()
+    column = lines[0].split(",").index("own_pck_0.2")
+    first, last = (float(line.split(",")[column]) for line in (lines[1], lines[-1]))
+    assert last > first + 30
+
+
+def test_without_annotations_it_says_what_to_give(tmp_path, capsys):
+    config = tmp_path / "tiny.yaml"
+    config.write_text(json.dumps(TINY))
+    command = ["train", "pose2d", "--config", str(config), "--data", str(tmp_path), "--output", str(tmp_path / "out")]
+    assert main(command) != 0
+    assert "give their annotations with --coco" in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_coco_is_named(tmp_path):
+    (tmp_path / "other.json").write_text('{"images": []}')
+    with pytest.raises(ValueError, match=r"other\.json has no COCO keypoints: KeyError 'annotations'"):
+        read_coco(tmp_path / "other.json")
