@@ -32,6 +32,8 @@ Array = NDArray[np.float64]
 
 _NS = 1e-9
 _SAME_BOX_IOU = 0.7
+_LONGEST_GAP_S = 1.5
+"""Between two images of somebody who is taken for the same: a camera may be as slow as 1 Hz, or pause."""
 _LEAST_SIZE_SD = 0.03
 """A person's size is not known better than this from one frame to the next: a lifter errs in it with the pose."""
 
@@ -249,16 +251,20 @@ class Tracker:
             self.reset()
         dt = 0.0 if self._now_ns is None else (stamp_ns - self._now_ns) * _NS
         self._now_ns = stamp_ns
-        timeout_ns = self.config.timeout_s / _NS
-        self._tracks = [
-            track
-            for track in self._tracks
-            if stamp_ns - track.seen_ns <= timeout_ns and (track.row >= 0 or track.hits >= self.config.confirm_hits)
-        ]
+        self._tracks = [track for track in self._tracks if self._goes_on(track, stamp_ns)]
         for track in self._tracks:
             coasting = track.hits > 0 and track.row < 0
             track.row = -1
             self._move(track, dt, coasting)
+
+    def _goes_on(self, track: Track, stamp_ns: int) -> bool:
+        """May somebody who was seen, or not, in the last image be seen in one at this time?"""
+        if track.row >= 0 and stamp_ns - track.seen_ns <= _LONGEST_GAP_S / _NS:
+            return True
+        return self._is_carried_on(track, stamp_ns)
+
+    def _is_carried_on(self, track: Track, stamp_ns: int) -> bool:
+        return stamp_ns - track.seen_ns <= self.config.timeout_s / _NS and track.hits >= self.config.confirm_hits
 
     def end_outside(self, width: int, height: int) -> None:
         """Ends the tracks whose people have walked out of a picture of this size. Call after `predict`."""
@@ -326,8 +332,9 @@ class Tracker:
         """
         for i, track in enumerate(tracks):
             self._correct(track, seen, i)
-        shown = (t for t in self._tracks if t.hits >= self.config.min_hits)
-        return [self._output(t) for t in shown if t.row >= 0 or t.hits >= self.config.confirm_hits]
+        assert self._now_ns is not None  # since `predict`
+        shown = [t for t in self._tracks if t.row >= 0 or self._is_carried_on(t, self._now_ns)]
+        return [self._output(t) for t in shown if t.hits >= self.config.min_hits]
 
     def ahead(self, people: Sequence[Tracked], dt: float) -> list[Tracked]:
         """The people that `update` returned, ``dt`` seconds later if they go on as they do; no track is changed.

@@ -45,6 +45,18 @@ def test_first_frame_is_published():
     np.testing.assert_allclose(people[0].joints_m[0], (0, 0, 3))
 
 
+def test_ids_stay_at_one_image_a_second_and_end_after_a_long_gap():
+    tracker = Tracker(TrackerConfig(timeout_s=0.5))
+    frames = [0, 30, 60, 90, 150]  # 30 a second
+    assert [step(tracker, k, [person(100)])[0].id for k in frames] == [1, 1, 1, 1, 2]
+
+
+def test_who_is_missing_in_a_slow_image_is_gone():
+    tracker = Tracker(TrackerConfig(timeout_s=0.5, confirm_hits=1))
+    step(tracker, 0, [person(100)])
+    assert step(tracker, 30, []) == []
+
+
 def test_min_hits_delays_a_birth():
     tracker = Tracker(TrackerConfig(min_hits=3))
     assert [len(step(tracker, k, [person(100)])) for k in range(4)] == [0, 0, 1, 1]
