@@ -23,6 +23,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("evaluate", "pose2d"): ("pose3d_ros.evaluation.evaluate_pose2d", "2D joints against labelled photos"),
     ("evaluate", "finder"): ("pose3d_ros.evaluation.evaluate_finder", "people found in labelled pictures"),
     ("evaluate", "lifter"): ("pose3d_ros.evaluation.evaluate_lifter", "3D joints against motion capture"),
+    ("evaluate", "people"): ("pose3d_ros.evaluation.evaluate_people", "the whole pipeline in rendered scenes"),
     ("evaluate", "multiview"): ("pose3d_ros.evaluation.multiview", "agreement of four calibrated cameras"),
     ("train", "pose2d"): ("pose3d_ros.training.train_pose2d", "train image -> 2D joints"),
     ("train", "finder"): ("pose3d_ros.training.train_finder", "train image -> people's boxes"),
