@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -30,6 +30,9 @@ from pose3d_ros.ros.parameters import person_classes, pipeline_settings
 from pose3d_ros.ros.qos import MatchedSubscription
 from pose3d_ros.ros.rate_limit import RateLimit
 from pose3d_ros.ros.stream_monitor import Drop, StreamMonitor, StreamStatistics
+
+if TYPE_CHECKING:
+    from pose3d_ros.ros.hri_outputs import HriOutputs
 
 _LOG_THROTTLE_S = 5.0
 
@@ -75,6 +78,7 @@ class CameraStream:
         self._monitor = StreamMonitor()
         self._processor = FrameProcessor(Follower(pipeline_settings(values())))
         self._outputs = Outputs(node, name)
+        self._hri = _hri_outputs(node) if values()["publish_hri"] else None
         self._rate_limit = RateLimit()
         self._applied: Values | None = None
         self._last_report: StreamStatistics | None = None
@@ -112,11 +116,16 @@ class CameraStream:
 
     def clear(self) -> None:
         """Takes what was shown out of RViz."""
-        self._outputs.clear(Header(stamp=self._node.get_clock().now().to_msg(), frame_id=self._frame_id))
+        header = Header(stamp=self._node.get_clock().now().to_msg(), frame_id=self._frame_id)
+        self._outputs.clear(header)
+        if self._hri is not None:
+            self._hri.clear(header)
 
     def destroy(self) -> None:
         """Ends the publishers."""
         self._outputs.destroy()
+        if self._hri is not None:
+            self._hri.destroy()
 
     # ---- the executor's thread -------------------------------------------------------------------------------------
 
@@ -151,12 +160,17 @@ class CameraStream:
         self._monitor.frame_received(stamp_ns, self._now_ns())
         if not self._networks.is_ready:
             self._monitor.frame_dropped(Drop.NOT_READY)
-        elif not (self._outputs.wanted(self._output_options(values)) or self._also_wanted(values)):
+        elif not self._is_wanted(values):
             self._monitor.frame_dropped(Drop.UNWANTED)
         elif not self._rate_limit.admits(stamp_ns, values["max_rate_hz"]):
             self._monitor.frame_dropped(Drop.OVER_RATE)
         else:
             self._companions.offer(Job(self, message, values), message.header.frame_id, stamp_ns)
+
+    def _is_wanted(self, values: Values) -> bool:
+        """Whether anybody listens to what comes of an image."""
+        of_bodies = self._hri is not None and self._hri.wanted
+        return of_bodies or self._outputs.wanted(self._output_options(values)) or self._also_wanted(values)
 
     def _put_to_work(self, job: Job, beside: Beside) -> None:
         if self._put(job._replace(beside=beside)):
@@ -211,6 +225,9 @@ class CameraStream:
         since_ns = view.frame.stamp_ns if self.seen is None else self.seen.since_ns
         self.seen = Seen(view.follower, header.frame_id, since_ns, view.frame.stamp_ns, people)
         self._outputs.publish(header, people, options)
+        if self._hri is not None:
+            height, width = view.frame.image.shape[:2]
+            self._hri.publish(header, people, width, height)
         published_ns = self._now_ns()
         if self._outputs.prediction_wanted:
             self._predict(header, job.values["max_prediction_s"])
@@ -262,6 +279,12 @@ class CameraStream:
 
     def _now_ns(self) -> int:
         return int(self._node.get_clock().now().nanoseconds)
+
+
+def _hri_outputs(node: ManagedNode) -> HriOutputs:
+    from pose3d_ros.ros.hri_outputs import HriOutputs  # hri_msgs is not everywhere
+
+    return HriOutputs(node)
 
 
 def _calibration_options(values: Values) -> CalibrationOptions:

@@ -44,17 +44,6 @@ class _Topic:
         self.on_message()
 
 
-def check_detections_package() -> None:
-    """Raises ImportError, saying what to do, where vision_msgs is not installed."""
-    try:
-        import vision_msgs.msg  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            "use_detections needs the package vision_msgs, which is not installed: "
-            "apt install ros-$ROS_DISTRO-vision-msgs, or set use_detections to false"
-        ) from error
-
-
 class Companions(Generic[Job]):
     """Holds an image back until its companions have come, no longer than `sync_tolerance_s`, and then delivers it.
 

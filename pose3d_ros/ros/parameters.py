@@ -269,6 +269,12 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec("publish_markers", True, "Publish ~/markers for RViz.", change=Change.LIVE),
     ParameterSpec("publish_tf", True, "Publish a transform per joint on /tf.", change=Change.LIVE),
     ParameterSpec(
+        "publish_hri",
+        False,
+        "Publish people as ROS4HRI's bodies too (REP-155, hri_msgs): /humans/bodies/tracked, roi, skeleton2d and "
+        "frames; of a single camera.",
+    ),
+    ParameterSpec(
         "tf_prefix",
         "person_",
         "Start of the joints' frame names, which are <tf_prefix><id>/<joint>. Give each node its own.",
@@ -294,6 +300,10 @@ def problems_together(values: Mapping[str, Any]) -> list[str]:
     problems = _camera_problems(values["cameras"])
     if values["fusion_frame"] and len(values["cameras"]) < 2:
         problems.append(f"fusion_frame is '{values['fusion_frame']}': to fuse people takes two cameras or more")
+    if values["publish_hri"] and len(values["cameras"]) > 1:
+        problems.append(
+            "publish_hri is true: it serves a single camera, its topics have no place for the name of one"
+        )
     try:
         pipeline_settings(values)
     except ValueError as error:

@@ -15,12 +15,12 @@ from pose3d_ros.engines.engine import EngineError
 from pose3d_ros.pipeline_settings import PipelineSettings
 from pose3d_ros.prepared_networks import PreparedNetworks
 from pose3d_ros.ros.camera_group import CameraGroup
-from pose3d_ros.ros.companions import check_detections_package
 from pose3d_ros.ros.diagnosis import lifecycle_finding
 from pose3d_ros.ros.frame_listener import FrameListener
 from pose3d_ros.ros.fusion import Fusion
 from pose3d_ros.ros.health import to_diagnostics
 from pose3d_ros.ros.managed_node import ACTIVE, UNCONFIGURED, ManagedNode, TransitionError
+from pose3d_ros.ros.optional_packages import check_packages
 from pose3d_ros.ros.parameter_declaration import NodeParameters, ParameterError
 from pose3d_ros.ros.parameters import PARAMETERS, pipeline_settings, problems_together
 from pose3d_ros.ros.run_node import run_node
@@ -75,8 +75,7 @@ class Pose3DNode(ManagedNode):
         values = self._declared.values
         model_dir = Path(values["model_dir"]).expanduser() if values["model_dir"] else None
         try:
-            if values["use_detections"]:
-                check_detections_package()
+            check_packages(values)
             networks = self._make_networks(model_dir, pipeline_settings(values))
         except (EngineError, ImportError) as error:
             raise TransitionError(str(error)) from error

@@ -19,8 +19,8 @@ def person(joints_m: np.ndarray, sigma_m: float) -> Person:
 
 def test_distance_pose_and_coverage():
     """Of three people one is not found; two are 0.2 m too far along their ray, one of them with too small a sigma."""
-    true = POSE + [0.0, 0.0, 4.0]
-    further = POSE + [0.0, 0.0, 4.2]
+    true = POSE + np.array([0.0, 0.0, 4.0])
+    further = POSE + np.array([0.0, 0.0, 4.2])
     line = figures([Found(true, person(further, 0.3)), Found(true, person(further, 0.05)), Found(true, None)])
     assert "3 people,  66.7 % found" in line
     assert "root distance  200 mm (50 % in 68 %, 50 % in 95 %)" in line

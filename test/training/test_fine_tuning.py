@@ -18,15 +18,16 @@ from pose3d_ros.training.coco_source import CocoSource, held_out  # noqa: E402
 
 PHOTOS = 30
 TINY = {
-    "depth": 18, "width": 8, "head_width": 16, "input_size": 64, "batch": 16, "samples": 800, "evaluate_every": 160,
-    "warmup_samples": 96, "learning_rate": 0.01, "ema_decay": 0.9, "shares": {"coco": 0.95, "nobody": 0.05},
+    "depth": 18, "width": 8, "head_width": 16, "input_size": 64, "batch": 16, "samples": 800,
+    "evaluate_every": 160, "warmup_samples": 96, "learning_rate": 0.01, "ema_decay": 0.9,
+    "shares": {"coco": 0.95, "nobody": 0.05},
     "augmentation": {"cut_out": 0, "half_body": 0, "rotated": 0, "noise": 0, "blur": 0, "coarse": 0},
 }  # fmt: skip
 
 
 @pytest.fixture
 def annotations(tmp_path):
-    """Photos of one figure whose joints are spots of different colours, somewhere on grey; one joint hidden, one not labelled."""
+    """Photos of a figure of coloured spots, somewhere on grey; one joint is called hidden, one is not labelled."""
     rng = np.random.default_rng(0)
     (tmp_path / "images").mkdir()
     images, people = [], []
