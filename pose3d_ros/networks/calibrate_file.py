@@ -22,6 +22,8 @@ from pose3d_ros.training.synthetic_source import SyntheticSource
 CALIBRATION_TENSOR = "calibration"
 """Name in the file: what `Pose2DGraph` calls it."""
 _LEAST_VISIBLE = 1e-6
+# Photos are what the network is for; their labels are rougher, so that alone they make it too modest elsewhere.
+_PHOTOS_WEIGHT, _RENDERED_WEIGHT = 0.6, 0.4
 
 
 class LabelledCrop(NamedTuple):
@@ -33,6 +35,13 @@ class LabelledCrop(NamedTuple):
     torso: float
 
 
+class WeightedCrops(NamedTuple):
+    """A set of labelled people, and how much it counts as a whole."""
+
+    weight: float
+    crops: Iterable[LabelledCrop]
+
+
 def add_calibration_argument(parser: argparse.ArgumentParser) -> None:
     """Where the rendered people are."""
     parser.add_argument(
@@ -40,26 +49,26 @@ def add_calibration_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def calibration_sets(data: Path, synthetic: Path | None, size: int) -> list[Iterable[LabelledCrop]]:
+def calibration_sets(data: Path, synthetic: Path | None, size: int) -> list[WeightedCrops]:
     """Photos kept from training, and the rendered people of a folder where one is named."""
-    sets: list[Iterable[LabelledCrop]] = [photo_crops(read_lspet(data / "lspet", "calibration"), size)]
-    return sets if synthetic is None else [*sets, rendered_crops(synthetic, size)]
+    sets = [WeightedCrops(_PHOTOS_WEIGHT, photo_crops(read_lspet(data / "lspet", "calibration"), size))]
+    return sets if synthetic is None else [*sets, WeightedCrops(_RENDERED_WEIGHT, rendered_crops(synthetic, size))]
 
 
-def calibrate_file(path: Path, sets: Sequence[Iterable[LabelledCrop]]) -> Calibration:
-    """Calibrates the stage 1 in an ONNX file on sets of labelled people that no training saw; all sets count alike."""
+def calibrate_file(path: Path, sets: Sequence[WeightedCrops]) -> Calibration:
+    """Calibrates the stage 1 in an ONNX file on sets of labelled people that no training saw."""
     set_calibration(path, UNCALIBRATED)
     engine = OnnxRuntimeEngine(path)
     size = engine.inputs[0].shape[1]
     assert size is not None
-    parts = zip(*(_answers(engine, crops) for crops in sets), strict=True)
+    parts = zip(*(_answers(engine, *weighted) for weighted in sets), strict=True)
     calibration = fit_calibration(Answers(*(np.concatenate(part) for part in parts)), size)
     set_calibration(path, calibration)
     return calibration
 
 
-def _answers(engine: OnnxRuntimeEngine, crops: Iterable[LabelledCrop]) -> Answers:
-    """What the engine says of a set's people, whose weights add up to one."""
+def _answers(engine: OnnxRuntimeEngine, weight: float, crops: Iterable[LabelledCrop]) -> Answers:
+    """What the engine says of a set's people, who share its weight."""
     rows = []
     for crop, joints, known, torso in crops:
         out = {name: values[0] for name, values in engine.run({"crops": crop[None]}).items()}
@@ -69,7 +78,7 @@ def _answers(engine: OnnxRuntimeEngine, crops: Iterable[LabelledCrop]) -> Answer
         visibility = np.log(visible / (1 - visible))
         rows.append((out["score"][:, 0], visibility, known, right, error, out["covariance"][:, 0]))
     columns = [np.stack(column) for column in zip(*rows, strict=True)]
-    return Answers._make([*columns, np.full(len(rows), 1 / len(rows))])
+    return Answers._make([*columns, np.full(len(rows), weight / len(rows))])
 
 
 def set_calibration(path: Path, calibration: Calibration) -> None:

@@ -14,31 +14,26 @@ from pose3d_ros.evaluation.pose2d import MAHALANOBIS_SQUARED
 Array = NDArray[np.floating]
 
 _CLIP = 1e-4
+_TOO_SMALL = 6.0
+"""How much worse an ellipse is that holds too few errors than one that holds too many."""
 
 
 @dataclass(frozen=True)
 class Calibration:
     """How the network's raw outputs become probabilities and covariances.
 
-    certainty = mass_weight · logit(mass) + visibility_weight · visibility
-    score = sigmoid(certainty + spread_weight · (standard deviation of certainty among the person's joints) + bias)
+    score = sigmoid(mass_weight · logit(mass) + visibility_weight · visibility + bias)
     covariance = peak_scale · (window's second moments) + miss_variance · (1 - score) · side² · I
-
-    The spread tells pictures of one kind from those of another: where some joints are much clearer than others, the
-    clear ones are right more often than the same certainty means where all are alike.
     """
 
     mass_weight: float
     visibility_weight: float
-    spread_weight: float
     bias: float
     peak_scale: float
     miss_variance: float
 
 
-UNCALIBRATED = Calibration(
-    mass_weight=1.0, visibility_weight=0.0, spread_weight=0.0, bias=0.0, peak_scale=1.0, miss_variance=0.0
-)
+UNCALIBRATED = Calibration(mass_weight=1.0, visibility_weight=0.0, bias=0.0, peak_scale=1.0, miss_variance=0.0)
 """Leaves the raw outputs as they are: the score is the mass."""
 
 
@@ -60,14 +55,13 @@ class Answers(NamedTuple):
 
 def score_of(calibration: Calibration, mass: Array, visibility: Array) -> Array:
     """P(right) [n, 24] from the peaks' mass and the visibility's logit [n, 24]."""
-    weights = (calibration.mass_weight, calibration.visibility_weight, calibration.spread_weight, calibration.bias)
+    weights = (calibration.mass_weight, calibration.visibility_weight, calibration.bias)
     return 1 / (1 + np.exp(-_logit(mass, visibility, np.array(weights))))
 
 
 def _logit(mass: Array, visibility: Array, weights: Array) -> Array:
     mass = np.clip(mass, _CLIP, 1 - _CLIP)
-    certainty = weights[0] * np.log(mass / (1 - mass)) + weights[1] * visibility
-    return np.asarray(certainty + weights[2] * certainty.std(1, keepdims=True) + weights[3])
+    return np.asarray(weights[0] * np.log(mass / (1 - mass)) + weights[1] * visibility + weights[2])
 
 
 def fit_calibration(answers: Answers, side: float) -> Calibration:
@@ -81,14 +75,15 @@ def fit_calibration(answers: Answers, side: float) -> Calibration:
         x = _logit(answers.mass, answers.visibility, weights)[counted]
         return float(share @ (np.logaddexp(0, x) - right * x) + 1e-4 * (weights @ weights))
 
-    mass, visibility, spread, bias = (float(w) for w in minimize(log_loss, np.array([1.0, 0.1, 0.0, 0.0])).x)
-    fitted = Calibration(mass, visibility, spread, bias, peak_scale=1.0, miss_variance=0.0)
+    mass, visibility, bias = (float(w) for w in minimize(log_loss, np.array([1.0, 0.1, 0.0])).x)
+    fitted = Calibration(mass, visibility, bias, peak_scale=1.0, miss_variance=0.0)
     missed = (1 - score_of(fitted, answers.mass, answers.visibility)[counted])[:, None, None] * side**2 * np.eye(2)
 
     def miscoverage(log_scales: Array) -> float:
         scaled = np.exp(log_scales[0]) * covariance + np.exp(log_scales[1]) * missed
         distance = np.einsum("ni,nij,nj->n", error, np.linalg.inv(scaled), error)
-        return sum((share @ (distance <= limit) - percent / 100) ** 2 for percent, limit in MAHALANOBIS_SQUARED.items())
+        gaps = [float(share @ (distance <= limit)) - percent / 100 for percent, limit in MAHALANOBIS_SQUARED.items()]
+        return sum(gap**2 if gap > 0 else _TOO_SMALL * gap**2 for gap in gaps)
 
     scales = np.exp(minimize(miscoverage, np.log([0.5, 0.005]), method="Nelder-Mead").x)
     return replace(fitted, peak_scale=float(scales[0]), miss_variance=float(scales[1]))

@@ -38,13 +38,12 @@ class Pose2DGraph(nn.Module):
 
         What the best place leaves of one is shared among the others by the mass of their peaks.
         """
-        mass_weight, visibility_weight, spread_weight, bias, peak_scale, miss_variance = self.calibration
+        mass_weight, visibility_weight, bias, peak_scale, miss_variance = self.calibration
         logits, visibility = self.net(normalise(crops.float().permute(0, 3, 1, 2)))
         joints, covariance, mass = self.decoder(logits)
         best, others = mass[..., :1], mass[..., 1:]
         certainty = mass_weight * torch.logit(best, 1e-4) + visibility_weight * visibility[..., None]
-        spread = (certainty - certainty.mean(1, keepdim=True)).square().mean(1, keepdim=True).sqrt()
-        right = torch.sigmoid(certainty + spread_weight * spread + bias)
+        right = torch.sigmoid(certainty + bias)
         score = torch.cat([right, (1 - right) * others / (1 - best).clamp_min(1e-4)], -1)
         missed = (miss_variance * crops.shape[1] ** 2) * (1 - score)
         covariance = peak_scale * covariance + missed[..., None, None] * torch.eye(2)

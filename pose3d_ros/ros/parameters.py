@@ -301,9 +301,7 @@ def problems_together(values: Mapping[str, Any]) -> list[str]:
     if values["fusion_frame"] and len(values["cameras"]) < 2:
         problems.append(f"fusion_frame is '{values['fusion_frame']}': to fuse people takes two cameras or more")
     if values["publish_hri"] and len(values["cameras"]) > 1:
-        problems.append(
-            "publish_hri is true: it serves a single camera, its topics have no place for the name of one"
-        )
+        problems.append("publish_hri is true: it serves a single camera, its topics have no place for the name of one")
     try:
         pipeline_settings(values)
     except ValueError as error:
