@@ -20,7 +20,7 @@ from rclpy.qos import QoSCompatibility, qos_check_compatible
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from pose3d_ros.ros.doctor_checks import Observed, machine_findings, system_findings
-from pose3d_ros.ros.frame_listener import listen_to_frames
+from pose3d_ros.ros.frame_listener import FrameListener
 from pose3d_ros.ros.health import Finding, Level
 from pose3d_ros.ros.qos import MatchedSubscription
 
@@ -41,7 +41,7 @@ class _Probe(Node):
         self._info: CameraInfo | None = None
         self._image_came_ns = 0
         self._reports: dict[str, tuple[Level, str]] = {}
-        self._frames = listen_to_frames(self)
+        self._frames = FrameListener(self).frames
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 100)
 
     def knows_inputs(self) -> bool:

@@ -11,10 +11,19 @@ from pose3d_ros.ros.frame_tree import FrameTree
 _DEPTH = 100
 
 
-def listen_to_frames(node: Node) -> FrameTree:
-    """The frames, from now on kept up to date by the node's subscriptions to /tf and /tf_static."""
-    frames = FrameTree()
-    node.create_subscription(TFMessage, "/tf", lambda message: frames.take(message, static=False), _DEPTH)
-    latched = QoSProfile(depth=_DEPTH, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    node.create_subscription(TFMessage, "/tf_static", lambda message: frames.take(message, static=True), latched)
-    return frames
+class FrameListener:
+    """Keeps `frames` up to date by the node's subscriptions to /tf and /tf_static."""
+
+    def __init__(self, node: Node) -> None:
+        self.frames = frames = FrameTree()
+        self._node = node
+        latched = QoSProfile(depth=_DEPTH, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._subscriptions = [
+            node.create_subscription(TFMessage, "/tf", lambda message: frames.take(message, static=False), _DEPTH),
+            node.create_subscription(TFMessage, "/tf_static", lambda message: frames.take(message, static=True), latched),
+        ]
+
+    def destroy(self) -> None:
+        """Ends the subscriptions."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)

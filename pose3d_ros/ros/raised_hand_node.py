@@ -18,7 +18,7 @@ from std_msgs.msg import String
 
 from pose3d_ros.gestures.raised_hand import HandLimits, Hands, HandsOverTime, hands_of
 from pose3d_ros.ros.camera_conversion import stamp_to_ns
-from pose3d_ros.ros.frame_listener import listen_to_frames
+from pose3d_ros.ros.frame_listener import FrameListener
 from pose3d_ros.ros.frame_tree import Array, TransformError
 from pose3d_ros.ros.parameter_declaration import NodeParameters, ParameterError
 from pose3d_ros.ros.parameters import Change, ParameterSpec
@@ -53,7 +53,7 @@ class RaisedHandNode(Node):
     def __init__(self) -> None:
         super().__init__("raised_hand")
         self._declared = NodeParameters(self, RAISED_HAND_PARAMETERS)
-        self._frames = listen_to_frames(self)
+        self._frames = FrameListener(self).frames
         self._hands = HandsOverTime()
         self._said = ""
         self._heard_at = -np.inf
