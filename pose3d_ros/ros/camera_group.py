@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pose3d_ros.prepared_networks import PreparedNetworks
 from pose3d_ros.ros.camera_stream import CameraStream, Job
 from pose3d_ros.ros.diagnosis import build_finding, engine_finding
+from pose3d_ros.ros.frame_listener import FrameListener
 from pose3d_ros.ros.health import Finding
 from pose3d_ros.ros.managed_node import ManagedNode
 from pose3d_ros.ros.parameter_declaration import Values
@@ -24,7 +25,9 @@ class CameraGroup:
     def __init__(self, node: ManagedNode, networks: PreparedNetworks, values: Callable[[], Values]) -> None:
         self._node = node
         self._networks = networks
-        self._streams = [CameraStream(node, name, networks, values) for name in values()["cameras"]]
+        self._listener = FrameListener(node) if values()["target_frame"] else None
+        frames = self._listener.frames if self._listener else None
+        self._streams = [CameraStream(node, name, networks, values, frames) for name in values()["cameras"]]
         self._is_idle = True
         self._said = {networks.description}  # by whoever made them
 
@@ -52,6 +55,8 @@ class CameraGroup:
         """Ends the publishers and frees the networks, unless an image is still in them."""
         for stream in self._streams:
             stream.destroy()
+        if self._listener:
+            self._listener.destroy()
         if self._is_idle:
             self._networks.close()
 

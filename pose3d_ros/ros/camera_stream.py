@@ -17,6 +17,7 @@ from pose3d_ros.ros.calibration import CalibrationState
 from pose3d_ros.ros.camera_conversion import stamp_to_ns
 from pose3d_ros.ros.diagnosis import ImageSource, camera_finding, image_finding
 from pose3d_ros.ros.frame_processor import CalibrationOptions, FrameProcessor
+from pose3d_ros.ros.frame_tree import FrameTree
 from pose3d_ros.ros.health import Finding, Level
 from pose3d_ros.ros.image_conversion import BadImageError
 from pose3d_ros.ros.managed_node import ManagedNode
@@ -26,6 +27,7 @@ from pose3d_ros.ros.parameters import pipeline_settings
 from pose3d_ros.ros.qos import MatchedSubscription
 from pose3d_ros.ros.rate_limit import RateLimit
 from pose3d_ros.ros.stream_monitor import Drop, StreamMonitor, StreamStatistics
+from pose3d_ros.ros.target_frame import Place, TargetFrame
 
 _LOG_THROTTLE_S = 5.0
 
@@ -46,9 +48,17 @@ class CameraStream:
     Publishers exist from the beginning to `destroy`, subscriptions from `start` to `stop`.
     name: of the camera; before its topics, frames and findings. Empty: they have none.
     values: returns the node's parameters, of one moment.
+    frames: what TF knows; None if people are published in the camera's frame.
     """
 
-    def __init__(self, node: ManagedNode, name: str, networks: PreparedNetworks, values: Callable[[], Values]) -> None:
+    def __init__(
+        self,
+        node: ManagedNode,
+        name: str,
+        networks: PreparedNetworks,
+        values: Callable[[], Values],
+        frames: FrameTree | None,
+    ) -> None:
         self._node = node
         self._name = name
         self._networks = networks
@@ -57,6 +67,7 @@ class CameraStream:
         self._monitor = StreamMonitor()
         self._processor = FrameProcessor(Follower(pipeline_settings(values())))
         self._outputs = Outputs(node, name)
+        self._target = TargetFrame(values()["target_frame"], frames)
         self._rate_limit = RateLimit()
         self._applied: Values | None = None
         self._last_report: StreamStatistics | None = None
@@ -114,6 +125,7 @@ class CameraStream:
         findings = [
             image_finding(figures, self._last_report, source),
             camera_finding(self._processor.calibration.state, figures, infos.topic, infos.publishers.problem),
+            *self._target.findings(),
         ]
         self._last_report = figures
         return [finding._replace(part=f"{self._name} {finding.part}".lstrip()) for finding in findings]
@@ -174,14 +186,17 @@ class CameraStream:
         header, options = job.message.header, self._output_options(job.values)
         self._frame_id = header.frame_id
         self.failure = ""
-        self._outputs.publish(header, people, options)
+        self._outputs.publish_transforms(header, people, options)
+        place = self._target.place(header, job.values["target_frame_timeout_s"])
+        if place is not None:
+            self._outputs.publish(place.header(header), place.people(people), options, place.up)
         published_ns = self._now_ns()
-        if self._outputs.prediction_wanted:
-            self._predict(header, job.values["max_prediction_s"])
+        if place is not None and self._outputs.prediction_wanted:
+            self._predict(header, place, job.values["max_prediction_s"])
         self._outputs.publish_overlay(header, view.frame.image, people)
         self._monitor.frame_processed(stamp_to_ns(header.stamp), published_ns)
 
-    def _predict(self, header: Header, longest_s: float) -> None:
+    def _predict(self, header: Header, place: Place, longest_s: float) -> None:
         now_ns = self._now_ns()
         ahead_s = 1e-9 * (now_ns - stamp_to_ns(header.stamp))
         if not 0 <= ahead_s <= longest_s:
@@ -191,10 +206,8 @@ class CameraStream:
                 throttle_duration_sec=_LOG_THROTTLE_S,
             )
             return
-        stamp = Time(nanoseconds=now_ns).to_msg()
-        self._outputs.publish_predicted(
-            Header(stamp=stamp, frame_id=header.frame_id), self._processor.follower.ahead(now_ns)
-        )
+        people = place.people(self._processor.follower.ahead(now_ns))
+        self._outputs.publish_predicted(place.header(Header(stamp=Time(nanoseconds=now_ns).to_msg())), people)
 
     def _fail(self, error: Exception) -> None:
         """One frame's failure, of a network or of our own: it is counted and told, and the next frame is tried."""

@@ -15,7 +15,7 @@ from visualization_msgs.msg import MarkerArray
 from pose3d_ros.draw import draw_people
 from pose3d_ros.person import Person
 from pose3d_ros.ros.image_conversion import Picture, bgr_to_image
-from pose3d_ros.ros.people_conversion import MarkerMaker, delete_all, limited, people_to_cloud, people_to_transforms
+from pose3d_ros.ros.people_conversion import Array, MarkerMaker, delete_all, limited, people_to_cloud, people_to_transforms
 
 _TF_DEPTH = 100  # as tf2_ros' broadcaster has it
 _RESULTS_DEPTH = 10
@@ -62,16 +62,19 @@ class Outputs:
         """Whether anybody listens to predicted joints."""
         return bool(self._predicted.get_subscription_count())
 
-    def publish(self, header: Header, people: Sequence[Person], options: OutputOptions) -> None:
-        """Publishes one frame's people, all under the image's header."""
+    def publish_transforms(self, header: Header, people: Sequence[Person], options: OutputOptions) -> None:
+        """Publishes where one frame's people are to the camera, under the image's header."""
         if options.tf and header.frame_id and self._tf.get_subscription_count():
             transforms = people_to_transforms(people, header, options.tf_prefix)
             if transforms.transforms:
                 self._tf.publish(transforms)
+
+    def publish(self, header: Header, people: Sequence[Person], options: OutputOptions, up: Array) -> None:
+        """Publishes one frame's people, all in the header's frame. up: [3] in it, where the top of the picture is."""
         if self._joints.get_subscription_count():
             self._joints.publish(people_to_cloud(people, header))
         if self._markers.get_subscription_count():
-            markers = self._marker_maker.markers(people if options.markers else (), header)
+            markers = self._marker_maker.markers(people if options.markers else (), header, up)
             if options.markers or markers.markers:
                 self._markers.publish(markers)
 

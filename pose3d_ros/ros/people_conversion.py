@@ -2,7 +2,7 @@
 
 The cloud has one point per joint, all of one frame's people one after the other, joints in skeleton.JOINTS' order:
 
-    x, y, z      float32  metres in the camera's optical frame
+    x, y, z      float32  metres in the header's frame
     confidence   float32  probability that the joint is where it is said to be, 0...1
     sigma        float32  metres; standard deviation of the position, root mean square over the three axes
     state        uint8    person.JointState: 0 visible, 1 inferred, 2 predicted
@@ -180,9 +180,10 @@ class MarkerMaker:
     def __init__(self) -> None:
         self._shown: set[int] = set()
 
-    def markers(self, people: Sequence[Person], header: Header) -> MarkerArray:
+    def markers(self, people: Sequence[Person], header: Header, up: Array) -> MarkerArray:
         """A MarkerArray with joints, bones, id and uncertainty of each person; marker id = the person's id.
 
+        up: [3] unit vector in the header's frame; the id stands above the person.
         Uncertainty: bars of ± one standard deviation along each joint's principal axes.
         """
         shown = people_with_metres(people)
@@ -191,7 +192,7 @@ class MarkerMaker:
         for gone in sorted(self._shown - present):
             message.markers += [_marker(header, space, gone, action=Marker.DELETE) for space in MARKER_NAMESPACES]
         for person in shown:
-            message.markers += _person_markers(person, header)
+            message.markers += _person_markers(person, header, up)
         self._shown = present
         return message
 
@@ -201,7 +202,7 @@ def delete_all(header: Header) -> MarkerArray:
     return MarkerArray(markers=[_marker(header, "", 0, action=Marker.DELETEALL)])
 
 
-def _person_markers(person: Person, header: Header) -> list[Marker]:
+def _person_markers(person: Person, header: Header, up: Array) -> list[Marker]:
     positions = np.asarray(person.joints_m)
     known = np.isfinite(positions).all(1)
     colours = _joint_colours(person)
@@ -220,8 +221,9 @@ def _person_markers(person: Person, header: Header) -> list[Marker]:
     label = _marker(header, ID_NAMESPACE, person.id, kind=Marker.TEXT_VIEW_FACING, size_m=_TEXT_HEIGHT_M)
     label.text = f"{person.id}"
     label.color = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
-    top = positions[known][positions[known][:, 1].argmin()]  # y points down
-    label.pose.position = Point(x=float(top[0]), y=float(top[1]) - _TEXT_ABOVE_HEAD_M, z=float(top[2]))
+    top = positions[known][(positions[known] @ up).argmax()]
+    x, y, z = (top + _TEXT_ABOVE_HEAD_M * up).tolist()
+    label.pose.position = Point(x=x, y=y, z=z)
 
     bars = _marker(header, UNCERTAINTY_NAMESPACE, person.id, kind=Marker.LINE_LIST, size_m=_UNCERTAINTY_WIDTH_M)
     bars.color = ColorRGBA(r=1.0, g=1.0, b=1.0, a=_UNCERTAINTY_OPACITY)
