@@ -229,6 +229,7 @@ class Follower:
                 track.joint_state,
                 track.joints_m,
                 track.joints_cov,
+                track.joints_m_s,
             )
             for track in tracked
         ]

@@ -107,6 +107,7 @@ class Person:
     joint_state: [24] of JointState.
     joints_m: [24, 3] metres in the camera's optical frame; None without a calibrated camera.
     joints_m_cov: [24, 3, 3] metres², the root's own uncertainty included; None likewise.
+    joints_m_s: [24, 3] velocities in metres per second, relative to the camera; None where nobody measured them.
     """
 
     id: int
@@ -118,3 +119,4 @@ class Person:
     joint_state: NDArray[np.uint8]
     joints_m: Array | None = None
     joints_m_cov: Array | None = None
+    joints_m_s: Array | None = None

@@ -30,6 +30,7 @@ from pose3d_ros.ros.parameters import person_classes, pipeline_settings
 from pose3d_ros.ros.qos import MatchedSubscription
 from pose3d_ros.ros.rate_limit import RateLimit
 from pose3d_ros.ros.stream_monitor import Drop, StreamMonitor, StreamStatistics
+from pose3d_ros.ros.target_frame import Place, TargetFrame
 
 if TYPE_CHECKING:
     from pose3d_ros.ros.hri_outputs import HriOutputs
@@ -79,6 +80,8 @@ class CameraStream:
         self._processor = FrameProcessor(Follower(pipeline_settings(values())))
         self._outputs = Outputs(node, name)
         self._hri = _hri_outputs(node) if values()["publish_hri"] else None
+        target = values()["target_frame"]
+        self._target = TargetFrame(target, frames if target else None)
         self._rate_limit = RateLimit()
         self._applied: Values | None = None
         self._last_report: StreamStatistics | None = None
@@ -150,6 +153,7 @@ class CameraStream:
             image_finding(figures, self._last_report, source),
             camera_finding(self._processor.calibration.state, figures, infos.topic, infos.publishers.problem),
             *self._companions.findings(),
+            *self._target.findings(),
         ]
         self._last_report = figures
         return [finding._replace(part=f"{self.name} {finding.part}".lstrip()) for finding in findings]
@@ -224,17 +228,20 @@ class CameraStream:
         self.failure = ""
         since_ns = view.frame.stamp_ns if self.seen is None else self.seen.since_ns
         self.seen = Seen(view.follower, header.frame_id, since_ns, view.frame.stamp_ns, people)
-        self._outputs.publish(header, people, options)
+        self._outputs.publish_transforms(header, people, options)
+        place = self._target.place(header, job.values["target_frame_timeout_s"])
+        if place is not None:
+            self._outputs.publish(place.header(header), place.people(people), options, place.up)
         if self._hri is not None:
             height, width = view.frame.image.shape[:2]
             self._hri.publish(header, people, width, height)
         published_ns = self._now_ns()
-        if self._outputs.prediction_wanted:
-            self._predict(header, job.values["max_prediction_s"])
+        if place is not None and self._outputs.prediction_wanted:
+            self._predict(header, place, job.values["max_prediction_s"])
         self._outputs.publish_overlay(header, view.frame.image, people)
         self._monitor.frame_processed(stamp_to_ns(header.stamp), published_ns)
 
-    def _predict(self, header: Header, longest_s: float) -> None:
+    def _predict(self, header: Header, place: Place, longest_s: float) -> None:
         now_ns = self._now_ns()
         ahead_s = 1e-9 * (now_ns - stamp_to_ns(header.stamp))
         if not 0 <= ahead_s <= longest_s:
@@ -244,10 +251,8 @@ class CameraStream:
                 throttle_duration_sec=_LOG_THROTTLE_S,
             )
             return
-        stamp = Time(nanoseconds=now_ns).to_msg()
-        self._outputs.publish_predicted(
-            Header(stamp=stamp, frame_id=header.frame_id), self._processor.follower.ahead(now_ns)
-        )
+        people = place.people(self._processor.follower.ahead(now_ns))
+        self._outputs.publish_predicted(place.header(Header(stamp=Time(nanoseconds=now_ns).to_msg())), people)
 
     def _fail(self, error: Exception) -> None:
         """One frame's failure, of a network or of our own: it is counted and told, and the next frame is tried."""

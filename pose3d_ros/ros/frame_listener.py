@@ -12,18 +12,20 @@ _DEPTH = 100
 
 
 class FrameListener:
-    """The frames, kept up to date by the node's subscriptions to /tf and /tf_static until `destroy`."""
+    """Keeps `frames` up to date by the node's subscriptions to /tf and /tf_static."""
 
     def __init__(self, node: Node) -> None:
+        self.frames = frames = FrameTree()
         self._node = node
-        self.frames = FrameTree()
         latched = QoSProfile(depth=_DEPTH, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self._subscriptions = (
-            node.create_subscription(TFMessage, "/tf", lambda m: self.frames.take(m, static=False), _DEPTH),
-            node.create_subscription(TFMessage, "/tf_static", lambda m: self.frames.take(m, static=True), latched),
-        )
+        self._subscriptions = [
+            node.create_subscription(TFMessage, "/tf", lambda message: frames.take(message, static=False), _DEPTH),
+            node.create_subscription(
+                TFMessage, "/tf_static", lambda message: frames.take(message, static=True), latched
+            ),
+        ]
 
     def destroy(self) -> None:
-        """Ends the subscriptions; the frames stay as they are."""
+        """Ends the subscriptions."""
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)

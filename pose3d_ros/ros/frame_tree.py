@@ -1,12 +1,14 @@
-"""Where frames are and how they are turned, from TF messages, without tf2_ros (which no wheel brings) and rclpy."""
+"""Where frames are to each other, from TF messages, without tf2_ros (which no wheel brings). Knows no rclpy."""
 
 from __future__ import annotations
 
 import threading
+import time
+from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
 from pose3d_ros.ros.camera_conversion import stamp_to_ns
@@ -16,51 +18,62 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-_MOST_MOVING = 5000  # frames; names that come and go must not fill the memory
+_MOST_MOVING = 50_000  # transforms in all: what comes at any rate, and names that come and go, must not fill the memory
+_JUMP_BACK_NS = 500_000_000  # a stamp so far before the last one: time began anew
 
 
 class TransformError(ValueError):
-    """Two frames are not connected; the message says where the chain ends."""
+    """There is no transform between two frames at that time; the message says where the chain ends, and why."""
 
 
-class Transform(NamedTuple):
-    """From one frame's coordinates to another's: x' = turn x + offset_m."""
+class Motion(NamedTuple):
+    """From one frame to another: x' = turn x + shift, metres."""
 
     turn: Rotation
-    offset_m: Array
+    shift: Array
 
-    def after(self, first: Transform) -> Transform:
-        """Both, `first` first."""
-        return Transform(self.turn * first.turn, self.turn.apply(first.offset_m) + self.offset_m)
+    def after(self, first: Motion) -> Motion:
+        """The first, then this one."""
+        return Motion(self.turn * first.turn, self.turn.apply(first.shift) + self.shift)
 
-    def inverse(self) -> Transform:
+    def inverse(self) -> Motion:
         """The way back."""
         back = self.turn.inv()
-        return Transform(back, -back.apply(self.offset_m))
+        return Motion(back, -back.apply(self.shift))
+
+
+AT_HOME = Motion(Rotation.identity(), np.zeros(3))
 
 
 class _Edge(NamedTuple):
+    """From a frame's coordinates to its parent's. Plain numbers: most edges are never asked for."""
+
     parent: str
-    to_parent: Transform
-    stamp_ns: int | None  # None: static
+    quaternion_xyzw: tuple[float, ...]
+    translation_m: tuple[float, ...]
+    stamp_ns: int
+
+    @property
+    def motion(self) -> Motion:
+        return Motion(Rotation.from_quat(self.quaternion_xyzw), np.array(self.translation_m))
 
 
 class FrameTree:
-    """Keeps the newest transform of every frame. May be asked in another thread than is told."""
+    """Keeps the transforms of every frame over time. Thread-safe: one thread may wait for what another one takes."""
 
     def __init__(self) -> None:
+        self._changed = threading.Condition()
         self._static: dict[str, _Edge] = {}
-        self._moving: dict[str, _Edge] = {}
-        self._lock = threading.Lock()
+        self._moving: dict[str, deque[_Edge]] = {}  # by child, ordered by stamp
+        self._order: deque[str] = deque()  # the children of the moving ones, as they came
 
     def take(self, message: TFMessage, static: bool) -> None:
         """Takes all transforms of a message of /tf, or of /tf_static."""
         for transform in message.transforms:
-            turn, offset = transform.transform.rotation, transform.transform.translation
+            turn, shift = transform.transform.rotation, transform.transform.translation
             stamp_ns = None if static else stamp_to_ns(transform.header.stamp)
             parent, child = transform.header.frame_id, transform.child_frame_id
-            quaternion = (turn.x, turn.y, turn.z, turn.w)
-            self.put(parent, child, quaternion, stamp_ns, (offset.x, offset.y, offset.z))
+            self.put(parent, child, (turn.x, turn.y, turn.z, turn.w), stamp_ns, (shift.x, shift.y, shift.z))
 
     def put(
         self,
@@ -68,48 +81,121 @@ class FrameTree:
         child: str,
         quaternion_xyzw: tuple[float, ...],
         stamp_ns: int | None,
-        offset_m: tuple[float, ...] = (0.0, 0.0, 0.0),
+        translation_m: tuple[float, ...] = (0.0, 0.0, 0.0),
     ) -> None:
         """Takes a transform. stamp_ns: None if it is static. One without a rotation (all zeros, NaN) is left out."""
-        quaternion, offset = np.asarray(quaternion_xyzw, float), np.asarray(offset_m, float)
-        if not (1e-6 < np.linalg.norm(quaternion) < np.inf and np.isfinite(offset).all()):
+        if not (1e-6 < np.linalg.norm(quaternion_xyzw) < np.inf and np.isfinite(translation_m).all()):
             return
-        edge = _Edge(parent, Transform(Rotation.from_quat(quaternion), offset), stamp_ns)
-        with self._lock:
+        edge = _Edge(parent, quaternion_xyzw, translation_m, stamp_ns or 0)
+        with self._changed:
             if stamp_ns is None:
                 self._static[child] = edge
-                return
-            self._moving.pop(child, None)
-            self._moving[child] = edge  # as the last of all
-            if len(self._moving) > _MOST_MOVING:
-                del self._moving[next(iter(self._moving))]
+            else:
+                self._put_moving(child, edge)
+            self._changed.notify_all()
 
     def rotation(self, target: str, source: str, stamp_ns: int, max_age_s: float) -> Rotation:
-        """Turns vectors in `source`'s axes into `target`'s; see `transform`."""
-        return self.transform(target, source, stamp_ns, max_age_s).turn
+        """Turns vectors in `source`'s axes into `target`'s; raises TransformError as `motion` does."""
+        return self.motion(target, source, stamp_ns, max_age_s).turn
 
-    def transform(self, target: str, source: str, stamp_ns: int, max_age_s: float) -> Transform:
-        """From `source`'s coordinates to `target`'s.
+    def motion(self, target: str, source: str, stamp_ns: int, tolerance_s: float = 0.0) -> Motion:
+        """From coordinates in `source` to those in `target` at a time, interpolated between the transforms around it.
 
-        Raises TransformError if the frames are not connected, or only through a transform that is not within
-        max_age_s of the stamp.
+        Raises TransformError if the frames are not connected, or only through a transform that has none before, or
+        none after that time; where the nearest one is within the tolerance, that is taken instead.
         """
-        with self._lock:
-            of_target, of_source = (self._to_ancestors(name, stamp_ns, max_age_s) for name in (target, source))
-        shared = next((name for name in of_source if name in of_target), None)
+        with self._changed:
+            of_target, of_source = (self._to_ancestors(name, stamp_ns, tolerance_s) for name in (target, source))
+        shared = next((name for name in of_source.motions if name in of_target.motions), None)
         if shared is None:
-            raise TransformError(
-                f"no TF between {source} (which ends at {list(of_source)[-1]}) and {target} (at {list(of_target)[-1]})"
-            )
-        return of_target[shared].inverse().after(of_source[shared])
+            raise TransformError(of_source.obstacle or of_target.obstacle or _not_connected(of_target, of_source))
+        return of_target.motions[shared].inverse().after(of_source.motions[shared])
 
-    def _to_ancestors(self, frame: str, stamp_ns: int, max_age_s: float) -> dict[str, Transform]:
-        """From the frame's coordinates to those of itself and of each ancestor."""
-        ways = {frame: Transform(Rotation.identity(), np.zeros(3))}
+    def wait_for_motion(self, target: str, source: str, stamp_ns: int, timeout_s: float) -> Motion:
+        """The `motion` as soon as it is known; raises TransformError if it is not within timeout_s of real time."""
+        deadline = time.monotonic() + timeout_s
+        with self._changed:
+            while True:
+                try:
+                    return self.motion(target, source, stamp_ns)
+                except TransformError:
+                    if not self._changed.wait(deadline - time.monotonic()):
+                        raise
+
+    def _put_moving(self, child: str, edge: _Edge) -> None:
+        edges = self._moving.setdefault(child, deque())
+        if edges and (edges[-1].parent != edge.parent or edge.stamp_ns < edges[-1].stamp_ns - _JUMP_BACK_NS):
+            edges.clear()
+        place = len(edges)
+        while place and edges[place - 1].stamp_ns > edge.stamp_ns:
+            place -= 1
+        edges.insert(place, edge)
+        self._order.append(child)
+        if len(self._order) > _MOST_MOVING:
+            self._forget_one(self._order.popleft())
+
+    def _forget_one(self, child: str) -> None:
+        edges = self._moving.get(child)
+        if edges:
+            edges.popleft()
+        if not edges:
+            self._moving.pop(child, None)
+
+    def _to_ancestors(self, frame: str, stamp_ns: int, tolerance_s: float) -> _Ancestors:
+        motions = {frame: AT_HOME}
         name = frame
-        while (edge := self._static.get(name) or self._moving.get(name)) and edge.parent not in ways:
-            if edge.stamp_ns is not None and abs(stamp_ns - edge.stamp_ns) > max_age_s * 1e9:
-                raise TransformError(f"the TF from {name} to {edge.parent} is not within {max_age_s:g} s of the stamp")
-            ways[edge.parent] = edge.to_parent.after(ways[name])
-            name = edge.parent
-        return ways
+        while True:
+            try:
+                found = self._to_parent(name, stamp_ns, tolerance_s)
+            except TransformError as error:
+                return _Ancestors(motions, str(error))
+            if found is None or found[0] in motions:
+                return _Ancestors(motions, "")
+            parent, motion = found
+            motions[parent] = motion.after(motions[name])
+            name = parent
+
+    def _to_parent(self, name: str, stamp_ns: int, tolerance_s: float) -> tuple[str, Motion] | None:
+        """A frame's parent and the way to it; None if it has none."""
+        if static := self._static.get(name):
+            return static.parent, static.motion
+        edges = self._moving.get(name)
+        if not edges:
+            return None
+        parent = edges[-1].parent
+        later = None
+        for edge in reversed(edges):
+            if edge.stamp_ns <= stamp_ns:
+                break
+            later = edge
+        if edge.stamp_ns == stamp_ns:
+            return parent, edge.motion
+        if later is not None and later is not edge:
+            return parent, _between(edge, later, stamp_ns)
+        gap_s = 1e-9 * (edge.stamp_ns - stamp_ns)  # to the newest, if all are older; to the oldest, if all are newer
+        if abs(gap_s) > tolerance_s:
+            which = "oldest" if gap_s > 0 else "newest"
+            raise TransformError(
+                f"the TF from {name} to {parent} is not within {tolerance_s:g} s of the stamp: "
+                f"the {which} is {abs(gap_s):.3f} s {'newer' if gap_s > 0 else 'older'}"
+            )
+        return parent, edge.motion
+
+
+class _Ancestors(NamedTuple):
+    """The ways from a frame to itself and each ancestor. obstacle: why there are no more; empty at the root."""
+
+    motions: dict[str, Motion]
+    obstacle: str
+
+
+def _not_connected(of_target: _Ancestors, of_source: _Ancestors) -> str:
+    target, source = list(of_target.motions), list(of_source.motions)
+    return f"no TF between {source[0]} (which ends at {source[-1]}) and {target[0]} (at {target[-1]})"
+
+
+def _between(earlier: _Edge, later: _Edge, stamp_ns: int) -> Motion:
+    share = (stamp_ns - earlier.stamp_ns) / (later.stamp_ns - earlier.stamp_ns)
+    begin, end = earlier.motion, later.motion
+    turned: ArrayLike = share * (begin.turn.inv() * end.turn).as_rotvec()
+    return Motion(begin.turn * Rotation.from_rotvec(turned), (1 - share) * begin.shift + share * end.shift)

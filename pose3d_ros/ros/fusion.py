@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
 from rclpy.time import Time
 from std_msgs.msg import Header
 
@@ -21,7 +22,7 @@ from pose3d_ros.ros.stamps import Stamp, kind_of
 from pose3d_ros.stages.fuse import Fuser, in_frame
 
 FUSED = "fused"
-_UP = (0.0, 0.0, 1.0)  # REP-103: of every frame but a camera's
+_UP = np.array([0.0, 0.0, 1.0])  # REP-103: of every frame but a camera's
 _LOG_THROTTLE_S = 5.0
 _TF_TOLERANCE_S = 0.5
 """How far a moving transform may lie from the image's stamp."""
@@ -54,7 +55,7 @@ class Fusion:
 
     def __init__(self, node: ManagedNode, frame: str, frames: FrameTree) -> None:
         self._node, self._frame, self._frames = node, frame, frames
-        self._outputs = PeopleOutputs(node, FUSED, _UP)
+        self._outputs = PeopleOutputs(node, FUSED)
         self._left_out: dict[str, str] = {}
         self._figures = (0, 0)
         self.restart()
@@ -109,14 +110,15 @@ class Fusion:
         people = self._fuser.fuse(usable)
         self._left_out, self._figures = left_out, (len(people), len(usable))
         header = Header(stamp=Time(nanoseconds=stamp_ns).to_msg(), frame_id=self._frame)
-        self._outputs.publish(header, people, _options(values))
+        self._outputs.publish_transforms(header, people, _options(values))
+        self._outputs.publish(header, people, _options(values), _UP)
 
     def _in_frame(self, last: Seen, stamp_ns: int, longest_s: float) -> list[Person]:
         age_s = 1e-9 * (stamp_ns - last.stamp_ns)
         if abs(age_s) > longest_s:
             raise TransformError(f"its last image is {age_s:.2f} s from the newest, max_prediction_s is {longest_s:g}")
-        way = self._frames.transform(self._frame, last.frame_id, last.stamp_ns, _TF_TOLERANCE_S)
-        return [in_frame(person, way.turn.as_matrix(), way.offset_m) for person in last.at(stamp_ns)]
+        way = self._frames.motion(self._frame, last.frame_id, last.stamp_ns, _TF_TOLERANCE_S)
+        return [in_frame(person, way.turn.as_matrix(), way.shift) for person in last.at(stamp_ns)]
 
 
 def _options(values: Values) -> OutputOptions:

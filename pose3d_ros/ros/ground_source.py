@@ -47,5 +47,5 @@ class GroundSource:
     def _from_tf(self, ground_frame: str, camera_frame: str, stamp_ns: int) -> Ground:
         """Raises TransformError where TF does not connect the two."""
         assert self._frames is not None
-        camera = self._frames.transform(ground_frame, camera_frame, stamp_ns, _MAX_TF_AGE_S)
-        return Ground(camera.turn.inv().apply(np.array([0.0, 0.0, 1.0])), float(camera.offset_m[2]))
+        camera = self._frames.motion(ground_frame, camera_frame, stamp_ns, _MAX_TF_AGE_S)
+        return Ground(camera.turn.inv().apply(np.array([0.0, 0.0, 1.0])), float(camera.shift[2]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from geometry_msgs.msg import Quaternion, TransformStamped, Vector3
+from geometry_msgs.msg import Quaternion, TransformStamped, Twist, TwistStamped, Vector3
 from hri_msgs.msg import NormalizedPointOfInterest2D, NormalizedRegionOfInterest2D, Skeleton2D
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
@@ -55,6 +55,14 @@ def skeleton_of(person: Person, header: Header, width: int, height: int) -> Skel
         for (x, y), c in zip(places.tolist(), scores.astype(float).tolist(), strict=True)
     ]
     return Skeleton2D(header=header, skeleton=points)
+
+
+def velocity_of(person: Person, header: Header) -> TwistStamped | None:
+    """How the pelvis moves relative to the camera, in its frame, metres per second; None if that is not known."""
+    if person.joints_m_s is None:
+        return None
+    x, y, z = person.joints_m_s[INDEX["pelvis"]].tolist()
+    return TwistStamped(header=header, twist=Twist(linear=Vector3(x=x, y=y, z=z)))
 
 
 def transforms_of(person: Person, header: Header) -> Iterator[TransformStamped]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+from geometry_msgs.msg import TwistStamped
 from hri_msgs.msg import IdsList, NormalizedRegionOfInterest2D, Skeleton2D
 from rclpy.lifecycle import LifecycleNode
 from rclpy.publisher import Publisher
@@ -13,7 +14,7 @@ from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
 from pose3d_ros.person import Person
-from pose3d_ros.ros.hri_conversion import body_id, region_of, skeleton_of, transforms_of
+from pose3d_ros.ros.hri_conversion import body_id, region_of, skeleton_of, transforms_of, velocity_of
 
 BODIES = "/humans/bodies"
 _DEPTH = 10
@@ -25,10 +26,11 @@ class _Body(NamedTuple):
 
     region: Publisher
     skeleton: Publisher
+    velocity: Publisher
 
 
 class HriOutputs:
-    """/humans/bodies/tracked, and of each body its roi, skeleton2d and frames; publishers end with the person.
+    """/humans/bodies/tracked, and of each body its roi, skeleton2d, velocity and frames; publishers end with the person.
 
     Frames are sent while anybody listens to `tracked`: whoever listens to TF alone has the node's own frames.
     """
@@ -60,6 +62,9 @@ class HriOutputs:
             body = self._bodies[name]
             body.region.publish(region_of(person, header, width, height))
             body.skeleton.publish(skeleton_of(person, header, width, height))
+            velocity = velocity_of(person, header)
+            if velocity is not None:
+                body.velocity.publish(velocity)
         transforms = [transform for person in people for transform in transforms_of(person, header)]
         if header.frame_id and transforms:
             self._tf.publish(TFMessage(transforms=transforms))
@@ -86,4 +91,5 @@ class HriOutputs:
                 self._bodies[name] = _Body(
                     self._node.create_publisher(NormalizedRegionOfInterest2D, f"{BODIES}/{name}/roi", _DEPTH),
                     self._node.create_publisher(Skeleton2D, f"{BODIES}/{name}/skeleton2d", _DEPTH),
+                    self._node.create_publisher(TwistStamped, f"{BODIES}/{name}/velocity", _DEPTH),
                 )

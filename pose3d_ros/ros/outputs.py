@@ -16,7 +16,7 @@ from pose3d_ros.draw import draw_people
 from pose3d_ros.person import Person
 from pose3d_ros.ros.image_conversion import Picture, bgr_to_image
 from pose3d_ros.ros.people_conversion import (
-    UP_IN_OPTICAL,
+    Array,
     MarkerMaker,
     delete_all,
     limited,
@@ -38,17 +38,16 @@ class OutputOptions(NamedTuple):
 
 
 class PeopleOutputs:
-    """The publishers of people in space. name: before the topics; empty if they have none. up: see MarkerMaker."""
+    """The publishers of people in space. name: before the topics; empty if they have none."""
 
-    def __init__(self, node: LifecycleNode, name: str = "", up: tuple[float, float, float] = UP_IN_OPTICAL) -> None:
+    def __init__(self, node: LifecycleNode, name: str = "") -> None:
         self._node = node
         self._space = f"~/{name}/" if name else "~/"
-        self._up = up
         self._markers = self._publisher(MarkerArray, "markers", _RESULTS_DEPTH)
         self._joints = self._publisher(PointCloud2, "joints", _RESULTS_DEPTH)
         self._tf = node.create_lifecycle_publisher(TFMessage, "/tf", _reliable(_TF_DEPTH))
         self._publishers = [self._markers, self._joints, self._tf]
-        self._marker_maker = MarkerMaker(up)
+        self._marker_maker = MarkerMaker()
 
     def wanted(self, options: OutputOptions) -> bool:
         """Whether anybody listens to anything that comes of an image."""
@@ -58,16 +57,19 @@ class PeopleOutputs:
             or (options.markers and self._markers.get_subscription_count() > 0)
         )
 
-    def publish(self, header: Header, people: Sequence[Person], options: OutputOptions) -> None:
-        """Publishes people at one time, in one frame."""
+    def publish_transforms(self, header: Header, people: Sequence[Person], options: OutputOptions) -> None:
+        """Publishes where one frame's people are to the camera, or to the frame in which they are fused."""
         if options.tf and header.frame_id and self._tf.get_subscription_count():
             transforms = people_to_transforms(people, header, options.tf_prefix)
             if transforms.transforms:
                 self._tf.publish(transforms)
+
+    def publish(self, header: Header, people: Sequence[Person], options: OutputOptions, up: Array) -> None:
+        """Publishes one frame's people, all in the header's frame. up: [3] which way is up in it, about."""
         if self._joints.get_subscription_count():
             self._joints.publish(people_to_cloud(people, header))
         if self._markers.get_subscription_count():
-            markers = self._marker_maker.markers(people if options.markers else (), header)
+            markers = self._marker_maker.markers(people if options.markers else (), header, up)
             if options.markers or markers.markers:
                 self._markers.publish(markers)
 
@@ -75,7 +77,7 @@ class PeopleOutputs:
         """Takes what is shown out of RViz."""
         if self._markers.get_subscription_count():
             self._markers.publish(delete_all(header))
-        self._marker_maker = MarkerMaker(self._up)
+        self._marker_maker = MarkerMaker()
 
     def destroy(self) -> None:
         """Ends the publishers."""

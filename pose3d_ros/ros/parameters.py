@@ -266,6 +266,22 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         1.0,
         change=Change.LIVE,
     ),
+    ParameterSpec(
+        "target_frame",
+        "",
+        "Frame of ~/joints, ~/joints_predicted and ~/markers, such as base_link or map, by TF at the image's stamp. "
+        "Empty: the camera's. /tf is always relative to the camera's.",
+        pattern=(r"([A-Za-z_][A-Za-z0-9_/.-]*)?", "frame names begin with a letter, not with /"),
+    ),
+    ParameterSpec(
+        "target_frame_timeout_s",
+        0.1,
+        "Longest time that an image's joints wait for target_frame, while no other image is worked on; then they and "
+        "the markers are withheld.",
+        0.0,
+        1.0,
+        change=Change.LIVE,
+    ),
     ParameterSpec("publish_markers", True, "Publish ~/markers for RViz.", change=Change.LIVE),
     ParameterSpec("publish_tf", True, "Publish a transform per joint on /tf.", change=Change.LIVE),
     ParameterSpec(

@@ -2,7 +2,7 @@
 
 The cloud has one point per joint, all of one frame's people one after the other, joints in skeleton.JOINTS' order:
 
-    x, y, z      float32  metres in the camera's optical frame
+    x, y, z      float32  metres in the header's frame
     confidence   float32  probability that the joint is where it is said to be, 0...1
     sigma        float32  metres; standard deviation of the position, root mean square over the three axes
     state        uint8    person.JointState: 0 visible, 1 inferred, 2 predicted
@@ -60,9 +60,6 @@ BONES_NAMESPACE = "bones"
 ID_NAMESPACE = "id"
 UNCERTAINTY_NAMESPACE = "uncertainty"
 MARKER_NAMESPACES = (JOINTS_NAMESPACE, BONES_NAMESPACE, ID_NAMESPACE, UNCERTAINTY_NAMESPACE)
-
-UP_IN_OPTICAL = (0.0, -1.0, 0.0)
-"""In a camera's optical frame y points down."""
 
 _JOINT_DIAMETER_M = 0.06
 _BONE_WIDTH_M = 0.03
@@ -178,18 +175,15 @@ def limited(picture: Picture, people: Sequence[Person], max_side_px: int) -> tup
 
 
 class MarkerMaker:
-    """Makes marker arrays; remembers who was shown, so that those who left can be deleted.
+    """Makes marker arrays; remembers who was shown, so that those who left can be deleted."""
 
-    up: which way is up in the frame of the people, about; there the id is written.
-    """
-
-    def __init__(self, up: tuple[float, float, float] = UP_IN_OPTICAL) -> None:
-        self._up = np.array(up)
+    def __init__(self) -> None:
         self._shown: set[int] = set()
 
-    def markers(self, people: Sequence[Person], header: Header) -> MarkerArray:
+    def markers(self, people: Sequence[Person], header: Header, up: Array) -> MarkerArray:
         """A MarkerArray with joints, bones, id and uncertainty of each person; marker id = the person's id.
 
+        up: [3] unit vector in the header's frame; the id stands above the person.
         Uncertainty: bars of ± one standard deviation along each joint's principal axes.
         """
         shown = people_with_metres(people)
@@ -198,7 +192,7 @@ class MarkerMaker:
         for gone in sorted(self._shown - present):
             message.markers += [_marker(header, space, gone, action=Marker.DELETE) for space in MARKER_NAMESPACES]
         for person in shown:
-            message.markers += _person_markers(person, header, self._up)
+            message.markers += _person_markers(person, header, up)
         self._shown = present
         return message
 
@@ -227,8 +221,9 @@ def _person_markers(person: Person, header: Header, up: Array) -> list[Marker]:
     label = _marker(header, ID_NAMESPACE, person.id, kind=Marker.TEXT_VIEW_FACING, size_m=_TEXT_HEIGHT_M)
     label.text = f"{person.id}"
     label.color = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
-    x, y, z = positions[known][(positions[known] @ up).argmax()] + _TEXT_ABOVE_HEAD_M * up
-    label.pose.position = Point(x=float(x), y=float(y), z=float(z))
+    top = positions[known][(positions[known] @ up).argmax()]
+    x, y, z = (top + _TEXT_ABOVE_HEAD_M * up).tolist()
+    label.pose.position = Point(x=x, y=y, z=z)
 
     bars = _marker(header, UNCERTAINTY_NAMESPACE, person.id, kind=Marker.LINE_LIST, size_m=_UNCERTAINTY_WIDTH_M)
     bars.color = ColorRGBA(r=1.0, g=1.0, b=1.0, a=_UNCERTAINTY_OPACITY)

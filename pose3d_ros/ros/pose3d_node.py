@@ -80,7 +80,8 @@ class Pose3DNode(ManagedNode):
         except (EngineError, ImportError) as error:
             raise TransitionError(str(error)) from error
         self.get_logger().info(networks.description)
-        self._tf = FrameListener(self) if values["fusion_frame"] or values["ground_frame"] else None
+        asked = any(values[name] for name in ("target_frame", "fusion_frame", "ground_frame"))
+        self._tf = FrameListener(self) if asked else None
         frames = self._tf.frames if self._tf is not None else None
         fusion = Fusion(self, values["fusion_frame"], frames) if frames and values["fusion_frame"] else None
         self._cameras = CameraGroup(self, networks, lambda: self._declared.values, frames, fusion)

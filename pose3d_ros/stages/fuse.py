@@ -71,7 +71,7 @@ def fuse_joints(joints_m: ArrayLike, cov: ArrayLike) -> FusedJoints:
 
 
 def in_frame(person: Person, R: ArrayLike, t: ArrayLike) -> Person:
-    """The person, who has metres, in another frame: x' = R x + t, R [3, 3], t [3] metres."""
+    """The person, who has metres, in another frame: x' = R x + t, R [3, 3], t [3] metres; velocities are turned too."""
     turn = np.asarray(R, np.float64)
     if person.joints_m is None or person.joints_m_cov is None:
         raise ValueError(f"person {person.id} has no metres, so there is nothing to bring into another frame")
@@ -79,6 +79,7 @@ def in_frame(person: Person, R: ArrayLike, t: ArrayLike) -> Person:
         person,
         joints_m=person.joints_m @ turn.T + np.asarray(t, np.float64),
         joints_m_cov=turn @ person.joints_m_cov @ turn.T,
+        joints_m_s=None if person.joints_m_s is None else person.joints_m_s @ turn.T,
     )
 
 

@@ -88,9 +88,9 @@ class Measurement(NamedTuple):
 class Tracked(NamedTuple):
     """One person to publish.
 
-    joint_state: [24] of JointState. joints_m [24,3] metres in the camera frame and joints_cov [24,3,3] (the root's
-    uncertainty included) are None as long as there is no 3D measurement. row: which row of the measurement, -1 when the
-    person was not seen in this frame.
+    joint_state: [24] of JointState. joints_m [24,3] metres in the camera frame, joints_cov [24,3,3] (the root's
+    uncertainty included) and joints_m_s [24,3] m/s are None as long as there is no 3D measurement. row: which row of the
+    measurement, -1 when the person was not seen in this frame.
     """
 
     id: int
@@ -102,6 +102,7 @@ class Tracked(NamedTuple):
     joint_state: NDArray[np.uint8]
     joints_m: Array | None
     joints_cov: Array | None
+    joints_m_s: Array | None
 
 
 class PointFilter:
@@ -126,6 +127,11 @@ class PointFilter:
     def position(self) -> Array:
         """[K,3] metres."""
         return self.mean[:, 0].copy()
+
+    @property
+    def velocity(self) -> Array:
+        """[K,3] metres per second."""
+        return self.mean[:, 1].copy()
 
     @property
     def position_cov(self) -> Array:
@@ -416,12 +422,14 @@ class Tracker:
         else:
             visible = track.score >= self.config.visible_score
             state = np.where(visible, JointState.VISIBLE, JointState.INFERRED).astype(np.uint8)
-        joints_m = joints_cov = None
+        joints_m = joints_cov = joints_m_s = None
         if track.root is not None and track.joints is not None:
             relative = track.joints.position - track.joints.position[ROOT]
             joints_m = track.root.position[0] + relative
+            joints_m_s = track.root.velocity[0] + track.joints.velocity - track.joints.velocity[ROOT]
             own = track.joints.position_cov + track.slow_joint_variance[:, None, None] * np.eye(3)
             own[ROOT] = 0.0
             joints_cov = own + track.root.position_cov[0] + track.slow_root_cov
         age_s = (self._now_ns - track.born_ns) * _NS
-        return Tracked(track.id, track.row, age_s, track.box, track.joints_px, track.score, state, joints_m, joints_cov)
+        place = (joints_m, joints_cov, joints_m_s)
+        return Tracked(track.id, track.row, age_s, track.box, track.joints_px, track.score, state, *place)

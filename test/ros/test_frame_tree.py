@@ -1,4 +1,7 @@
-"""Rotations between frames from a tree of transforms."""
+"""Ways between frames from a tree of transforms over time."""
+
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -47,12 +50,12 @@ def test_where_a_camera_is_over_the_ground():
     pitched = tuple(Rotation.from_euler("y", 90, degrees=True).as_quat())
     tree.put("base_link", "neck", pitched, None, (0.1, 0.0, 1.0))
     tree.put("neck", "optical", tuple(OPTICAL.as_quat()), None, (0.05, 0.0, 0.0))
-    camera = tree.transform("base_footprint", "optical", 10 * SECOND, 0.5)
-    np.testing.assert_allclose(camera.offset_m, [0.1, 0.0, 1.15], atol=1e-12)
-    ahead = camera.turn.apply([0, 0, 2.0]) + camera.offset_m
+    camera = tree.motion("base_footprint", "optical", 10 * SECOND, 0.5)
+    np.testing.assert_allclose(camera.shift, [0.1, 0.0, 1.15], atol=1e-12)
+    ahead = camera.turn.apply([0, 0, 2.0]) + camera.shift
     np.testing.assert_allclose(ahead, [0.1, 0.0, -0.85], atol=1e-12)  # it looks down
-    back = tree.transform("optical", "base_footprint", 10 * SECOND, 0.5)
-    np.testing.assert_allclose(back.turn.apply(ahead) + back.offset_m, [0, 0, 2.0], atol=1e-12)
+    back = tree.motion("optical", "base_footprint", 10 * SECOND, 0.5)
+    np.testing.assert_allclose(back.turn.apply(ahead) + back.shift, [0, 0, 2.0], atol=1e-12)
 
 
 def test_a_place_that_is_none():
@@ -89,9 +92,75 @@ def test_no_rotation_is_none(tree, quaternion):
 
 
 def test_names_that_come_and_go_do_not_fill_the_memory(tree):
-    for number in range(6000):
+    for number in range(60_000):
         tree.put("optical", f"person_{number}/head", (0.0, 0.0, 0.0, 1.0), 10 * SECOND)
-    assert len(tree._moving) == 5000
+    assert len(tree._moving) == 50_000
+    with pytest.raises(TransformError, match="no TF between person_1/head"):
+        up(tree, "optical", "person_1/head")
+    up(tree, "optical", "person_59999/head")
+
+
+@pytest.fixture
+def robot():
+    """odom -> base_link drives 1 m/s along x and turns by 90 degrees/s from 10 s on; base_link -> camera is fixed."""
+    tree = FrameTree()
+    for tenths in range(100, 121):
+        turn = Rotation.from_euler("z", 9 * (tenths - 100), degrees=True).as_quat()
+        tree.put("odom", "base_link", tuple(turn), tenths * SECOND // 10, (0.1 * (tenths - 100), 0.0, 0.0))
+    tree.put("base_link", "camera", (0.0, 0.0, 0.0, 1.0), None, (0.5, 0.0, 1.2))
+    return tree
+
+
+def place(motion, point):
+    return motion.turn.apply(point) + motion.shift
+
+
+@pytest.mark.parametrize("t", [0.0, 0.25, 1.0, 1.98])
+def test_a_motion_is_interpolated_at_the_stamp(robot, t):
+    motion = robot.motion("odom", "camera", int((10 + t) * SECOND))
+    angle = np.pi / 2 * t
+    ahead = np.array([np.cos(angle), np.sin(angle), 0])  # where the robot looks
+    np.testing.assert_allclose(place(motion, [2, 0, 0]), [t, 0, 1.2] + 2.5 * ahead, atol=1e-9)
+    back = robot.motion("camera", "odom", int((10 + t) * SECOND))
+    np.testing.assert_allclose(place(back, place(motion, [2, -1, 3])), [2, -1, 3], atol=1e-9)
+
+
+def test_nothing_is_guessed_before_the_first_and_after_the_last_transform(robot):
+    with pytest.raises(TransformError, match=r"base_link to odom is not within 0 s .* newest is 0.050 s older"):
+        robot.motion("odom", "camera", int(12.05 * SECOND))
+    with pytest.raises(TransformError, match=r"oldest is 0.100 s newer"):
+        robot.motion("odom", "camera", int(9.9 * SECOND))
+
+
+def test_what_lies_beyond_the_common_ancestor_does_not_matter(robot):
+    robot.put("map", "odom", (0.0, 0.0, 0.0, 1.0), 3 * SECOND)
+    robot.motion("odom", "camera", 11 * SECOND)
+    with pytest.raises(TransformError, match="from odom to map"):
+        robot.motion("map", "camera", 11 * SECOND)
+
+
+def test_late_transforms_find_their_place_and_a_jump_back_begins_anew(robot):
+    robot.put("odom", "base_link", (0.0, 0.0, 0.0, 1.0), int(11.95 * SECOND), (9.0, 0.0, 0.0))
+    np.testing.assert_allclose(robot.motion("odom", "base_link", int(11.95 * SECOND)).shift, [9, 0, 0])
+    np.testing.assert_allclose(robot.motion("odom", "base_link", 12 * SECOND).shift, [2, 0, 0])
+    robot.put("odom", "base_link", (0.0, 0.0, 0.0, 1.0), 4 * SECOND, (7.0, 0.0, 0.0))
+    np.testing.assert_allclose(robot.motion("odom", "base_link", 4 * SECOND).shift, [7, 0, 0])
+    with pytest.raises(TransformError):
+        robot.motion("odom", "base_link", 11 * SECOND)
+
+
+def test_who_waits_gets_the_transform_when_it_comes_and_an_error_in_time_when_it_does_not(robot):
+    late = threading.Timer(
+        0.1, robot.put, ("odom", "base_link", (0.0, 0.0, 0.0, 1.0), int(12.2 * SECOND), (2.2, 0.0, 0.0))
+    )
+    late.start()
+    motion = robot.wait_for_motion("odom", "base_link", int(12.1 * SECOND), 30.0)
+    np.testing.assert_allclose(motion.shift, [2.1, 0, 0], atol=1e-9)
+    late.join()
+    began = time.monotonic()
+    with pytest.raises(TransformError, match="older"):
+        robot.wait_for_motion("odom", "base_link", int(12.3 * SECOND), 0.2)
+    assert time.monotonic() - began >= 0.19
 
 
 def test_a_point_from_one_camera_to_the_other():
@@ -99,12 +168,12 @@ def test_a_point_from_one_camera_to_the_other():
     tree.put("base", "mast", (0.0, 0.0, np.sqrt(0.5), np.sqrt(0.5)), None, (1.0, 0.0, 2.0))
     tree.put("mast", "front", tuple(OPTICAL.as_quat()), 10 * SECOND, (0.5, 0.0, 0.0))
     tree.put("base", "left", (0.0, 0.0, 0.0, 1.0), None, (0.0, -3.0, 0.0))
-    way = tree.transform("base", "front", 10 * SECOND, 0.5)
+    way = tree.motion("base", "front", 10 * SECOND, 0.5)
     # Two metres ahead of the camera: the mast looks along the base's y.
-    np.testing.assert_allclose(way.turn.apply([0, 0, 2.0]) + way.offset_m, [1.0, 2.5, 2.0], atol=1e-9)
-    way = tree.transform("left", "front", 10 * SECOND, 0.5)
-    np.testing.assert_allclose(way.turn.apply([0, 0, 2.0]) + way.offset_m, [1.0, 5.5, 2.0], atol=1e-9)
-    back = tree.transform("front", "left", 10 * SECOND, 0.5)
-    np.testing.assert_allclose(back.turn.apply([1.0, 5.5, 2.0]) + back.offset_m, [0, 0, 2.0], atol=1e-9)
+    np.testing.assert_allclose(way.turn.apply([0, 0, 2.0]) + way.shift, [1.0, 2.5, 2.0], atol=1e-9)
+    way = tree.motion("left", "front", 10 * SECOND, 0.5)
+    np.testing.assert_allclose(way.turn.apply([0, 0, 2.0]) + way.shift, [1.0, 5.5, 2.0], atol=1e-9)
+    back = tree.motion("front", "left", 10 * SECOND, 0.5)
+    np.testing.assert_allclose(back.turn.apply([1.0, 5.5, 2.0]) + back.shift, [0, 0, 2.0], atol=1e-9)
     with pytest.raises(TransformError, match="not within"):
-        tree.transform("base", "front", 20 * SECOND, 0.5)
+        tree.motion("base", "front", 20 * SECOND, 0.5)

@@ -11,6 +11,7 @@ pytest.importorskip("onnx", reason="the tests make small networks with onnx")
 pytest.importorskip("hri_msgs.msg", reason="needs hri_msgs")
 
 import tiny_networks
+from geometry_msgs.msg import TwistStamped
 from hri_msgs.msg import IdsList, NormalizedRegionOfInterest2D, Skeleton2D
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
@@ -37,6 +38,7 @@ def node(start_node, robot, tmp_path_factory):
         (IdsList, "/humans/bodies/tracked", QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)),
         (NormalizedRegionOfInterest2D, "/humans/bodies/p1/roi", 10),
         (Skeleton2D, "/humans/bodies/p1/skeleton2d", 10),
+        (TwistStamped, "/humans/bodies/p1/velocity", 10),
         (PointCloud2, "pose3d/joints", 10),
     )
     for kind, topic, qos in listened:
@@ -61,7 +63,7 @@ def show(robot, picture, until, what):
 
 def test_a_body_its_box_and_its_skeleton(node, robot):
     heard = robot.heard
-    topics = ("/humans/bodies/p1/roi", "/humans/bodies/p1/skeleton2d", "pose3d/joints")
+    topics = [f"/humans/bodies/p1/{part}" for part in ("roi", "skeleton2d", "velocity")]
     show(robot, BRIGHT, lambda: all(heard[topic] for topic in topics), topics)
     assert list(heard["/humans/bodies/tracked"][-1].ids) == ["p1"]
     region = heard["/humans/bodies/p1/roi"][-1]
@@ -69,6 +71,8 @@ def test_a_body_its_box_and_its_skeleton(node, robot):
     assert 0 <= region.xmin < region.xmax <= 1
     assert 0 <= region.ymin < region.ymax <= 1
     skeleton = heard["/humans/bodies/p1/skeleton2d"][-1]
+    # The person stands still before a camera that does, too.
+    assert abs(heard["/humans/bodies/p1/velocity"][-1].twist.linear.x) < 0.1
     hip = skeleton.skeleton[Skeleton2D.LEFT_HIP]
     assert 0 < hip.x < 1
     assert hip.c > 0

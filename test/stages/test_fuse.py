@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -98,6 +100,9 @@ def test_another_frame() -> None:
     moved = in_frame(person(BODY, np.diag([1.0, 4, 9])), R, t)
     assert np.allclose(moved.joints_m, BODY @ R.T + t)
     assert np.allclose(moved.joints_m_cov, np.diag([4.0, 1, 9]))
+    assert moved.joints_m_s is None
+    walking = replace(person(BODY, np.eye(3)), joints_m_s=np.tile([1.0, 0, 2], (24, 1)))
+    assert np.allclose(in_frame(walking, R, t).joints_m_s, [0, 1, 2])
     assert distance(*(fuse_joints(*stacked([p])) for p in (moved, moved))) == 0
 
 

@@ -127,6 +127,20 @@ def test_prediction_follows_the_motion_and_its_sigma_grows():
     assert (np.trace(after[0].joints_cov[5]) > np.trace(before[0].joints_cov[5])).all()
 
 
+def test_velocities_are_those_of_the_joints_and_die_out_unseen():
+    tracker = Tracker()
+    for k in range(40):
+        moving = measurement([person(100 + 3 * k)], root=(0.03 * k, 0, 3))
+        moving.joints_m[0, 13] += (0, 0.02 * k, 0)
+        tracker.predict(k * FRAME_NS)
+        (out,) = tracker.update(tracker.assign(moving.boxes, moving.joints_px, moving.score), moving)
+    np.testing.assert_allclose(out.joints_m_s[0], [0.9, 0, 0], atol=0.02)
+    np.testing.assert_allclose(out.joints_m_s[13], [0.9, 0.6, 0], atol=0.02)
+    for k in range(40, 56):
+        (gone,) = step(tracker, k, [])
+    assert np.abs(gone.joints_m_s).max() < 0.1
+
+
 def test_low_scores_are_inferred():
     box, joints, score = person(100)
     score[5] = 0.2

@@ -1,0 +1,88 @@
+"""The frame in which people are published: the camera's, or another that TF knows at the image's time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from std_msgs.msg import Header
+
+from pose3d_ros.person import Person
+from pose3d_ros.ros.camera_conversion import stamp_to_ns
+from pose3d_ros.ros.frame_tree import AT_HOME, Array, FrameTree, Motion, TransformError
+from pose3d_ros.ros.health import Finding, Level
+from pose3d_ros.stages.fuse import in_frame
+
+_UP_IN_THE_CAMERA = np.array([0.0, -1.0, 0.0])
+
+
+class Place(NamedTuple):
+    """A frame, and the way from the camera's to it."""
+
+    frame_id: str
+    motion: Motion
+
+    def header(self, header: Header) -> Header:
+        """A header of the camera's frame, for this one."""
+        return Header(stamp=header.stamp, frame_id=self.frame_id)
+
+    def people(self, people: Sequence[Person]) -> Sequence[Person]:
+        """People of the camera's frame, in this one."""
+        if self.motion is AT_HOME:
+            return people
+        turn = self.motion.turn.as_matrix()
+        return [p if p.joints_m is None else in_frame(p, turn, self.motion.shift) for p in people]
+
+    @property
+    def up(self) -> Array:
+        """[3] where the top of the picture is."""
+        return np.asarray(self.motion.turn.apply(_UP_IN_THE_CAMERA))
+
+
+class TargetFrame:
+    """Finds the place of each image; counts the images of which there is none.
+
+    name: of the target frame; empty: the camera's own. frames: what TF knows; not used for the camera's own.
+    """
+
+    def __init__(self, name: str, frames: FrameTree | None) -> None:
+        self._name = name
+        self._frames = frames
+        self._placed = self._withheld = self._told = 0
+        self._reason = ""
+
+    def place(self, header: Header, timeout_s: float) -> Place | None:
+        """The target frame at an image's time; None if TF does not know it after timeout_s of real time."""
+        if self._frames is None or header.frame_id == self._name:
+            self._placed += 1
+            return Place(header.frame_id, AT_HOME)
+        try:
+            motion = self._motion(self._frames, header, timeout_s)
+        except TransformError as error:
+            self._withheld += 1
+            self._reason = str(error)
+            return None
+        self._placed += 1
+        return Place(self._name, motion)
+
+    def findings(self) -> list[Finding]:
+        """What there is to say since the last call; nothing of the camera's own frame."""
+        if self._frames is None:
+            return []
+        withheld, self._told = self._withheld - self._told, self._withheld
+        values = {
+            "target_frame": self._name,
+            "placed": str(self._placed),
+            "withheld": str(self._withheld),
+            "last_reason": self._reason,
+        }
+        if withheld:
+            text = f"joints and markers of {withheld} images were withheld, for want of {self._name}: {self._reason}"
+            return [Finding("target_frame", Level.WARN, text, values)]
+        return [Finding("target_frame", Level.OK, f"joints and markers are in {self._name}", values)]
+
+    def _motion(self, frames: FrameTree, header: Header, timeout_s: float) -> Motion:
+        if not header.frame_id:
+            raise TransformError("the images have no frame_id: set the driver's frame_id")
+        return frames.wait_for_motion(self._name, header.frame_id, stamp_to_ns(header.stamp), timeout_s)
