@@ -30,7 +30,7 @@ class _Body(NamedTuple):
 
 
 class HriOutputs:
-    """/humans/bodies/tracked, and of each body its roi, skeleton2d, velocity and frames; publishers end with the person.
+    """/humans/bodies/tracked, and each body's roi, skeleton2d, velocity and frames; publishers end with the person.
 
     Frames are sent while anybody listens to `tracked`: whoever listens to TF alone has the node's own frames.
     """
