@@ -120,6 +120,7 @@ def test_joints_and_markers_are_where_the_person_is_at_the_image_s_time(driver, 
 
 def test_without_the_transform_nothing_comes_but_tf_and_the_overlay_and_it_is_told(driver, frames, robot):
     answer(driver, frames)
+    robot.spin_for(0.3)  # for the markers
     before = {name: len(robot.heard[name]) for name in ("joints", "markers", "tf")}
     image = driver.message(step_s=0.5)  # the robot's place at this time is not known
     began = time.monotonic()
