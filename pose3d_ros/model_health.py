@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.crop import iou
+from pose3d_ros.models import Model
 from pose3d_ros.person import JointState, Person
 from pose3d_ros.skeleton import BONES, INDEX
 
@@ -181,6 +182,10 @@ class ModelMonitor:
             self._due_ns = stamp_ns + _PERIOD_NS
             self._judge(stamp_ns, reference)
 
+    def figures_now(self) -> Figures:
+        """The figures of the last 30 seconds up to the last frame."""
+        return _figures(self._samples)
+
     def _sampled(
         self, stamp_ns: int, seconds: float, people: Sequence[Person], camera: Camera | None
     ) -> Iterator[_Sample]:
@@ -207,7 +212,7 @@ class ModelMonitor:
         while self._samples and self._samples[0].stamp_ns < stamp_ns - _WINDOW_NS:
             self._samples.popleft()
         self._known = {i: known for i, known in self._known.items() if known[0] >= stamp_ns - _WINDOW_NS}
-        self.figures = _figures(self._samples)
+        self.figures = self.figures_now()
         texts = worse_figures(self.figures, reference)
         self._periods = {name: self._periods[name] + 1 if text else 0 for name, text in texts.items()}
         self.drift = tuple(texts[name] for name, count in self._periods.items() if count >= _PERIODS_TO_WARN)
@@ -261,6 +266,12 @@ def reference_of(measured: Iterable[Figures]) -> dict[str, Reference]:
             limit = worst + figure.worse * (relative * abs(worst) + absolute)
             references[name] = Reference(round(float(values.mean()), 4), round(limit, 4))
     return references
+
+
+def reference_in(models: Iterable[Model]) -> dict[str, Reference]:
+    """The references that are stored with networks; figures that nobody knows any more are left out."""
+    stored = (item for model in models for item in model.reference.items())
+    return {name: Reference(entry["value"], entry["limit"]) for name, entry in stored if name in FIGURES}
 
 
 def _figures(samples: Sequence[_Sample] | deque[_Sample]) -> Figures:
