@@ -67,14 +67,14 @@ FIGURES: Mapping[str, Figure] = {
     "inferred_share": Figure(
         "pose2d",
         1,
-        (0.5, 0.15),
+        (0.5, 0.4),
         "more joints are guessed than usual: people are hidden or cut off by the picture's edge, or the network does "
         "not know what it sees",
     ),
     "predicted_share": Figure(
         "find",
         1,
-        (1.0, 0.05),
+        (1.0, 0.15),
         "people are lost more often than usual: they are hidden, move fast for the image rate, or are no people",
     ),
     "bone_variation": Figure(
@@ -93,7 +93,7 @@ FIGURES: Mapping[str, Figure] = {
     "id_switches_per_minute": Figure(
         "find",
         1,
-        (1.0, 2.0),
+        (1.0, 4.0),
         "people get new ids where they stand: they are lost and found again; see the light, the image rate and "
         "track_timeout_s",
     ),
@@ -238,7 +238,9 @@ def residual_sigmas(person: Person, camera: Camera | None) -> float:
         return math.nan
     off = camera.project(person.joints_m[seen]) - person.joints_px[seen]
     (a, b), (_, d) = np.moveaxis(person.joints_px_cov[seen], 0, -1)
-    squared = (d * off[:, 0] ** 2 - 2 * b * off[:, 0] * off[:, 1] + a * off[:, 1] ** 2) / np.maximum(a * d - b * b, 1e-9)
+    squared = (d * off[:, 0] ** 2 - 2 * b * off[:, 0] * off[:, 1] + a * off[:, 1] ** 2) / np.maximum(
+        a * d - b * b, 1e-9
+    )
     squared = squared[np.isfinite(squared)]
     return float(np.sqrt(np.median(squared) / 2)) if len(squared) else math.nan
 
@@ -250,7 +252,9 @@ def worse_figures(figures: Figures, reference: Mapping[str, Reference]) -> dict[
         figure, value = FIGURES.get(name), getattr(figures, name, math.nan)
         if figure and (value - known.limit) * figure.worse > 0:
             bound = "at most" if figure.worse > 0 else "at least"
-            texts[name] = f"{name} is {value:.2g}, measured {known.value:.2g} and {bound} {known.limit:.2g}: {figure.means}"
+            texts[name] = (
+                f"{name} is {value:.2g}, measured {known.value:.2g} and {bound} {known.limit:.2g}: {figure.means}"
+            )
     return texts
 
 

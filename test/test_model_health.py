@@ -30,7 +30,9 @@ STEP_NS = 100_000_000
 REFERENCE = {"mean_score": Reference(0.8, 0.6), "bone_variation": Reference(0.02, 0.1)}
 
 
-def somebody(person_id: int = 1, score: float = 0.8, scale: float = 1.0, state: JointState = JointState.VISIBLE) -> Person:
+def somebody(
+    person_id: int = 1, score: float = 0.8, scale: float = 1.0, state: JointState = JointState.VISIBLE
+) -> Person:
     joints_m = scale * np.random.default_rng(7).normal(0, 0.4, (NUM_JOINTS, 3)) + [0, 0, 4]
     return Person(
         id=person_id,

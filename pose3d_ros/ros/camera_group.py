@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from pose3d_ros.prepared_networks import PreparedNetworks
 from pose3d_ros.ros.camera_stream import CameraStream, Job
@@ -60,6 +61,14 @@ class CameraGroup:
     def findings(self) -> list[Finding]:
         """What there is to say of cameras and networks since the last call; looks after the subscriptions, too."""
         return [*(finding for stream in self._streams for finding in stream.findings()), self.networks_finding()]
+
+    def stats(self) -> dict[str, Any]:
+        """All figures of cameras and networks."""
+        return {
+            "cameras": {stream.name: stream.stats() for stream in self._streams},
+            "networks": {"description": self._networks.description, "stages_ms": dict(self._networks.timings_ms)},
+            "reference": {name: known._asdict() for name, known in self._networks.reference.items()},
+        }
 
     def networks_finding(self) -> Finding:
         """What there is to say of the networks; their engines may be built before the work has started."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -15,6 +15,7 @@ from pose3d_ros.pipeline import Outcome, View
 from pose3d_ros.prepared_networks import PreparedNetworks
 from pose3d_ros.ros.calibration import CalibrationState
 from pose3d_ros.ros.camera_conversion import stamp_to_ns
+from pose3d_ros.ros.camera_watch import CameraWatch
 from pose3d_ros.ros.diagnosis import ImageSource, camera_finding, image_finding
 from pose3d_ros.ros.frame_processor import CalibrationOptions, FrameProcessor
 from pose3d_ros.ros.health import Finding, Level
@@ -25,6 +26,7 @@ from pose3d_ros.ros.parameter_declaration import Values
 from pose3d_ros.ros.parameters import pipeline_settings
 from pose3d_ros.ros.qos import MatchedSubscription
 from pose3d_ros.ros.rate_limit import RateLimit
+from pose3d_ros.ros.stats import stream_stats
 from pose3d_ros.ros.stream_monitor import Drop, StreamMonitor, StreamStatistics
 
 _LOG_THROTTLE_S = 5.0
@@ -44,18 +46,19 @@ class CameraStream:
     """Takes a camera's messages in the executor's thread; prepares and finishes its images in the worker's.
 
     Publishers exist from the beginning to `destroy`, subscriptions from `start` to `stop`.
-    name: of the camera; before its topics, frames and findings. Empty: they have none.
+    name: of the camera; it stands before its topics, frames and findings. Empty: they have none.
     values: returns the node's parameters, of one moment.
     """
 
     def __init__(self, node: ManagedNode, name: str, networks: PreparedNetworks, values: Callable[[], Values]) -> None:
         self._node = node
-        self._name = name
+        self.name = name
         self._networks = networks
         self._values = values
         self._logger = node.get_logger().get_child(name) if name else node.get_logger()
         self._monitor = StreamMonitor()
         self._processor = FrameProcessor(Follower(pipeline_settings(values())))
+        self._watch = CameraWatch(name, networks, self._logger)
         self._outputs = Outputs(node, name)
         self._rate_limit = RateLimit()
         self._applied: Values | None = None
@@ -70,6 +73,7 @@ class CameraStream:
         put: leaves an image to the worker; True if an older one was lost by it.
         """
         self._processor.restart()
+        self._watch.start()
         self._put = put
         compressed = self._values()["image_transport"] == "compressed"
         # As image_transport does: next to the image topic, wherever that was remapped to.
@@ -84,6 +88,7 @@ class CameraStream:
         """Disconnects the topics."""
         for subscription in (self._images, self._camera_infos):
             subscription.destroy()
+        self._watch.stop()
 
     def clear(self) -> None:
         """Takes what was shown out of RViz."""
@@ -114,9 +119,19 @@ class CameraStream:
         findings = [
             image_finding(figures, self._last_report, source),
             camera_finding(self._processor.calibration.state, figures, infos.topic, infos.publishers.problem),
+            *self._watch.findings(),
         ]
         self._last_report = figures
-        return [finding._replace(part=f"{self._name} {finding.part}".lstrip()) for finding in findings]
+        return [finding._replace(part=f"{self.name} {finding.part}".lstrip()) for finding in findings]
+
+    def stats(self) -> dict[str, Any]:
+        """All figures of the camera, by the names that docs/ros_api.md gives."""
+        calibration = self._processor.calibration.state
+        return {
+            "images": stream_stats(self._monitor.read(self._now_ns())),
+            "calibration": {"level": int(calibration.level), "text": calibration.text},
+            **self._watch.stats(),
+        }
 
     def _on_image(self, message: AnyImage) -> None:
         values = self._values()
@@ -144,6 +159,7 @@ class CameraStream:
                 self._processor.follower.change(pipeline_settings(job.values))
                 self._applied = job.values
             view, time_jumped = self._processor.prepare(job.message, _calibration_options(job.values))
+            self._watch.look_at(view.frame, time_jumped)
         except BadImageError as error:
             self._monitor.frame_rejected(str(error))
             self._logger.warning(f"image rejected: {error}", throttle_duration_sec=_LOG_THROTTLE_S)
@@ -179,6 +195,7 @@ class CameraStream:
         if self._outputs.prediction_wanted:
             self._predict(header, job.values["max_prediction_s"])
         self._outputs.publish_overlay(header, view.frame.image, people)
+        self._watch.note(view.frame, people, job.values)
         self._monitor.frame_processed(stamp_to_ns(header.stamp), published_ns)
 
     def _predict(self, header: Header, longest_s: float) -> None:
@@ -215,10 +232,10 @@ class CameraStream:
     # ---- both --------------------------------------------------------------------------------------------------------
 
     def _named(self, topic: str) -> str:
-        return f"{self._name}/{topic}".lstrip("/")
+        return f"{self.name}/{topic}".lstrip("/")
 
     def _output_options(self, values: Values) -> OutputOptions:
-        prefix = f"{self._name}_" if self._name else ""
+        prefix = f"{self.name}_" if self.name else ""
         return OutputOptions(values["publish_markers"], values["publish_tf"], prefix + values["tf_prefix"])
 
     def _reliability(self) -> str:
