@@ -1,7 +1,7 @@
 """Whether a camera's pictures are worth working on: dark, wrongly exposed, blurred or frozen.
 
-Looks at a thumbnail of single pixels, not averages, so that noise and blur stay what they are, of ten pictures a second:
-half a millisecond each.
+Looks at a thumbnail of single pixels, not averages, so that noise and blur stay what they are, of ten pictures a
+second: half a millisecond each.
 """
 
 from __future__ import annotations
@@ -123,8 +123,8 @@ def is_same(one: Image, other: Image) -> bool:
 class ImageMonitor:
     """Watches the pictures of one camera. Not thread-safe, but for reading `look` and `troubles`.
 
-    A trouble begins, and ends, when ten pictures in a row, a second or more, say so; a picture counts as frozen when it has not changed
-    for three seconds of stamps besides. look: of the last picture, None before the first.
+    A trouble begins, and ends, when ten pictures in a row, a second or more, say so; a picture counts as frozen when it
+    has not changed for three seconds of stamps besides. look: of the last picture, None before the first.
     """
 
     def __init__(self) -> None:

@@ -143,7 +143,7 @@ class _Sample(NamedTuple):
 
 
 class ModelMonitor:
-    """Watches the people of one camera, by the images' stamps alone. Not thread-safe, but for reading `figures`, `drift`.
+    """Watches the people of one camera, by the images' stamps alone. Not thread-safe, but for `figures` and `drift`.
 
     figures: of the last 30 seconds, anew every second. drift: what has been worse than the reference for ten seconds,
     one text each.

@@ -66,7 +66,7 @@ def test_figures_of_a_person_who_is_well():
 
 def test_residual_is_in_standard_deviations():
     person = somebody()
-    off = replace(person, joints_px=person.joints_px + [6.0, 6.0])  # sigma is 2 px
+    off = replace(person, joints_px=person.joints_px + 6.0)  # sigma is 2 px
     assert residual_sigmas(off, CAMERA) == pytest.approx(3)
     assert math.isnan(residual_sigmas(off, None))
     assert math.isnan(residual_sigmas(replace(off, joints_m=None), CAMERA))
@@ -146,6 +146,7 @@ def test_every_figure_has_a_limit_on_its_worse_side(name):
 def test_the_reference_is_kept_with_the_networks(tmp_path):
     pytest.importorskip("onnx", reason="the tests make small networks with onnx")
     import tiny_networks
+
     from pose3d_ros.evaluation.evaluate_health import record
     from pose3d_ros.models import read_models
 

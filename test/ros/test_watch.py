@@ -13,8 +13,8 @@ import tiny_networks
 from camera_driver import Driver
 from std_srvs.srv import Trigger
 
-from pose3d_ros.model_health import FIGURES, Reference
 from pose3d_ros.evaluation.evaluate_health import record
+from pose3d_ros.model_health import FIGURES, Reference
 from pose3d_ros.ros.health import Level
 
 SIZE = (480, 640, 3)
@@ -118,7 +118,16 @@ def test_hard_frames_are_kept_and_bounded(driver, robot, node, tmp_path):
         return stats(robot)["cameras"][""]["hard_frames"]["written"]
 
     robot.spin_until(lambda: written() >= 4, 20, "hard frames")
-    ours = [path for path in tmp_path.iterdir() if path != foreign]
+    assert robot.set_parameters(record_hard_frames=False) == ""
+    send(driver, [grain(200, 2)])
+    ours = []
+
+    def settled():
+        before = list(ours)
+        ours[:] = sorted(path for path in tmp_path.iterdir() if path != foreign)
+        return ours == before and not any(path.suffix == ".part" for path in ours)
+
+    robot.spin_until(settled, 20, "the end of the writing")
     assert 2 <= len(ours) < 2 * written()
     assert sum(path.stat().st_size for path in ours) <= 1_000_000
     assert foreign.stat().st_size == 3_000_000
@@ -129,7 +138,7 @@ def test_hard_frames_are_kept_and_bounded(driver, robot, node, tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_a_warning(driver, robot, node, tmp_path):
     (tmp_path / "file").write_text("")
-    assert robot.set_parameters(hard_frames_dir=str(tmp_path / "file")) == ""
+    assert robot.set_parameters(record_hard_frames=True, hard_frames_dir=str(tmp_path / "file")) == ""
     send(driver, [grain(100, i) for i in range(30)], step_s=0.4)
     robot.wait_for_status("people", lambda level, text: "cannot be written" in text, "a warning")
     assert robot.set_parameters(record_hard_frames=False) == ""
