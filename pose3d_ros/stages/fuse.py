@@ -115,9 +115,7 @@ class Fuser:
     def _join(self, camera: Hashable, people: Sequence[Person], groups: list[_Group]) -> None:
         """Puts a camera's people into the groups that they fit best, or into new ones."""
         alone = [_Group({camera: person}, fuse_joints(*_stacked([person]))) for person in people]
-        cost = np.array([[self._cost(one, group) for group in groups] for one in alone]).reshape(
-            len(alone), len(groups)
-        )
+        cost = np.array([[self._cost(one, group) for group in groups] for one in alone]).reshape(len(alone), len(groups))
         # A cost that is too large must not decide who gets whom.
         rows, columns = linear_sum_assignment(np.minimum(cost, _MAX_DISTANCE))
         chosen = {i: k for i, k in zip(rows, columns, strict=True) if cost[i, k] < _MAX_DISTANCE}
