@@ -235,7 +235,7 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         200,
         "Most megabytes of hard frames; the oldest are removed for new ones.",
         1,
-        1_000_000,
+        100_000,
         change=Change.LIVE,
     ),
 )
