@@ -8,8 +8,9 @@ models.json:
                 "find": {…}, "lift": {…}}}
 
 One entry per role; `input_size` is width, height in pixels (absent for networks that take no image), `joints` the
-names in the network's order (absent for networks that know none), `figures` what it measured, by name; `int8` the same
-network in 8 bits, where there is one.
+names in the network's order (absent for networks that know none), `figures` what it measured, by name; `reference` what
+its figures of health (`model_health`) were on well-known videos, and the worst that is still well:
+{"mean_score": {"value": 0.62, "limit": 0.46}}; `int8` the same network in 8 bits, where there is one.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class Model:
 
     role: what the pipeline uses it for: find, pose2d, lift. path: of the ONNX file.
     sha256, bytes: of the file as it was exported. input_size: width, height in pixels, or None.
-    joints: names in the network's order; empty if it knows none. figures: what it measured. about: one line.
+    joints: names in the network's order; empty if it knows none. figures: what it measured.
+    reference: what its figures of health were: value and limit of each. about: one line.
     int8: the same network in 8 bits, or None.
     """
 
@@ -48,6 +50,7 @@ class Model:
     input_size: tuple[int, int] | None = None
     joints: tuple[str, ...] = ()
     figures: Mapping[str, Any] = field(default_factory=dict)
+    reference: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     about: str = ""
     int8: Model | None = None
 
@@ -154,6 +157,7 @@ def _model(role: str, entry: Mapping[str, Any], folder: Path) -> Model:
         input_size=None if size is None else (int(size[0]), int(size[1])),
         joints=tuple(entry.get("joints", ())),
         figures=entry.get("figures", {}),
+        reference=entry.get("reference", {}),
         about=entry.get("about", ""),
         int8=_model(role, entry["int8"], folder) if "int8" in entry else None,
     )

@@ -10,6 +10,7 @@ from pose3d_ros.backend import can_build, open_engines, prepare_engines
 from pose3d_ros.engines.build_progress import BuildCancelledError
 from pose3d_ros.engines.engine import EngineError
 from pose3d_ros.loaded_networks import Networks
+from pose3d_ros.model_health import reference_in
 from pose3d_ros.models import pipeline_models
 from pose3d_ros.pipeline import Outcome, View, process_together
 from pose3d_ros.pipeline_settings import PipelineSettings
@@ -21,7 +22,7 @@ class PreparedNetworks:
 
     Meanwhile `is_ready` is False, `description` says what is going on, and `done` how much of it, 0...1, is over.
     If that fails, `failure` says why, and they will never be ready.
-    timings_ms: milliseconds that each of STAGES took on the last frames.
+    timings_ms: milliseconds that each of STAGES took on the last frames. reference: their figures of health.
     Raises EngineError like Networks where they are made at once, and where a network is missing or damaged.
     """
 
@@ -35,6 +36,7 @@ class PreparedNetworks:
         self.timings_ms = StageTimes().ms
         self._thread: threading.Thread | None = None
         self._models = pipeline_models(models_dir)
+        self.reference = reference_in(self._models.values())
         if can_build(self._wish):
             self._thread = threading.Thread(target=self._prepare, name="pose3d_build", daemon=True)
             self._thread.start()

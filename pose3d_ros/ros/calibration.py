@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pose3d_ros.camera import Camera, CameraError
+from pose3d_ros.camera_check import implausibility
 from pose3d_ros.camera_file import camera_for_image
 from pose3d_ros.ros.camera_conversion import camera_from_info
 from pose3d_ros.ros.health import Level
@@ -35,7 +36,7 @@ class CalibrationKeeper:
         self._info: CameraInfo | None = None
         self._converted: tuple[object, ...] | None = None
         self._camera: Camera | None = None
-        self._problem = ""
+        self._problem = self._doubt = ""
         self._waiting_since_ns: int | None = None
         self.state = CalibrationState(Level.OK, "waiting for the first image")
 
@@ -76,16 +77,21 @@ class CalibrationKeeper:
         except CameraError as error:
             return self._assumed(width, height, assumed_fov_deg, f"camera_info cannot be used: {error}")
         scaled = "" if (camera.width, camera.height) == (info.width, info.height) else ", fitted to the image's size"
-        self.state = CalibrationState(Level.OK, f"calibrated, {camera.model} {width}x{height}{scaled}")
+        text = f"calibrated, {camera.model} {width}x{height}{scaled}"
+        if self._doubt:
+            self.state = CalibrationState(Level.WARN, f"{text}, but implausible: {self._doubt}")
+        else:
+            self.state = CalibrationState(Level.OK, text)
         return camera
 
     def _convert(self, info: CameraInfo, rectified: bool) -> Camera:
         """The message's camera, converted again only when the message says something new."""
         content = (rectified, _content(info))
         if content != self._converted:
-            self._camera, self._problem, self._converted = None, "", content
+            self._camera, self._problem, self._doubt, self._converted = None, "", "", content
             try:
                 self._camera = camera_from_info(info, rectified)
+                self._doubt = implausibility(self._camera)
             except CameraError as error:
                 self._problem = str(error)
         if self._camera is None:

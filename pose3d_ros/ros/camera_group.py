@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from pose3d_ros.prepared_networks import PreparedNetworks
 from pose3d_ros.ros.camera_stream import CameraStream, Job
@@ -80,6 +81,14 @@ class CameraGroup:
         of_fusion = [self._fusion.finding()] if self._fusion is not None else []
         of_cameras = (finding for stream in self._streams for finding in stream.findings())
         return [*of_cameras, *of_fusion, self.networks_finding()]
+
+    def stats(self) -> dict[str, Any]:
+        """All figures of cameras and networks."""
+        return {
+            "cameras": {stream.name: stream.stats() for stream in self._streams},
+            "networks": {"description": self._networks.description, "stages_ms": dict(self._networks.timings_ms)},
+            "reference": {name: known._asdict() for name, known in self._networks.reference.items()},
+        }
 
     def networks_finding(self) -> Finding:
         """What there is to say of the networks; their engines may be built before the work has started."""

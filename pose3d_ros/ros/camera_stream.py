@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -16,6 +16,7 @@ from pose3d_ros.prepared_networks import PreparedNetworks
 from pose3d_ros.ros.beside import Beside
 from pose3d_ros.ros.calibration import CalibrationState
 from pose3d_ros.ros.camera_conversion import stamp_to_ns
+from pose3d_ros.ros.camera_watch import CameraWatch
 from pose3d_ros.ros.companions import Companions
 from pose3d_ros.ros.diagnosis import ImageSource, camera_finding, image_finding
 from pose3d_ros.ros.frame_processor import CalibrationOptions, FrameProcessor
@@ -29,6 +30,7 @@ from pose3d_ros.ros.parameter_declaration import Values
 from pose3d_ros.ros.parameters import person_classes, pipeline_settings
 from pose3d_ros.ros.qos import MatchedSubscription
 from pose3d_ros.ros.rate_limit import RateLimit
+from pose3d_ros.ros.stats import stream_stats
 from pose3d_ros.ros.stream_monitor import Drop, StreamMonitor, StreamStatistics
 from pose3d_ros.ros.target_frame import Place, TargetFrame
 
@@ -78,6 +80,7 @@ class CameraStream:
         self._logger = node.get_logger().get_child(name) if name else node.get_logger()
         self._monitor = StreamMonitor()
         self._processor = FrameProcessor(Follower(pipeline_settings(values())))
+        self._watch = CameraWatch(name, networks, self._logger)
         self._outputs = Outputs(node, name)
         self._hri = _hri_outputs(node) if values()["publish_hri"] else None
         target = values()["target_frame"]
@@ -97,6 +100,7 @@ class CameraStream:
         """
         self._processor.restart()
         self.seen = None
+        self._watch.start()
         self._put = put
         compressed = self._values()["image_transport"] == "compressed"
         # As image_transport does: next to the image topic, wherever that was remapped to.
@@ -116,6 +120,7 @@ class CameraStream:
             subscription.destroy()
         if self._companions.destroy():
             self._monitor.frame_dropped(Drop.OVERTAKEN)
+        self._watch.stop()
 
     def clear(self) -> None:
         """Takes what was shown out of RViz."""
@@ -154,9 +159,19 @@ class CameraStream:
             camera_finding(self._processor.calibration.state, figures, infos.topic, infos.publishers.problem),
             *self._companions.findings(),
             *self._target.findings(),
+            *self._watch.findings(),
         ]
         self._last_report = figures
         return [finding._replace(part=f"{self.name} {finding.part}".lstrip()) for finding in findings]
+
+    def stats(self) -> dict[str, Any]:
+        """All figures of the camera, by the names that docs/ros_api.md gives."""
+        calibration = self._processor.calibration.state
+        return {
+            "images": stream_stats(self._monitor.read(self._now_ns())),
+            "calibration": {"level": int(calibration.level), "text": calibration.text},
+            **self._watch.stats(),
+        }
 
     def _on_image(self, message: AnyImage) -> None:
         values = self._values()
@@ -195,6 +210,7 @@ class CameraStream:
             view, time_jumped = self._processor.prepare(
                 job.message, _calibration_options(job.values), job.beside, person_classes(job.values)
             )
+            self._watch.look_at(view.frame, time_jumped)
         except BadImageError as error:
             self._monitor.frame_rejected(str(error))
             self._logger.warning(f"image rejected: {error}", throttle_duration_sec=_LOG_THROTTLE_S)
@@ -239,6 +255,7 @@ class CameraStream:
         if place is not None and self._outputs.prediction_wanted:
             self._predict(header, place, job.values["max_prediction_s"])
         self._outputs.publish_overlay(header, view.frame.image, people)
+        self._watch.note(view.frame, people, job.values)
         self._monitor.frame_processed(stamp_to_ns(header.stamp), published_ns)
 
     def _predict(self, header: Header, place: Place, longest_s: float) -> None:

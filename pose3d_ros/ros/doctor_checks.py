@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pose3d_ros.camera import CameraError
+from pose3d_ros.camera_check import implausibility
 from pose3d_ros.camera_file import camera_for_image
 from pose3d_ros.engines.engine import EngineError
 from pose3d_ros.engines.kept import kept_engines
@@ -207,6 +208,8 @@ def _calibration_finding(info: CameraInfo, image: Image | CompressedImage | None
         return Finding("camera_info", Level.ERROR, str(error), {})
     except BadImageError:
         pass  # told already
+    if doubt := implausibility(camera):
+        return Finding("camera_info", Level.WARN, f"implausible: {doubt}", {})
     return Finding("camera_info", Level.OK, f"{camera.model}, {camera.width}x{camera.height}", {})
 
 

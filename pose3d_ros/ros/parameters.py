@@ -297,6 +297,27 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         pattern=(r"[A-Za-z_][A-Za-z0-9_/]*", "frame names begin with a letter and hold letters, digits, _ and /"),
         change=Change.LIVE,
     ),
+    ParameterSpec(
+        "record_hard_frames",
+        False,
+        "Keep pictures in which the networks do badly, with their estimate, to train them further. They show people, "
+        "so they are personal data: see docs/privacy.md.",
+        change=Change.LIVE,
+    ),
+    ParameterSpec(
+        "hard_frames_dir",
+        "",
+        "Folder for hard frames. Empty: pose3d_hard_frames in $ROS_HOME, or in ~/.ros.",
+        change=Change.LIVE,
+    ),
+    ParameterSpec(
+        "hard_frames_max_mb",
+        200,
+        "Most megabytes of hard frames; the oldest are removed for new ones.",
+        1,
+        100_000,
+        change=Change.LIVE,
+    ),
 )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import TransitionCallbackReturn
+from std_srvs.srv import Trigger
 
 from pose3d_ros.engines.engine import EngineError
 from pose3d_ros.pipeline_settings import PipelineSettings
@@ -24,6 +25,7 @@ from pose3d_ros.ros.optional_packages import check_packages
 from pose3d_ros.ros.parameter_declaration import NodeParameters, ParameterError
 from pose3d_ros.ros.parameters import PARAMETERS, pipeline_settings, problems_together
 from pose3d_ros.ros.run_node import run_node
+from pose3d_ros.ros.stats import snapshot
 
 _REPORT_PERIOD_S = 1.0
 _DEACTIVATION_TIMEOUT_S = 10.0
@@ -56,6 +58,7 @@ class Pose3DNode(ManagedNode):
         self._cameras: CameraGroup | None = None
         self._tf: FrameListener | None = None
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self.create_service(Trigger, "~/stats", self._on_stats)
         # Not the node's clock: under simulated time a stopped /clock would silence the diagnosis too.
         self._timer = self.create_timer(_REPORT_PERIOD_S, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -119,6 +122,12 @@ class Pose3DNode(ManagedNode):
         if self._cameras is not None:
             findings += self._cameras.findings() if self.state == ACTIVE else [self._cameras.networks_finding()]
         self._diagnostics.publish(to_diagnostics(findings, name.lstrip("/"), self.get_clock().now().to_msg()))
+
+    def _on_stats(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        parts = self._cameras.stats() if self._cameras is not None else {"cameras": {}}
+        now_ns = self.get_clock().now().nanoseconds
+        response.success, response.message = True, snapshot(self.get_fully_qualified_name(), self.state, now_ns, parts)
+        return response
 
 
 def _make() -> Pose3DNode:
