@@ -82,9 +82,12 @@ def test_a_frozen_camera_is_told(driver, robot):
 def test_drift_is_told(driver, robot):
     send(driver, [grain(130, i) for i in range(30)], step_s=0.5)
     send(driver, [grain(130, i) for i in range(30)], step_s=0.5)
-    level, message, values = robot.report("people")
-    assert level == Level.WARN
-    assert message.startswith("mean_score is 0.5")
+
+    def warned(level, message):
+        return level == Level.WARN and message.startswith("mean_score is 0.5")
+
+    robot.wait_for_status("people", warned, "the warning")
+    _, _, values = robot.report("people")
     assert float(values["mean_score"]) == pytest.approx(0.5, abs=0.1)
 
 
