@@ -20,7 +20,9 @@ class FrameListener:
         latched = QoSProfile(depth=_DEPTH, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._subscriptions = [
             node.create_subscription(TFMessage, "/tf", lambda message: frames.take(message, static=False), _DEPTH),
-            node.create_subscription(TFMessage, "/tf_static", lambda message: frames.take(message, static=True), latched),
+            node.create_subscription(
+                TFMessage, "/tf_static", lambda message: frames.take(message, static=True), latched
+            ),
         ]
 
     def destroy(self) -> None:

@@ -15,7 +15,14 @@ from visualization_msgs.msg import MarkerArray
 from pose3d_ros.draw import draw_people
 from pose3d_ros.person import Person
 from pose3d_ros.ros.image_conversion import Picture, bgr_to_image
-from pose3d_ros.ros.people_conversion import Array, MarkerMaker, delete_all, limited, people_to_cloud, people_to_transforms
+from pose3d_ros.ros.people_conversion import (
+    Array,
+    MarkerMaker,
+    delete_all,
+    limited,
+    people_to_cloud,
+    people_to_transforms,
+)
 
 _TF_DEPTH = 100  # as tf2_ros' broadcaster has it
 _RESULTS_DEPTH = 10

@@ -81,8 +81,8 @@ class Tracked(NamedTuple):
     """One person to publish.
 
     joint_state: [24] of JointState. joints_m [24,3] metres in the camera frame, joints_cov [24,3,3] (the root's
-    uncertainty included) and joints_m_s [24,3] m/s are None as long as there is no 3D measurement. row: which row of the measurement, -1 when the
-    person was not seen in this frame.
+    uncertainty included) and joints_m_s [24,3] m/s are None as long as there is no 3D measurement. row: which row of
+    the measurement, -1 when the person was not seen in this frame.
     """
 
     id: int

@@ -104,7 +104,7 @@ def test_joints_and_markers_are_where_the_person_is_at_the_image_s_time(driver, 
     assert {t.header.frame_id for t in tf.transforms} == {FRAME}
     assert stamp_to_ns(tf.transforms[0].header.stamp) == stamp_to_ns(header.stamp)
     in_camera = np.array([[getattr(t.transform.translation, axis) for axis in "xyz"] for t in tf.transforms])
-    in_odom = OPTICAL.apply(in_camera) + (2.0, 0, HEIGHT_M)
+    in_odom = OPTICAL.apply(in_camera) + np.array([2.0, 0, HEIGHT_M])
     np.testing.assert_allclose(np.stack([x, y, z], 1), in_odom, atol=1e-4)
 
     markers = {m.ns: m for m in heard_of(robot, "markers", header.stamp).markers}
