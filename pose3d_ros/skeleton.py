@@ -81,6 +81,12 @@ COCO_17: NDArray[np.intp] = indices(
     "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
     "right_ankle",
 )  # fmt: skip
+# Skeleton2D of hri_msgs (REP-155), which has OpenPose's points of COCO: its neck is between the shoulders.
+HRI_18: NDArray[np.intp] = indices(
+    "nose", "thorax", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist",
+    "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle", "left_eye", "right_eye",
+    "left_ear", "right_ear",
+)  # fmt: skip
 # LSP's "neck" lies 0.19 of the way from the middle of the shoulders to the top of the head (median of 4,564 people);
 # in mocap the thorax lies at 0.12 and the neck (skull base) at 0.39: it is our thorax.
 LSP_14: NDArray[np.intp] = indices(

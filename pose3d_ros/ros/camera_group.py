@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from pose3d_ros.prepared_networks import PreparedNetworks
 from pose3d_ros.ros.camera_stream import CameraStream, Job
@@ -12,6 +13,9 @@ from pose3d_ros.ros.health import Finding
 from pose3d_ros.ros.managed_node import ManagedNode
 from pose3d_ros.ros.parameter_declaration import Values
 from pose3d_ros.ros.worker import Worker
+
+if TYPE_CHECKING:
+    from pose3d_ros.ros.hri_outputs import TrackedBodies
 
 
 class CameraGroup:
@@ -27,7 +31,11 @@ class CameraGroup:
         self._networks = networks
         self._listener = FrameListener(node) if values()["target_frame"] else None
         frames = self._listener.frames if self._listener else None
-        self._streams = [CameraStream(node, name, networks, values, frames) for name in values()["cameras"]]
+        self._tracked = tracked = _tracked_bodies(node) if values()["publish_hri"] else None
+        self._streams = [
+            CameraStream(node, name, networks, values, frames, tracked.of_camera(name) if tracked else None)
+            for name in values()["cameras"]
+        ]
         self._is_idle = True
         self._said = {networks.description}  # by whoever made them
 
@@ -55,8 +63,9 @@ class CameraGroup:
         """Ends the publishers and frees the networks, unless an image is still in them."""
         for stream in self._streams:
             stream.destroy()
-        if self._listener:
-            self._listener.destroy()
+        for shared in (self._listener, self._tracked):
+            if shared:
+                shared.destroy()
         if self._is_idle:
             self._networks.close()
 
@@ -91,3 +100,10 @@ class CameraGroup:
         outcomes = self._networks.process([view for _, view in prepared])
         for (job, view), outcome in zip(prepared, outcomes, strict=True):
             job.stream.finish(job, view, outcome)
+
+
+def _tracked_bodies(node: ManagedNode) -> TrackedBodies:
+    # Not every robot has hri_msgs.
+    from pose3d_ros.ros.hri_outputs import TrackedBodies
+
+    return TrackedBodies(node)

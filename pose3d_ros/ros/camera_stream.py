@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -29,6 +29,9 @@ from pose3d_ros.ros.rate_limit import RateLimit
 from pose3d_ros.ros.stream_monitor import Drop, StreamMonitor, StreamStatistics
 from pose3d_ros.ros.target_frame import Place, TargetFrame
 
+if TYPE_CHECKING:
+    from pose3d_ros.ros.hri_outputs import HriOutputs
+
 _LOG_THROTTLE_S = 5.0
 
 AnyImage: TypeAlias = Image | CompressedImage
@@ -49,6 +52,7 @@ class CameraStream:
     name: of the camera; before its topics, frames and findings. Empty: they have none.
     values: returns the node's parameters, of one moment.
     frames: what TF knows; None if people are published in the camera's frame.
+    hri: ROS4HRI's outputs, if they are asked for.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class CameraStream:
         networks: PreparedNetworks,
         values: Callable[[], Values],
         frames: FrameTree | None,
+        hri: HriOutputs | None,
     ) -> None:
         self._node = node
         self._name = name
@@ -67,6 +72,7 @@ class CameraStream:
         self._monitor = StreamMonitor()
         self._processor = FrameProcessor(Follower(pipeline_settings(values())))
         self._outputs = Outputs(node, name)
+        self._hri = hri
         self._target = TargetFrame(values()["target_frame"], frames)
         self._rate_limit = RateLimit()
         self._applied: Values | None = None
@@ -98,11 +104,16 @@ class CameraStream:
 
     def clear(self) -> None:
         """Takes what was shown out of RViz."""
-        self._outputs.clear(Header(stamp=self._node.get_clock().now().to_msg(), frame_id=self._frame_id))
+        header = Header(stamp=self._node.get_clock().now().to_msg(), frame_id=self._frame_id)
+        self._outputs.clear(header)
+        if self._hri:
+            self._hri.clear(header)
 
     def destroy(self) -> None:
         """Ends the publishers."""
         self._outputs.destroy()
+        if self._hri:
+            self._hri.destroy()
 
     # ---- the executor's thread -------------------------------------------------------------------------------------
 
@@ -136,7 +147,7 @@ class CameraStream:
         self._monitor.frame_received(stamp_ns, self._now_ns())
         if not self._networks.is_ready:
             self._monitor.frame_dropped(Drop.NOT_READY)
-        elif not self._outputs.wanted(self._output_options(values)):
+        elif not (self._outputs.wanted(self._output_options(values)) or (self._hri and self._hri.wanted)):
             self._monitor.frame_dropped(Drop.UNWANTED)
         elif not self._rate_limit.admits(stamp_ns, values["max_rate_hz"]):
             self._monitor.frame_dropped(Drop.OVER_RATE)
@@ -187,6 +198,9 @@ class CameraStream:
         self._frame_id = header.frame_id
         self.failure = ""
         self._outputs.publish_transforms(header, people, options)
+        if self._hri:
+            height, width = view.frame.image.shape[:2]
+            self._hri.publish(header, people, width, height)
         place = self._target.place(header, job.values["target_frame_timeout_s"])
         if place is not None:
             self._outputs.publish(place.header(header), place.people(people), options, place.up)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import re
 from collections.abc import Mapping
@@ -233,6 +234,11 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         pattern=(r"[A-Za-z_][A-Za-z0-9_/]*", "frame names begin with a letter and hold letters, digits, _ and /"),
         change=Change.LIVE,
     ),
+    ParameterSpec(
+        "publish_hri",
+        False,
+        "Publish ROS4HRI's topics and frames (REP-155): /humans/bodies/… and body_<id>. Needs the package hri_msgs.",
+    ),
 )
 
 
@@ -245,6 +251,11 @@ def pipeline_settings(values: Mapping[str, Any]) -> PipelineSettings:
 def problems_together(values: Mapping[str, Any]) -> list[str]:
     """What is wrong with a whole set of values of PARAMETERS, each of which may be right by itself."""
     problems = _camera_problems(values["cameras"])
+    if values["publish_hri"] and importlib.util.find_spec("hri_msgs") is None:
+        problems.append(
+            "publish_hri needs the package hri_msgs, which is not installed: apt install ros-$ROS_DISTRO-hri-msgs, or "
+            "build it from github.com/ros4hri/hri_msgs (branch humble-devel); or set publish_hri to false"
+        )
     try:
         pipeline_settings(values)
     except ValueError as error:
