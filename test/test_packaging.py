@@ -26,7 +26,9 @@ ROSDEP_KEYS = {
     "yaml": "python3-yaml",
 }
 # Imported where they are used, with an error or a way round where they are missing; see package.xml.
-OPTIONAL = {"cv_bridge", "numba", "onnx", "onnxruntime", "onnxscript", "sensor_msgs_py", "skimage", "tensorrt", "torch"}
+OPTIONAL = {
+    "cv_bridge", "hri_msgs", "numba", "onnx", "onnxruntime", "onnxscript", "sensor_msgs_py", "skimage", "tensorrt", "torch",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

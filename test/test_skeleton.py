@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from pose3d_ros import skeleton
-from pose3d_ros.skeleton import COCO_17, H36M_17, INDEX, JOINTS, LIMBS_12, LSP_14, MIRROR, PARENTS
+from pose3d_ros.skeleton import COCO_17,
+    HRI_18, H36M_17, INDEX, JOINTS, LIMBS_12, LSP_14, MIRROR, PARENTS
 
 
 def test_the_24_joints_are_named_once_and_start_with_human36m() -> None:
@@ -41,6 +42,7 @@ def test_mirror_exchanges_left_and_right_and_keeps_the_bones() -> None:
         (COCO_17, "nose", "right_ankle"),
         (LSP_14, "right_ankle", "head"),
         (LIMBS_12, "left_shoulder", "right_ankle"),
+        (HRI_18, "nose", "right_ear"),
     ],
 )
 def test_maps_to_data_sets(selection: np.ndarray, first: str, last: str) -> None:
