@@ -27,7 +27,8 @@ ROSDEP_KEYS = {
 }
 # Imported where they are used, with an error or a way round where they are missing; see package.xml.
 OPTIONAL = {
-    "cv_bridge", "hri_msgs", "numba", "onnx", "onnxruntime", "onnxscript", "sensor_msgs_py", "skimage", "tensorrt", "torch",
+    "cv_bridge", "hri_msgs", "numba", "onnx", "onnxruntime", "onnxscript", "sensor_msgs_py", "skimage", "tensorrt",
+    "torch",
 }  # fmt: skip
 
 

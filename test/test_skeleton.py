@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from pose3d_ros import skeleton
-from pose3d_ros.skeleton import COCO_17,
-    HRI_18, H36M_17, INDEX, JOINTS, LIMBS_12, LSP_14, MIRROR, PARENTS
+from pose3d_ros.skeleton import COCO_17, H36M_17, HRI_18, INDEX, JOINTS, LIMBS_12, LSP_14, MIRROR, PARENTS
 
 
 def test_the_24_joints_are_named_once_and_start_with_human36m() -> None:
