@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -84,7 +85,7 @@ class FrameTree:
         translation_m: tuple[float, ...] = (0.0, 0.0, 0.0),
     ) -> None:
         """Takes a transform. stamp_ns: None if it is static. One without a rotation (all zeros, NaN) is left out."""
-        if not (1e-6 < np.linalg.norm(quaternion_xyzw) < np.inf and np.isfinite(translation_m).all()):
+        if not (1e-6 < math.hypot(*quaternion_xyzw) < math.inf and all(map(math.isfinite, translation_m))):
             return
         edge = _Edge(parent, quaternion_xyzw, translation_m, stamp_ns or 0)
         with self._changed:

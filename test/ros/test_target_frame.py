@@ -13,11 +13,15 @@ import tiny_networks
 from geometry_msgs.msg import TransformStamped
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from scipy.spatial.transform import Rotation
+from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.ros.camera_conversion import stamp_to_ns
+from pose3d_ros.ros.frame_tree import FrameTree
+from pose3d_ros.ros.health import Level
 from pose3d_ros.ros.people_conversion import cloud_to_joints
+from pose3d_ros.ros.target_frame import TargetFrame
 
 FRAME = "camera_optical_frame"
 OPTICAL = Rotation.from_euler("xyz", [-90, 0, -90], degrees=True)  # base_link -> camera_optical_frame of REP-103
@@ -85,6 +89,32 @@ def heard_of(robot, output, stamp):
 
     robot.spin_until(found, 20, output)
     return found()[0]
+
+
+def test_the_camera_s_own_frame_needs_no_tf(make_person):
+    people = [make_person(1), make_person(2, metres=False)]
+    for target in (TargetFrame("", None), TargetFrame(FRAME, FrameTree())):
+        place = target.place(Header(frame_id=FRAME), 0.0)
+        assert place.frame_id == FRAME
+        assert place.people(people) is people
+        assert place.up.tolist() == [0, -1, 0]
+    assert TargetFrame("", None).findings() == []
+
+
+def test_who_is_known_in_pixels_only_stays_so_and_images_without_a_frame_are_told(make_person):
+    tree = FrameTree()
+    tree.put("odom", FRAME, (0.0, 0.0, 0.0, 1.0), None, (1.0, 2.0, 3.0))
+    target = TargetFrame("odom", tree)
+    here, there = make_person(1), make_person(2, metres=False)
+    moved, same = target.place(Header(frame_id=FRAME), 0.0).people([here, there])
+    np.testing.assert_allclose(moved.joints_m, here.joints_m + np.array([1, 2, 3]))
+    assert same is there
+    assert target.place(Header(), 0.0) is None
+    (finding,) = target.findings()
+    assert (finding.level, finding.values["withheld"], finding.values["placed"]) == (Level.WARN, "1", "1")
+    assert "the images have no frame_id" in finding.message
+    (finding,) = target.findings()
+    assert finding.level == Level.OK
 
 
 def test_joints_and_markers_are_where_the_person_is_at_the_image_s_time(driver, frames, robot):
