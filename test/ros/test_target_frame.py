@@ -13,11 +13,14 @@ import tiny_networks
 from geometry_msgs.msg import TransformStamped
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from scipy.spatial.transform import Rotation
+from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
 from pose3d_ros.camera import Camera
-from pose3d_ros.ros.camera_conversion import stamp_to_ns
+from pose3d_ros.ros.frame_tree import FrameTree
+from pose3d_ros.ros.health import Level
 from pose3d_ros.ros.people_conversion import cloud_to_joints
+from pose3d_ros.ros.target_frame import TargetFrame
 
 FRAME = "camera_optical_frame"
 OPTICAL = Rotation.from_euler("xyz", [-90, 0, -90], degrees=True)  # base_link -> camera_optical_frame of REP-103
@@ -77,14 +80,41 @@ def answer(driver, frames, at=0.5):
     return cloud_to_joints(cloud), cloud.header
 
 
-def heard_of(robot, output, stamp):
-    """The output with a stamp, once it has come."""
+def heard_of(robot, output, parts, stamp):
+    """The parts of an output that carry a stamp, once they have come; each output takes its own time."""
 
     def found():
-        return [m for m in robot.heard[output] if (m.markers[0] if output == "markers" else m).header.stamp == stamp]
+        all_parts = (part for message in robot.heard[output] for part in getattr(message, parts))
+        return [part for part in all_parts if part.header.stamp == stamp]
 
     robot.spin_until(found, 20, output)
-    return found()[0]
+    return found()
+
+
+def test_the_camera_s_own_frame_needs_no_tf(make_person):
+    people = [make_person(1), make_person(2, metres=False)]
+    for target in (TargetFrame("", None), TargetFrame(FRAME, FrameTree())):
+        place = target.place(Header(frame_id=FRAME), 0.0)
+        assert place.frame_id == FRAME
+        assert place.people(people) is people
+        assert place.up.tolist() == [0, -1, 0]
+    assert TargetFrame("", None).findings() == []
+
+
+def test_who_is_known_in_pixels_only_stays_so_and_images_without_a_frame_are_told(make_person):
+    tree = FrameTree()
+    tree.put("odom", FRAME, (0.0, 0.0, 0.0, 1.0), None, (1.0, 2.0, 3.0))
+    target = TargetFrame("odom", tree)
+    here, there = make_person(1), make_person(2, metres=False)
+    moved, same = target.place(Header(frame_id=FRAME), 0.0).people([here, there])
+    np.testing.assert_allclose(moved.joints_m, here.joints_m + np.array([1, 2, 3]))
+    assert same is there
+    assert target.place(Header(), 0.0) is None
+    (finding,) = target.findings()
+    assert (finding.level, finding.values["withheld"], finding.values["placed"]) == (Level.WARN, "1", "1")
+    assert "the images have no frame_id" in finding.message
+    (finding,) = target.findings()
+    assert finding.level == Level.OK
 
 
 def test_joints_and_markers_are_where_the_person_is_at_the_image_s_time(driver, frames, robot):
@@ -100,14 +130,13 @@ def test_joints_and_markers_are_where_the_person_is_at_the_image_s_time(driver, 
     assert y[11] < y[14]  # they face the robot: their left is on its right
 
     # In the camera's frame they are as TF says, which stays relative to the camera.
-    tf = next(m for m in reversed(robot.heard["tf"]) if m.transforms[0].child_frame_id.startswith("person_"))
-    assert {t.header.frame_id for t in tf.transforms} == {FRAME}
-    assert stamp_to_ns(tf.transforms[0].header.stamp) == stamp_to_ns(header.stamp)
-    in_camera = np.array([[getattr(t.transform.translation, axis) for axis in "xyz"] for t in tf.transforms])
+    joint_frames = [t for t in heard_of(robot, "tf", "transforms", header.stamp) if t.child_frame_id != "base_link"]
+    assert {t.header.frame_id for t in joint_frames} == {FRAME}
+    in_camera = np.array([[getattr(t.transform.translation, axis) for axis in "xyz"] for t in joint_frames])
     in_odom = OPTICAL.apply(in_camera) + np.array([2.0, 0, HEIGHT_M])
     np.testing.assert_allclose(np.stack([x, y, z], 1), in_odom, atol=1e-4)
 
-    markers = {m.ns: m for m in heard_of(robot, "markers", header.stamp).markers}
+    markers = {m.ns: m for m in heard_of(robot, "markers", "markers", header.stamp)}
     assert {m.header.frame_id for m in markers.values()} == {"odom"}
     points = np.array([[p.x, p.y, p.z] for p in markers["joints"].points])
     np.testing.assert_allclose(points, in_odom, atol=1e-4)
@@ -120,17 +149,14 @@ def test_joints_and_markers_are_where_the_person_is_at_the_image_s_time(driver, 
 
 def test_without_the_transform_nothing_comes_but_tf_and_the_overlay_and_it_is_told(driver, frames, robot):
     answer(driver, frames)
-    robot.spin_for(0.3)  # for the markers
-    before = {name: len(robot.heard[name]) for name in ("joints", "markers", "tf")}
     image = driver.message(step_s=0.5)  # the robot's place at this time is not known
     began = time.monotonic()
     robot.answer_to(driver.images, image, "overlay")
     assert time.monotonic() - began >= 0.3
     robot.spin_for(0.3)
-    assert {name: len(robot.heard[name]) for name in ("joints", "markers")} == {
-        name: before[name] for name in ("joints", "markers")
-    }
-    assert robot.heard["tf"][-1].transforms[0].header.stamp == image.header.stamp
+    assert image.header.stamp not in [m.header.stamp for m in robot.heard["joints"]]
+    assert image.header.stamp not in [marker.header.stamp for m in robot.heard["markers"] for marker in m.markers]
+    assert len(heard_of(robot, "tf", "transforms", image.header.stamp)) == 24
 
     def warned(level, message):
         return level == 1 and "images were withheld, for want of odom: the TF from base_link to odom" in message
