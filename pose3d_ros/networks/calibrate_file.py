@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from pose3d_ros.crop import apply, box_of_joints, crop_transform, square_of_box, warp
 from pose3d_ros.data.lspet import Photos, read_lspet
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine
+from pose3d_ros.evaluation.evaluate_pose2d import rendered_cases
 from pose3d_ros.evaluation.pose2d import RIGHT, TORSO, torso_length
 from pose3d_ros.networks.calibration import UNCALIBRATED, Answers, Calibration, fit_calibration
-from pose3d_ros.training.synthetic_source import SyntheticSource
 
 CALIBRATION_TENSOR = "calibration"
 """Name in the file: what `Pose2DGraph` calls it."""
@@ -105,11 +105,8 @@ def photo_crops(photos: Photos, size: int) -> Iterator[LabelledCrop]:
 
 def rendered_crops(folder: Path, size: int) -> Iterator[LabelledCrop]:
     """A crop of each rendered person; joints behind other things are not counted as known."""
-    source = SyntheticSource(folder)
-    rng = np.random.default_rng(0)
-    for i in range(len(source)):
-        person = source.labels(i, rng)
-        yield _labelled(person.image, person.box, person.joints_px, person.located >= 1, size)
+    for case in rendered_cases(folder):
+        yield _labelled(case.image, case.box, case.joints_px, case.counted, size)
 
 
 def _labelled(image: NDArray[np.uint8], box: NDArray, joints_px: NDArray, known: NDArray, size: int) -> LabelledCrop:

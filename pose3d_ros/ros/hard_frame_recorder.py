@@ -46,14 +46,16 @@ class HardFrameRecorder:
         self, values: Values, frame: Frame, people: Sequence[Person], drift: Sequence[str], networks: str
     ) -> None:
         """Keeps a frame, if it is hard and hard ones are wanted. networks: which ones found the people."""
+        was_on, self._is_on = self._is_on, values["record_hard_frames"]
+        if not self._is_on:
+            return
         folder = HardFrameFolder(folder_of(values["hard_frames_dir"]), values["hard_frames_max_mb"])
-        if values["record_hard_frames"] and not self._is_on:
+        if not was_on:
             self._logger.warning(
                 f"record_hard_frames is on: pictures of people are written to {folder.path}. They are personal data: "
                 "tell the people, keep others from the folder, delete what is not needed (docs/privacy.md)"
             )
-        self._is_on = values["record_hard_frames"]
-        if self._is_on and (reasons := self._picker.reasons(frame.stamp_ns, people, drift)):
+        if reasons := self._picker.reasons(frame.stamp_ns, people, drift):
             self._worker.put(frame.stamp_ns, (folder, HardFrame(frame, self._camera, people, reasons, networks)))
 
     def stop(self) -> None:

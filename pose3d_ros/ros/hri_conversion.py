@@ -75,20 +75,23 @@ def transforms_of(person: Person, header: Header) -> Iterator[TransformStamped]:
     trunk = trunk_axes(person.joints_m)
     if trunk is None:
         return
-    name = body_id(person.id)
-    yield _transform(header, f"body_{name}", person.joints_m[INDEX["pelvis"]], trunk)
+    name, turn = body_id(person.id), _quaternion(trunk)
+    yield _transform(header, f"body_{name}", person.joints_m[INDEX["pelvis"]], turn)
     for link, joint in _LINK_OF.items():
-        yield _transform(header, f"{link}_{name}", person.joints_m[INDEX[joint]], trunk)
+        yield _transform(header, f"{link}_{name}", person.joints_m[INDEX[joint]], turn)
     head = head_axes(person.joints_m)
     if head is not None:
         ears = person.joints_m[[INDEX["left_ear"], INDEX["right_ear"]]].mean(0)
-        yield _transform(header, f"head_{name}", ears, head)
+        yield _transform(header, f"head_{name}", ears, _quaternion(head))
 
 
-def _transform(header: Header, child: str, place: Array, axes: Array) -> TransformStamped:
+def _quaternion(axes: Array) -> Quaternion:
+    x, y, z, w = Rotation.from_matrix(axes).as_quat().tolist()
+    return Quaternion(x=x, y=y, z=z, w=w)
+
+
+def _transform(header: Header, child: str, place: Array, turn: Quaternion) -> TransformStamped:
     message = TransformStamped(header=header, child_frame_id=child)
-    x, y, z = (float(value) for value in place)
-    message.transform.translation = Vector3(x=x, y=y, z=z)
-    qx, qy, qz, qw = Rotation.from_matrix(axes).as_quat().tolist()
-    message.transform.rotation = Quaternion(x=qx, y=qy, z=qz, w=qw)
+    x, y, z = place.tolist()
+    message.transform.translation, message.transform.rotation = Vector3(x=x, y=y, z=z), turn
     return message

@@ -13,6 +13,9 @@ from torch import Tensor
 from pose3d_ros.networks.pose2d import normalise
 
 Source = TypeVar("Source")
+Given = TypeVar("Given")
+
+RENDERED = "rendered people: give their folder with --synthetic"
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,11 +42,11 @@ def mixture(
     return [makers[name]() for name in used], list(used.values())
 
 
-def required(synthetic: Path | None) -> Path:
-    """The folder of rendered pictures. Raises ValueError when it was not named."""
-    if synthetic is None:
-        raise ValueError("the configuration asks for rendered people: give their folder with --synthetic")
-    return synthetic
+def required(given: Given | None, what: str) -> Given:
+    """What was given. Raises ValueError, saying what to give, when it was not, or is empty."""
+    if not given:
+        raise ValueError(f"the configuration asks for {what}")
+    return given
 
 
 def half_precision(device: torch.device) -> torch.autocast:

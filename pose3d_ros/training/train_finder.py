@@ -22,6 +22,7 @@ from pose3d_ros.networks.finder_losses import box_loss, centre_targets, focal_lo
 from pose3d_ros.stages.find import letterbox
 from pose3d_ros.training.config import read_config
 from pose3d_ros.training.image_training import (
+    RENDERED,
     add_training_arguments,
     half_precision,
     mixture,
@@ -97,7 +98,7 @@ def _sources(config: FinderConfig, data: Path, synthetic: Path | None) -> tuple[
     empty = EmptySource(pictures_without_people(data))
     makers: dict[str, Callable[[], SceneSource]] = {
         "lspet": lambda: PhotoSceneSource(read_lspet(data / "lspet", "train"), empty),
-        "synthetic": lambda: SyntheticSceneSource(required(synthetic)),
+        "synthetic": lambda: SyntheticSceneSource(required(synthetic, RENDERED)),
         "empty": lambda: empty,
     }
     return mixture(makers, config.shares)

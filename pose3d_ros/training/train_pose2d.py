@@ -25,6 +25,7 @@ from pose3d_ros.training.coco_source import CocoSource, as_photos, held_out
 from pose3d_ros.training.config import read_config
 from pose3d_ros.training.crop_data import Augmentation, CropStream, NobodySource, PhotoSource, Source, joint_weights
 from pose3d_ros.training.image_training import (
+    RENDERED,
     add_training_arguments,
     half_precision,
     mixture,
@@ -132,14 +133,8 @@ def _sources(
 ) -> tuple[list[Source], list[float]]:
     makers: dict[str, Callable[[], Source]] = {
         "lspet": lambda: PhotoSource(read_lspet(data / "lspet", "train")),
-        "synthetic": lambda: SyntheticSource(required(synthetic)),
-        "coco": lambda: CocoSource(_some(own)),
+        "synthetic": lambda: SyntheticSource(required(synthetic, RENDERED)),
+        "coco": lambda: CocoSource(required(own, "people of your own: give their annotations with --coco")),
         "nobody": lambda: NobodySource(pictures_without_people(data)),
     }
     return mixture(makers, config.shares)
-
-
-def _some(people: Sequence[CocoPerson]) -> Sequence[CocoPerson]:
-    if not people:
-        raise ValueError("the configuration asks for people of your own: give their annotations with --coco")
-    return people
