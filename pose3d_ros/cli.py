@@ -23,6 +23,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("evaluate", "pose2d"): ("pose3d_ros.evaluation.evaluate_pose2d", "2D joints against labelled photos"),
     ("evaluate", "finder"): ("pose3d_ros.evaluation.evaluate_finder", "people found in labelled pictures"),
     ("evaluate", "lifter"): ("pose3d_ros.evaluation.evaluate_lifter", "3D joints against motion capture"),
+    ("evaluate", "baselines"): ("pose3d_ros.evaluation.evaluate_baselines", "other ways to lift beside ours"),
     ("evaluate", "people"): ("pose3d_ros.evaluation.evaluate_people", "the whole pipeline in rendered scenes"),
     ("evaluate", "multiview"): ("pose3d_ros.evaluation.multiview", "agreement of four calibrated cameras"),
     ("evaluate", "health"): ("pose3d_ros.evaluation.evaluate_health", "the reference of the networks' health"),
