@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,8 @@ from pose3d_ros.stages.pose2d import PoseEstimator
 _EVERYDAY_MARGIN = 1.4
 _EVERYDAY_LEAST_JOINTS, _EVERYDAY_LEAST_TORSO_PX, _EVERYDAY_LEAST_BOX_PX = 8, 12, 80
 _BINS = 15
+_CHART_PX, _CHART_EDGE_PX = 360, 48
+_CHART_COLOURS = ((180, 90, 20), (20, 120, 230), (60, 150, 60))  # BGR
 
 
 class Case(NamedTuple):
@@ -33,6 +36,18 @@ class Case(NamedTuple):
     joints_px: NDArray[np.floating]
     counted: NDArray[np.bool_]
     torso_px: float
+
+
+class Reliability(NamedTuple):
+    """Per bin of the score: its mean, the share of joints that are right, and the share of joints in the bin."""
+
+    said: NDArray[np.floating]
+    true: NDArray[np.floating]
+    share: NDArray[np.floating]
+
+    def error(self) -> float:
+        """The expected calibration error."""
+        return float((np.abs(self.said - self.true) * self.share).sum())
 
 
 class Scores(NamedTuple):
@@ -48,12 +63,13 @@ class Scores(NamedTuple):
         """Percentage of the counted joints within a share of the torso."""
         return 100 * float((self.error <= threshold)[self.counted].mean())
 
-    def calibration_error(self) -> float:
-        """Expected calibration error of the score as P(error <= 0.2 torso), 15 equal bins."""
+    def reliability(self) -> Reliability:
+        """What the score says, as P(error <= 0.2 torso), and what is true; in 15 equal bins, of those not empty."""
         score, right = self.score[self.counted], (self.error <= RIGHT)[self.counted]
         index = np.minimum((score * _BINS).astype(int), _BINS - 1)
-        gaps = [abs((score - right)[index == b].mean()) * np.mean(index == b) for b in np.unique(index)]
-        return float(np.sum(gaps))
+        bins = [index == b for b in np.unique(index)]
+        columns = ((score[b].mean(), right[b].mean(), b.mean()) for b in bins)
+        return Reliability(*(np.array(column) for column in zip(*columns, strict=True)))
 
     def coverage(self, percent: int) -> float:
         """Percentage of the counted joints inside the ellipse that ought to hold `percent` of them."""
@@ -138,6 +154,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, help="stage 1's ONNX file; default: the shipped one")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the data sets")
     parser.add_argument("--rendered", type=Path, help="folder of rendered test crops (pose3d render --split test)")
+    parser.add_argument("--reliability", type=Path, help="picture to write: what scores say against what is true")
     parser.add_argument("--worst", type=Path, help="folder for a contact sheet of each set's 20 worst cases")
 
 
@@ -153,16 +170,21 @@ def run(args: argparse.Namespace) -> None:
         sets["rendered test"] = rendered_cases(args.rendered)
     if not sets:
         raise ValueError(f"no labelled people in {args.data}: name the folder of the data sets with --data")
+    reliability: dict[str, Reliability] = {}
     print(f"{'set':16s} people  PCK@0.2  PCK@0.1    ECE  in 68 %  in 95 %")
     for name, cases in sets.items():
         scores, pictures = score_cases(estimator, cases)
+        reliability[name] = scores.reliability()
         print(
             f"{name:16s} {len(scores.error):6d}  {scores.pck(0.2):7.1f}  {scores.pck(0.1):7.1f}  "
-            f"{scores.calibration_error():5.3f}  {scores.coverage(68):7.1f}  {scores.coverage(95):7.1f}"
+            f"{reliability[name].error():5.3f}  {scores.coverage(68):7.1f}  {scores.coverage(95):7.1f}"
         )
         _print_joints(scores)
         if args.worst is not None:
             _write_worst(pictures, args.worst / f"worst_{name.split()[0].lower()}.png")
+    if args.reliability is not None:
+        cv2.imwrite(str(args.reliability), draw_reliability(reliability))
+        print(f"reliability: {args.reliability}")
 
 
 def _print_joints(scores: Scores) -> None:
@@ -173,6 +195,35 @@ def _print_joints(scores: Scores) -> None:
             if counted.any():
                 parts.append(f"{joint} {100 * (scores.error[counted, j] <= threshold).mean():.0f}")
         print(f"  @{threshold}: " + ", ".join(parts))
+
+
+def draw_reliability(sets: Mapping[str, Reliability]) -> NDArray[np.uint8]:
+    """A square picture with a curve for each set; a joint that is as often right as its score says is on the grey
+    diagonal. The area of a dot goes by the share of joints in its bin."""
+    canvas = np.full((_CHART_PX + 2 * _CHART_EDGE_PX, _CHART_PX + 2 * _CHART_EDGE_PX, 3), 255, np.uint8)
+
+    def place(x: float, y: float) -> tuple[int, int]:
+        return round(_CHART_EDGE_PX + x * _CHART_PX), round(_CHART_EDGE_PX + (1 - y) * _CHART_PX)
+
+    def write(text: str, at: tuple[int, int], colour: tuple[int, int, int] = (60, 60, 60)) -> None:
+        cv2.putText(canvas, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
+
+    cv2.rectangle(canvas, place(0, 0), place(1, 1), (60, 60, 60))
+    cv2.line(canvas, place(0, 0), place(1, 1), (190, 190, 190), 1, cv2.LINE_AA)
+    for tick in (0.0, 0.5, 1.0):
+        x, y = place(tick, 0)
+        write(f"{tick:.1f}", (x - 12, y + 18))
+        x, y = place(0, tick)
+        write(f"{tick:.1f}", (x - 32, y + 5))
+    write("score", (place(0.45, 0)[0], place(0, 0)[1] + 34))
+    write("share of joints within 0.2 torso", (place(0, 1)[0], place(0, 1)[1] - 12))
+    for (name, (said, true, share)), colour, row in zip(sets.items(), _CHART_COLOURS, count(), strict=False):
+        points = [place(x, y) for x, y in zip(said, true, strict=True)]
+        cv2.polylines(canvas, [np.array(points)], False, colour, 1, cv2.LINE_AA)
+        for point, part in zip(points, share, strict=True):
+            cv2.circle(canvas, point, round(2 + 14 * part**0.5), colour, -1, cv2.LINE_AA)
+        write(name, (place(0.04, 0)[0], place(0, 0.95)[1] + 18 * row), colour)
+    return canvas
 
 
 def _write_worst(pictures: list[tuple[float, NDArray]], path: Path) -> None:

@@ -64,12 +64,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint.pt of a training")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the data sets")
     add_calibration_argument(parser)
+    parser.add_argument("--size", type=int, help="side of the crops it takes, pixels (default: as in the training)")
     parser.add_argument("--output", type=Path, default=Path("models/pose2d.onnx"), help="file to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Writes the ONNX file and calibrates it."""
-    net, size = load_net(args.checkpoint)
+    net, trained_size = load_net(args.checkpoint)
+    size = args.size or trained_size
     write_onnx(Pose2DGraph(net, UNCALIBRATED), size, args.output)
     print(calibrate_file(args.output, calibration_sets(args.data, args.synthetic, size)))
     record_model(Model("pose2d", args.output, "", input_size=(size, size), joints=JOINTS, about=_ABOUT))

@@ -21,19 +21,16 @@ class Pose2DNet(nn.Module):
         super().__init__()
         self.backbone = ResNet(depth, width)
         self.pyramid = FeaturePyramid(self.backbone.channels, head_width)
-        self.heatmap = nn.Conv2d(head_width, NUM_JOINTS, 1)
-        self.visibility = nn.Conv2d(head_width, NUM_JOINTS, 1)
+        self.heads = nn.Conv2d(head_width, 2 * NUM_JOINTS, 1)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Images [n, 3, s, s], normalised -> heatmap logits [n, 24, s/4, s/4], visibility logits [n, 24].
 
         A joint's visibility is read where its heatmap lies.
         """
-        features = self.pyramid(self.backbone(images))
-        logits = self.heatmap(features)
+        logits, visibility = self.heads(self.pyramid(self.backbone(images))).split(NUM_JOINTS, 1)
         attention = torch.softmax(logits.detach().float().flatten(2), -1)
-        visibility = (attention * self.visibility(features).float().flatten(2)).sum(-1)
-        return logits, visibility
+        return logits, (attention * visibility.float().flatten(2)).sum(-1)
 
 
 def normalise(images: Tensor) -> Tensor:

@@ -43,6 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument("role", choices=sorted(_PICTURES), help="which network of the models folder")
     parser.add_argument("--models", type=Path, default=Path("models"), help="folder with models.json")
+    parser.add_argument(
+        "--source", type=Path, help="what to make it from (default: that network), as for smaller crops than on a GPU"
+    )
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the data sets")
     add_calibration_argument(parser)
 
@@ -53,11 +56,13 @@ def run(args: argparse.Namespace) -> None:
     model.verify()
     photos = read_lspet(args.data / "lspet", "calibration")
     path = model.path.with_name(f"{model.path.stem}_int8.onnx")
-    given = OnnxRuntimeEngine(model.path).inputs[0]
-    quantise(model.path, path, given.name, _PICTURES[args.role](photos, given))
+    source = args.source or model.path
+    given = OnnxRuntimeEngine(source).inputs[0]
+    quantise(source, path, given.name, _PICTURES[args.role](photos, given))
+    height, width = _size(given)
     if args.role == "pose2d":
-        print(calibrate_file(path, calibration_sets(args.data, args.synthetic, _side(given))))
-    record_model(replace(model, int8=Model(args.role, path, "")))
+        print(calibrate_file(path, calibration_sets(args.data, args.synthetic, width)))
+    record_model(replace(model, int8=Model(args.role, path, "", input_size=(width, height))))
 
 
 def quantise(source: Path, target: Path, name: str, pictures: Iterable[NDArray[np.uint8]]) -> None:
@@ -103,22 +108,22 @@ def _head(path: Path) -> list[str]:
 
 
 def _crops(photos: Photos, given: TensorSpec) -> Iterator[NDArray[np.uint8]]:
-    for labelled in islice(photo_crops(photos, _side(given)), _MOST_PICTURES):
+    for labelled in islice(photo_crops(photos, _size(given)[0]), _MOST_PICTURES):
         yield labelled.crop[None]
 
 
-def _side(given: TensorSpec) -> int:
-    side = given.shape[1]
-    assert side is not None
-    return side
-
-
 def _whole(photos: Photos, given: TensorSpec) -> Iterator[NDArray[np.uint8]]:
+    height, width = _size(given)
+    for i in range(min(len(photos), _MOST_PICTURES)):
+        yield letterbox(photos.image(i), width, height)[0][None]
+
+
+def _size(given: TensorSpec) -> tuple[int, int]:
+    """Height and width of the pictures that a network takes."""
     _, height, width, _ = given.shape
     assert height is not None
     assert width is not None
-    for i in range(min(len(photos), _MOST_PICTURES)):
-        yield letterbox(photos.image(i), width, height)[0][None]
+    return height, width
 
 
 _PICTURES = {"pose2d": _crops, "find": _whole}

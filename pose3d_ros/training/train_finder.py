@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> None:
     trainer = Trainer(FinderNet(config.depth, config.width, config.head_width), config, args.output, args.init)
     sources, shares = _sources(config, args.data, args.synthetic)
     size = (config.input_width, config.input_height)
-    stream = SceneStream(sources, shares, size, config.seed + trainer.samples)
+    stream = SceneStream(sources, shares, size, trainer.stream_seed)
     loader = DataLoader(stream, config.batch, num_workers=args.workers, pin_memory=torch.cuda.is_available())
     validation = read_lspet(args.data / "lspet", "val")
 

@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
         *_sources(config, args.data, args.synthetic, own),
         config.input_size,
         Augmentation(**config.augmentation),
-        config.seed + trainer.samples,
+        trainer.stream_seed,
     )
     loader = DataLoader(stream, config.batch, num_workers=args.workers, pin_memory=torch.cuda.is_available())
     validation = {"": read_lspet(args.data / "lspet", "val")} if (args.data / "lspet").is_dir() else {}

@@ -15,6 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from pose3d_ros.networks.onnx_file import read_weights
+from pose3d_ros.training.processes import join
+
+_SEEDS_APART = 1_000_003
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class Schedule:
 
     samples: int = 230_000
     batch: int = 32
+    """Samples of a step, in each process."""
     learning_rate: float = 2e-3
     weight_decay: float = 0.02
     warmup_samples: int = 6_000
@@ -50,7 +54,8 @@ class Trainer:
     def __init__(self, net: nn.Module, schedule: Schedule, folder: Path, init: Path | None) -> None:
         self.schedule, self.folder = schedule, folder
         folder.mkdir(parents=True, exist_ok=True)
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.processes = join()
+        self.device = self.processes.device
         self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimiser = torch.optim.AdamW(
             _parameter_groups(self.net, schedule.weight_decay), lr=schedule.learning_rate, betas=(0.9, 0.99), fused=True
@@ -63,6 +68,12 @@ class Trainer:
         self.ema = torch.optim.swa_utils.AveragedModel(self.net, multi_avg_fn=mean, use_buffers=True)
         if self._checkpoint.exists():
             self._resume()
+        self._together = self.processes.together(self.net)
+
+    @property
+    def stream_seed(self) -> int:
+        """For a stream of samples: another one in each process, and after each interruption."""
+        return self.schedule.seed + self.samples + _SEEDS_APART * self.processes.rank
 
     def train(
         self,
@@ -78,12 +89,13 @@ class Trainer:
         while self.samples < schedule.samples:
             batch = [tensor.to(self.device, non_blocking=True) for tensor in next(batches)]
             losses.append(self._step(loss_of, batch))
-            self.samples += schedule.batch
+            self.samples += schedule.batch * self.processes.count
             if self.samples >= min(due, schedule.samples):
                 self.seconds += time.monotonic() - started
-                self._log({"loss": float(np.mean(losses)), **evaluate(self.ema.module.eval())})
-                self.ema.module.train()
-                self._save()
+                if self.processes.rank == 0:
+                    self._log({"loss": float(np.mean(losses)), **evaluate(self.ema.module.eval())})
+                    self.ema.module.train()
+                    self._save()
                 losses.clear()
                 due += schedule.evaluate_every
                 started = time.monotonic()
@@ -91,7 +103,7 @@ class Trainer:
     def _step(self, loss_of: Callable[[nn.Module, Any], Tensor], batch: list[Tensor]) -> float:
         for group in self.optimiser.param_groups:
             group["lr"] = self.schedule.learning_rate * self.schedule.rate(self.samples)
-        loss = loss_of(self.net, batch)
+        loss = loss_of(self._together, batch)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.net.parameters(), 5.0)

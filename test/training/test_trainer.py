@@ -1,6 +1,10 @@
 """The training loop: it learns, it can be interrupted, and it refuses what it does not know."""
 
 import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +15,7 @@ from pose3d_ros.training.train_pose2d import Pose2DConfig  # noqa: E402
 from pose3d_ros.training.trainer import Schedule, Trainer  # noqa: E402
 
 SCHEDULE = dict(batch=8, learning_rate=0.05, warmup_samples=16, evaluate_every=160, ema_decay=0.9, weight_decay=0.0)
+TOGETHER = SCHEDULE | {"warmup_samples": 0}
 
 
 def batches():
@@ -67,9 +72,35 @@ def test_unknown_keys_are_refused(tmp_path):
 
 @pytest.mark.parametrize("name", ["pose2d", "pose2d_start"])
 def test_published_configurations_are_readable(name):
-    from pathlib import Path
-
     import pose3d_ros.training as package
 
     config = read_config(Pose2DConfig, Path(package.__file__).parent / f"configs/{name}.yaml")
     assert sum(config.shares.values()) == pytest.approx(1)
+
+
+def test_two_processes_learn_what_one_does_from_both_their_samples(tmp_path):
+    here = Path(__file__).parent
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(here), *sys.path]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, str(here / "training_process.py"), str(tmp_path / "two")],
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    generators = [torch.Generator().manual_seed(rank) for rank in range(2)]
+
+    def both():
+        while True:
+            x = torch.cat([torch.randn(8, 3, 4, 4, generator=g) for g in generators])
+            yield [x, x.sum((1, 2, 3))]
+
+    one = Trainer(net(), Schedule(samples=48, **TOGETHER | {"batch": 16}), tmp_path / "one", None)
+    one.train(both(), loss_of, lambda _: {})
+    two = Trainer(net(), Schedule(samples=48, **TOGETHER), tmp_path / "two", None)
+    assert two.samples == 48
+    torch.testing.assert_close(two.net.state_dict(), one.net.state_dict())
+    assert len((tmp_path / "two/log.csv").read_text().splitlines()) == 2  # process 0 alone wrote
