@@ -49,13 +49,6 @@ def required(given: Given | None, what: str) -> Given:
     return given
 
 
-def half_precision(device: torch.device) -> torch.autocast:
-    """Runs what it encloses in bfloat16 where the device multiplies in it; elsewhere that would only be slower."""
-    cpu = torch.cpu.get_capabilities()
-    capable = device.type != "cpu" or cpu["avx512_bf16"] or cpu["amx_bf16"]
-    return torch.autocast(device.type, torch.bfloat16, enabled=capable)
-
-
 def network_input(images: Tensor) -> Tensor:
     """Images [n, h, w, 3] uint8 -> [n, 3, h, w], normalised, channels last."""
     return normalise(images.permute(0, 3, 1, 2).float()).contiguous(memory_format=torch.channels_last)

@@ -21,10 +21,10 @@ from pose3d_ros.networks.finder import FINDER_STRIDE, FinderNet
 from pose3d_ros.networks.finder_losses import box_loss, centre_targets, focal_loss
 from pose3d_ros.stages.find import letterbox
 from pose3d_ros.training.config import read_config
+from pose3d_ros.training.half import half_precision
 from pose3d_ros.training.image_training import (
     RENDERED,
     add_training_arguments,
-    half_precision,
     mixture,
     network_input,
     required,

@@ -28,6 +28,7 @@ from pose3d_ros.networks.lifter import Lifter, LifterConfig
 from pose3d_ros.networks.losses import LossConfig, lifting_loss
 from pose3d_ros.skeleton import ROOT, STATURE_SD
 from pose3d_ros.training.config import read_config
+from pose3d_ros.training.half import multiplies_in_half
 
 LOG = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.pt"
@@ -73,8 +74,6 @@ class TrainConfig:
     """Sequences of cameras that know which way is up, to about a degree."""
     sigma_m: tuple[float, float] = (0.004, 0.05)
     """Range of the error model's noise at the person's distance, metres."""
-    half: bool = True
-    """Hidden layers in bfloat16: 1.5 times as fast on CPUs with AVX-512 bf16, slower on those without."""
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -231,6 +230,7 @@ class Trainer:
             self.model.load_state_dict(torch.load(init, weights_only=True)["model"])
         self.ema = Ema(self.model, config.ema)
         self.optimizers = make_optimizers(self.model, config)
+        self._half = multiplies_in_half(torch.device("cpu"))
         self.step = 0
         if (output / CHECKPOINT).exists():
             self._resume(output / CHECKPOINT)
@@ -273,7 +273,7 @@ class Trainer:
             self.optimizers, (self.config.hidden_learning_rate, self.config.learning_rate), strict=True
         ):
             optimizer.param_groups[0]["lr"] = full * rate
-        predicted, scale = self.model.forward_sequence(batch.rays, batch.cov, batch.score, batch.up, self.config.half)
+        predicted, scale = self.model.forward_sequence(batch.rays, batch.cov, batch.score, batch.up, self._half)
         loss = lifting_loss(predicted, scale, batch.target, batch.ray, batch.reliable, self.config.loss)
         self.model.zero_grad(set_to_none=True)
         loss.backward()

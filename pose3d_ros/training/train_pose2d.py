@@ -24,10 +24,10 @@ from pose3d_ros.networks.pose2d import HEATMAP_STRIDE, Pose2DNet
 from pose3d_ros.training.coco_source import CocoSource, as_photos, held_out
 from pose3d_ros.training.config import read_config
 from pose3d_ros.training.crop_data import Augmentation, CropStream, NobodySource, PhotoSource, Source, joint_weights
+from pose3d_ros.training.half import half_precision
 from pose3d_ros.training.image_training import (
     RENDERED,
     add_training_arguments,
-    half_precision,
     mixture,
     network_input,
     required,

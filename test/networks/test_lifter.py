@@ -224,7 +224,7 @@ def tiny_data(tmp_path):
 
 
 def test_training_learns_and_resumes(tiny_data, tmp_path):
-    config = TrainConfig(network=LifterConfig(width=32), steps=30, batch=8, frames=4, warmup_steps=5, half=False)
+    config = TrainConfig(network=LifterConfig(width=32), steps=30, batch=8, frames=4, warmup_steps=5)
     whole = Trainer(config, tiny_data, tmp_path / "whole")
     before = [whole.take_step() for _ in range(5)]
     while whole.step < config.steps - 5:
