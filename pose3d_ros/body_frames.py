@@ -94,6 +94,17 @@ def turns_of(joints_m: ArrayLike) -> Array:
     return turns
 
 
+def tree_of(origins_m: ArrayLike, turns: ArrayLike) -> tuple[Array, Array]:
+    """Origins [..., 15, 3] and turns [..., 15, 3, 3] of LINKS, all but the body (the first) relative to the body."""
+    origins, turns = np.asarray(origins_m, np.float64), np.asarray(turns, np.float64)
+    to_body = np.swapaxes(turns[..., :1, :, :], -1, -2)
+    places = (to_body @ (origins[..., 1:, :] - origins[..., :1, :])[..., None])[..., 0]
+    return (
+        np.concatenate([origins[..., :1, :], places], -2),
+        np.concatenate([turns[..., :1, :, :], to_body @ turns[..., 1:, :, :]], -3),
+    )
+
+
 def angles_of(turns: ArrayLike) -> Array:
     """[..., 20] radians: each of ANGLES, by the turns [..., 15, 3, 3] of LINKS.
 

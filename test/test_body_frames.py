@@ -12,6 +12,7 @@ from pose3d_ros.body_frames import (
     angles_of,
     known_joints,
     origins_of,
+    tree_of,
     turns_of,
 )
 from pose3d_ros.skeleton import INDEX, MIRROR, NUM_JOINTS
@@ -168,6 +169,20 @@ def test_neither_the_frame_nor_the_place_matters():
     moved = joints @ turn.as_matrix().T + [1, 2, 3]
     np.testing.assert_allclose(turns_of(moved), turn.as_matrix() @ turns_of(joints), atol=1e-9)
     np.testing.assert_allclose(angles_of(turns_of(moved)), angles_of(turns_of(joints)), atol=1e-6)
+
+
+def test_in_the_tree_all_links_are_relative_to_the_body():
+    joints = np.random.default_rng(2).normal([1, 2, 3], 0.5, (4, NUM_JOINTS, 3))
+    joints[3, INDEX["thorax"]] = np.nan
+    origins, turns = origins_of(joints), turns_of(joints)
+    places, relative = tree_of(origins, turns)
+    np.testing.assert_array_equal(places[:, 0], origins[:, 0])
+    np.testing.assert_array_equal(relative[:, 0], turns[:, 0])
+    for k in range(1, len(LINKS)):
+        place = origins[:3, 0] + (turns[:3, 0] @ places[:3, k, :, None])[..., 0]
+        np.testing.assert_allclose(place, origins[:3, k], atol=1e-9)
+        np.testing.assert_allclose(turns[:3, 0] @ relative[:3, k], turns[:3, k], atol=1e-9)
+    assert np.isnan(relative[3]).all()  # nothing is known in a body that is not
 
 
 def test_a_mirrored_pose_has_the_other_side_s_angles():

@@ -60,16 +60,21 @@ def velocity_of(person: Person, header: Header) -> TwistStamped | None:
 
 
 def transforms_of(origins_m: Array, turns: Array, header: Header, body: str) -> Iterator[TransformStamped]:
-    """<link>_<body> of those of LINKS that are known, by a body's origins [15, 3] and turns [15, 3, 3]."""
+    """body_<body>, and in it <link>_<body> of the other LINKS, by their tree: origins [15, 3], turns [15, 3, 3].
+
+    Those that are not known are left out.
+    """
     known = np.isfinite(origins_m).all(-1) & np.isfinite(turns).all((-2, -1))
     if not known.any():
         return
-    rotations = Rotation.from_matrix(turns[known]).as_quat().tolist()
-    for link, (x, y, z), (qx, qy, qz, qw) in zip(
-        np.array(LINKS)[known], origins_m[known].tolist(), rotations, strict=True
+    parent = Header(stamp=header.stamp, frame_id=f"{LINKS[0]}_{body}")
+    rotations = Rotation.from_matrix(turns[known]).as_quat()
+    for k, (x, y, z), (qx, qy, qz, qw) in zip(
+        np.flatnonzero(known), origins_m[known].tolist(), rotations.tolist(), strict=True
     ):
         place = Transform(translation=Vector3(x=x, y=y, z=z), rotation=Quaternion(x=qx, y=qy, z=qz, w=qw))
-        yield TransformStamped(header=header, child_frame_id=f"{link}_{body}", transform=place)
+        child = f"{LINKS[k]}_{body}"
+        yield TransformStamped(header=parent if k else header, child_frame_id=child, transform=place)
 
 
 def joint_state_of(angles: Array, header: Header, body: str) -> JointState:

@@ -16,7 +16,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
-from pose3d_ros.body_frames import angles_of, known_joints, origins_of, turns_of
+from pose3d_ros.body_frames import angles_of, known_joints, origins_of, tree_of, turns_of
 from pose3d_ros.person import Person
 from pose3d_ros.ros.camera_conversion import stamp_to_ns
 from pose3d_ros.ros.hri_conversion import (
@@ -114,8 +114,8 @@ class HriOutputs:
         )
         turns = turns_of(joints)
         if to_tf:
-            each = zip(placed, origins_of(joints), turns, strict=True)
-            transforms = [t for body, origins, turn in each for t in transforms_of(origins, turn, header, body)]
+            trees = zip(placed, *tree_of(origins_of(joints), turns), strict=True)
+            transforms = [t for body, origins, turn in trees for t in transforms_of(origins, turn, header, body)]
             if transforms:
                 self._tf.publish(TFMessage(transforms=transforms))
         if of_angles:

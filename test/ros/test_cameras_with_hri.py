@@ -98,7 +98,8 @@ def test_each_camera_has_its_bodies(node, robot):
     drivers.show(NAMES, lambda: robot.heard["front_p1/roi"] and robot.heard["left_p1/roi"], "both boxes")
     assert robot.heard["left_p1/roi"][-1].header.frame_id == "left_optical"
     drivers.show(NAMES, lambda: {"body_front_p1", "body_left_p1"} <= set(frames(robot)), "frames of both")
-    assert frames(robot)["head_left_p1"] == "left_optical"
+    assert frames(robot)["body_left_p1"] == "left_optical"
+    assert frames(robot)["head_left_p1"] == "body_left_p1"
     # A camera that has fallen silent sees nobody any more.
     drivers.show(("front",), lambda: not named(robot, "left"), "the end of the other's body", step_s=0.3)
     assert named(robot, "front")

@@ -17,7 +17,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, Image, JointState, PointCloud2
 
-from pose3d_ros.body_frames import ANGLES, LINKS, angles_of, origins_of, turns_of
+from pose3d_ros.body_frames import ANGLES, LINKS, angles_of, origins_of, tree_of, turns_of
 from pose3d_ros.camera import Camera
 from pose3d_ros.person import Person
 from pose3d_ros.ros.camera_conversion import camera_to_info, stamp_to_ns
@@ -97,11 +97,12 @@ def test_frames_and_angles_are_those_of_the_joints(node, robot):
     joints = cloud_to_joints(cloud)[0]
     places = np.stack([joints[axis] for axis in "xyz"], -1)
     assert [t.child_frame_id for t in transforms] == [f"{link}_p1" for link in LINKS]
-    assert {t.header.frame_id for t in transforms} == {"optical"}
+    assert [t.header.frame_id for t in transforms] == ["optical", *["body_p1"] * (len(LINKS) - 1)]
+    expected_places, expected_turns = tree_of(origins_of(places), turns_of(places))
     found = [[getattr(t.transform.translation, axis) for axis in "xyz"] for t in transforms]
-    np.testing.assert_allclose(found, origins_of(places), atol=1e-3)
+    np.testing.assert_allclose(found, expected_places, atol=1e-3)
     turns = Rotation.from_quat([[getattr(t.transform.rotation, axis) for axis in "xyzw"] for t in transforms])
-    np.testing.assert_allclose(turns.as_matrix(), turns_of(places), atol=1e-3)
+    np.testing.assert_allclose(turns.as_matrix(), expected_turns, atol=1e-3)
     np.testing.assert_allclose(turns.as_matrix()[0], [[0, 1, 0], [0, 0, -1], [-1, 0, 0]], atol=1e-3)  # to the camera
     angles = dict(zip(state.name, state.position, strict=True))
     assert list(angles) == [f"{name}_p1" for name in ANGLES]
@@ -147,9 +148,9 @@ def test_links_and_angles_that_are_not_known_are_left_out(make_person):
     joints = make_person().joints_m
     joints[INDEX["left_wrist"]] = np.nan
     turns, header = turns_of(joints), CameraInfo().header
-    frames = {t.child_frame_id for t in transforms_of(origins_of(joints), turns, header, "p3")}
+    frames = {t.child_frame_id for t in transforms_of(*tree_of(origins_of(joints), turns), header, "p3")}
     assert {f"{link}_p3" for link in LINKS} - frames == {"l_elbow_p3", "l_wrist_p3"}
     state = joint_state_of(angles_of(turns), header, "p3")
     assert {f"{name}_p3" for name in ANGLES} - set(state.name) == {"l_elbow_p3", "l_r_shoulder_p3"}
     assert np.isfinite(state.position).all()
-    assert not list(transforms_of(joints[:15] * np.nan, turns, header, "p3"))
+    assert not list(transforms_of(*tree_of(origins_of(joints), turns * np.nan), header, "p3"))
