@@ -35,13 +35,14 @@ from pose3d_ros.skeleton import INDEX, ROOT, indices
 Array = NDArray[np.float64]
 
 STRAIGHT_DEG = 20.0
+"""An error of 5 cm in the elbow bends a straight arm as far: to which side a limb bends less than that says nothing."""
 MAX_SIGMA_M = 0.1
 """Joints with a larger sigma, relative to the pelvis, are not known: a forearm would be off by more than 30° then."""
 
 _ARM, _LEG = ("shoulder", "elbow", "wrist"), ("hip", "knee", "ankle")
 _LIMBS = [[f"{side}_{part}" for part in limb] for side in ("left", "right") for limb in (_ARM, _LEG)]
 _LIMB_JOINTS = np.array([indices(*limb) for limb in _LIMBS])
-_TOWARDS_X = np.array([[1.0], [-1.0], [1.0], [-1.0]])  # whether a limb's hinge bends it towards x
+_TOWARDS_X = np.array([[1.0], [-1.0], [1.0], [-1.0]])  # or away from x: where a limb's hinge bends it
 _SIGN = np.array([1.0, -1.0])  # left, right
 
 _BETWEEN = [("pelvis", "pelvis"), ("thorax", "thorax"), ("left_ear", "right_ear")]

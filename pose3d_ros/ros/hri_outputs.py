@@ -31,7 +31,7 @@ from pose3d_ros.ros.hri_conversion import (
 BODIES = "/humans/bodies"
 _DEPTH = 10
 _TF_DEPTH = 100
-_SILENCE_NS = 2_000_000_000
+_SILENCE_NS = 2_000_000_000  # of a camera, until its bodies count as gone
 _IN_SPACE = {"joint_states": JointState, "velocity": TwistStamped}
 _IN_THE_IMAGE = {"roi": NormalizedRegionOfInterest2D, "skeleton2d": Skeleton2D}
 
