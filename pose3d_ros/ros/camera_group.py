@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pose3d_ros.prepared_networks import PreparedNetworks
 from pose3d_ros.ros.camera_stream import CameraStream, Job
@@ -15,6 +15,9 @@ from pose3d_ros.ros.managed_node import ManagedNode
 from pose3d_ros.ros.parameter_declaration import Values
 from pose3d_ros.ros.worker import Worker
 
+if TYPE_CHECKING:  # hri_msgs is not everywhere
+    from pose3d_ros.ros.hri_outputs import HriOutputs
+
 
 class CameraGroup:
     """Works on the newest image of each camera that has one, all at once: crops of all cameras in one batch.
@@ -22,7 +25,8 @@ class CameraGroup:
     However many images one camera sends, it has no more than one in each batch, so that no other starves.
     Publishers exist from the beginning to `destroy`, which closes the networks too; subscriptions and thread from
     `start` to `stop`. values: returns the node's parameters, of one moment. frames: TF, where parameters ask for it.
-    fusion: of all cameras' people, where that is wanted.
+    fusion: of all cameras' people, where that is wanted. hri: publishes people as bodies too, likewise: the fused ones
+    if there are any, else those of each camera.
     """
 
     def __init__(
@@ -32,12 +36,17 @@ class CameraGroup:
         values: Callable[[], Values],
         frames: FrameTree | None = None,
         fusion: Fusion | None = None,
+        hri: HriOutputs | None = None,
     ) -> None:
         self._node = node
         self._networks = networks
         self._fusion = fusion
-        wanted = fusion.wanted if fusion else lambda values: False
-        self._streams = [CameraStream(node, name, networks, values, wanted, frames) for name in values()["cameras"]]
+        self._hri = hri
+        of_cameras = hri if fusion is None else None
+        self._streams = [
+            CameraStream(node, name, networks, values, self._is_wanted, frames, of_cameras)
+            for name in values()["cameras"]
+        ]
         self._is_idle = True
         self._said = {networks.description}  # by whoever made them
 
@@ -64,6 +73,8 @@ class CameraGroup:
             stream.clear()
         if self._fusion is not None:
             self._fusion.clear()
+        if self._hri is not None:
+            self._hri.clear()
 
     def destroy(self) -> None:
         """Ends the publishers and frees the networks, unless an image is still in them."""
@@ -71,6 +82,8 @@ class CameraGroup:
             stream.destroy()
         if self._fusion is not None:
             self._fusion.destroy()
+        if self._hri is not None:
+            self._hri.destroy()
         if self._is_idle:
             self._networks.close()
 
@@ -101,6 +114,11 @@ class CameraGroup:
             self._node.get_logger().info(networks.description)
         failure = next((stream.failure for stream in self._streams if stream.failure), "")
         return engine_finding(networks.description, dict(networks.timings_ms), failure)
+
+    def _is_wanted(self, values: Values) -> bool:
+        """Whether anybody listens to what comes of all cameras together."""
+        of_fusion = self._fusion is not None and self._fusion.wanted(values)
+        return of_fusion or (self._hri is not None and self._hri.wanted)
 
     def _is_new(self, text: str) -> bool:
         """Has this not been said yet? Then it is now."""

@@ -34,7 +34,7 @@ from pose3d_ros.ros.stats import stream_stats
 from pose3d_ros.ros.stream_monitor import Drop, StreamMonitor, StreamStatistics
 from pose3d_ros.ros.target_frame import Place, TargetFrame
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # hri_msgs is not everywhere
     from pose3d_ros.ros.hri_outputs import HriOutputs
 
 _LOG_THROTTLE_S = 5.0
@@ -58,7 +58,7 @@ class CameraStream:
     Publishers exist from the beginning to `destroy`, subscriptions from `start` to `stop`.
     name: of the camera; before its topics, frames and findings. Empty: they have none.
     values: returns the node's parameters, of one moment. also_wanted: whether others wait for what comes of an image.
-    frames: TF, where parameters ask for it.
+    frames: TF, where parameters ask for it. hri: publishes its people as bodies too, where that is wanted.
     failure: why the last image failed; empty if it did not. seen: what came of the last one.
     """
 
@@ -70,6 +70,7 @@ class CameraStream:
         values: Callable[[], Values],
         also_wanted: Callable[[Values], bool],
         frames: FrameTree | None,
+        hri: HriOutputs | None,
     ) -> None:
         self._node = node
         self.name = name
@@ -82,7 +83,7 @@ class CameraStream:
         self._processor = FrameProcessor(Follower(pipeline_settings(values())))
         self._watch = CameraWatch(name, networks, self._logger)
         self._outputs = Outputs(node, name)
-        self._hri = _hri_outputs(node) if values()["publish_hri"] else None
+        self._hri = hri
         target = values()["target_frame"]
         self._target = TargetFrame(target, frames if target else None)
         self._rate_limit = RateLimit()
@@ -124,16 +125,11 @@ class CameraStream:
 
     def clear(self) -> None:
         """Takes what was shown out of RViz."""
-        header = Header(stamp=self._node.get_clock().now().to_msg(), frame_id=self._frame_id)
-        self._outputs.clear(header)
-        if self._hri is not None:
-            self._hri.clear(header)
+        self._outputs.clear(Header(stamp=self._node.get_clock().now().to_msg(), frame_id=self._frame_id))
 
     def destroy(self) -> None:
         """Ends the publishers."""
         self._outputs.destroy()
-        if self._hri is not None:
-            self._hri.destroy()
 
     # ---- the executor's thread -------------------------------------------------------------------------------------
 
@@ -188,8 +184,7 @@ class CameraStream:
 
     def _is_wanted(self, values: Values) -> bool:
         """Whether anybody listens to what comes of an image."""
-        of_bodies = self._hri is not None and self._hri.wanted
-        return of_bodies or self._outputs.wanted(self._output_options(values)) or self._also_wanted(values)
+        return self._outputs.wanted(self._output_options(values)) or self._also_wanted(values)
 
     def _put_to_work(self, job: Job, beside: Beside) -> None:
         if self._put(job._replace(beside=beside)):
@@ -250,7 +245,7 @@ class CameraStream:
             self._outputs.publish(place.header(header), place.people(people), options, place.up)
         if self._hri is not None:
             height, width = view.frame.image.shape[:2]
-            self._hri.publish(header, people, width, height)
+            self._hri.publish(header, people, self.name, (width, height))
         published_ns = self._now_ns()
         if place is not None and self._outputs.prediction_wanted:
             self._predict(header, place, job.values["max_prediction_s"])
@@ -301,12 +296,6 @@ class CameraStream:
 
     def _now_ns(self) -> int:
         return int(self._node.get_clock().now().nanoseconds)
-
-
-def _hri_outputs(node: ManagedNode) -> HriOutputs:
-    from pose3d_ros.ros.hri_outputs import HriOutputs  # hri_msgs is not everywhere
-
-    return HriOutputs(node)
 
 
 def _calibration_options(values: Values) -> CalibrationOptions:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rclpy.time import Time
@@ -20,6 +21,9 @@ from pose3d_ros.ros.parameter_declaration import Values
 from pose3d_ros.ros.people_conversion import people_with_metres
 from pose3d_ros.ros.stamps import Stamp, kind_of
 from pose3d_ros.stages.fuse import Fuser, in_frame
+
+if TYPE_CHECKING:  # hri_msgs is not everywhere
+    from pose3d_ros.ros.hri_outputs import HriOutputs
 
 FUSED = "fused"
 _UP = np.array([0.0, 0.0, 1.0])  # REP-103: of every frame but a camera's
@@ -50,11 +54,12 @@ class Seen:
 class Fusion:
     """Publishes, after each batch of images, the people of all cameras at the time of its newest one.
 
-    frame: in which they are fused. frames: how the cameras' frames lie in it.
+    frame: in which they are fused. frames: how the cameras' frames lie in it. hri: publishes them as bodies too, where
+    that is wanted.
     """
 
-    def __init__(self, node: ManagedNode, frame: str, frames: FrameTree) -> None:
-        self._node, self._frame, self._frames = node, frame, frames
+    def __init__(self, node: ManagedNode, frame: str, frames: FrameTree, hri: HriOutputs | None) -> None:
+        self._node, self._frame, self._frames, self._hri = node, frame, frames, hri
         self._outputs = PeopleOutputs(node, FUSED)
         self._left_out: dict[str, str] = {}
         self._figures = (0, 0)
@@ -112,6 +117,8 @@ class Fusion:
         header = Header(stamp=Time(nanoseconds=stamp_ns).to_msg(), frame_id=self._frame)
         self._outputs.publish_transforms(header, people, _options(values))
         self._outputs.publish(header, people, _options(values), _UP)
+        if self._hri is not None:
+            self._hri.publish(header, people)
 
     def _in_frame(self, last: Seen, stamp_ns: int, longest_s: float) -> list[Person]:
         age_s = 1e-9 * (stamp_ns - last.stamp_ns)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from geometry_msgs.msg import Quaternion, TransformStamped, Twist, TwistStamped, Vector3
+from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Twist, TwistStamped, Vector3
 from hri_msgs.msg import NormalizedPointOfInterest2D, NormalizedRegionOfInterest2D, Skeleton2D
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
+from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
 
-from pose3d_ros.body_frames import head_axes, trunk_axes
+from pose3d_ros.body_frames import ANGLES, LINKS
 from pose3d_ros.person import Person
 from pose3d_ros.skeleton import INDEX
 
@@ -27,17 +28,10 @@ _SKELETON_2D = [
     )
 ]  # fmt: skip
 
-# Frames beside body_<id>, as human_description names its links; they are turned as the trunk.
-_LINK_OF = {"torso": "thorax"} | {
-    f"{side[0]}_{part}": f"{side}_{part}"
-    for side in ("left", "right")
-    for part in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
-}
 
-
-def body_id(person_id: int) -> str:
-    """What a topic or a frame calls a person; topics must not begin with a digit."""
-    return f"p{person_id}"
+def body_id(person_id: int, camera: str) -> str:
+    """What topics and frames call a person, after the name of the camera that counts the ids, if that has one."""
+    return f"{camera}_p{person_id}" if camera else f"p{person_id}"
 
 
 def region_of(person: Person, header: Header, width: int, height: int) -> NormalizedRegionOfInterest2D:
@@ -58,40 +52,32 @@ def skeleton_of(person: Person, header: Header, width: int, height: int) -> Skel
 
 
 def velocity_of(person: Person, header: Header) -> TwistStamped | None:
-    """How the pelvis moves relative to the camera, in its frame, metres per second; None if that is not known."""
+    """How the pelvis moves relative to the camera, in the header's frame, metres per second; None if not known."""
     if person.joints_m_s is None:
         return None
     x, y, z = person.joints_m_s[INDEX["pelvis"]].tolist()
     return TwistStamped(header=header, twist=Twist(linear=Vector3(x=x, y=y, z=z)))
 
 
-def transforms_of(person: Person, header: Header) -> Iterator[TransformStamped]:
-    """body_<id> at the pelvis, the limbs' joints, turned like the trunk, and head_<id>, turned like the head.
+def transforms_of(origins_m: Array, turns: Array, header: Header, body: str) -> Iterator[TransformStamped]:
+    """body_<body>, and in it <link>_<body> of the other LINKS, by their tree: origins [15, 3], turns [15, 3, 3].
 
-    Nothing of a person without metres, or whose trunk is not known.
+    Those that are not known are left out.
     """
-    if person.joints_m is None:
+    known = np.isfinite(origins_m).all(-1) & np.isfinite(turns).all((-2, -1))
+    if not known.any():
         return
-    trunk = trunk_axes(person.joints_m)
-    if trunk is None:
-        return
-    name, turn = body_id(person.id), _quaternion(trunk)
-    yield _transform(header, f"body_{name}", person.joints_m[INDEX["pelvis"]], turn)
-    for link, joint in _LINK_OF.items():
-        yield _transform(header, f"{link}_{name}", person.joints_m[INDEX[joint]], turn)
-    head = head_axes(person.joints_m)
-    if head is not None:
-        ears = person.joints_m[[INDEX["left_ear"], INDEX["right_ear"]]].mean(0)
-        yield _transform(header, f"head_{name}", ears, _quaternion(head))
+    parent = Header(stamp=header.stamp, frame_id=f"{LINKS[0]}_{body}")
+    rotations = Rotation.from_matrix(turns[known]).as_quat()
+    for k, (x, y, z), (qx, qy, qz, qw) in zip(
+        np.flatnonzero(known), origins_m[known].tolist(), rotations.tolist(), strict=True
+    ):
+        place = Transform(translation=Vector3(x=x, y=y, z=z), rotation=Quaternion(x=qx, y=qy, z=qz, w=qw))
+        child = f"{LINKS[k]}_{body}"
+        yield TransformStamped(header=parent if k else header, child_frame_id=child, transform=place)
 
 
-def _quaternion(axes: Array) -> Quaternion:
-    x, y, z, w = Rotation.from_matrix(axes).as_quat().tolist()
-    return Quaternion(x=x, y=y, z=z, w=w)
-
-
-def _transform(header: Header, child: str, place: Array, turn: Quaternion) -> TransformStamped:
-    message = TransformStamped(header=header, child_frame_id=child)
-    x, y, z = place.tolist()
-    message.transform.translation, message.transform.rotation = Vector3(x=x, y=y, z=z), turn
-    return message
+def joint_state_of(angles: Array, header: Header, body: str) -> JointState:
+    """<joint>_<body> of those of ANGLES [20], radians, that are known."""
+    known = {name: angle for name, angle in zip(ANGLES, angles.tolist(), strict=True) if np.isfinite(angle)}
+    return JointState(header=header, name=[f"{name}_{body}" for name in known], position=list(known.values()))

@@ -2,77 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Mapping, Sequence
+from threading import Lock
+from typing import Any, NamedTuple
 
+import numpy as np
 from geometry_msgs.msg import TwistStamped
 from hri_msgs.msg import IdsList, NormalizedRegionOfInterest2D, Skeleton2D
 from rclpy.lifecycle import LifecycleNode
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
+from pose3d_ros.body_frames import angles_of, known_joints, origins_of, tree_of, turns_of
 from pose3d_ros.person import Person
-from pose3d_ros.ros.hri_conversion import body_id, region_of, skeleton_of, transforms_of, velocity_of
+from pose3d_ros.ros.camera_conversion import stamp_to_ns
+from pose3d_ros.ros.hri_conversion import (
+    body_id,
+    joint_state_of,
+    region_of,
+    skeleton_of,
+    transforms_of,
+    velocity_of,
+)
 
 BODIES = "/humans/bodies"
 _DEPTH = 10
 _TF_DEPTH = 100
+_SILENCE_NS = 2_000_000_000  # of a camera, until its bodies count as gone
+_IN_SPACE = {"joint_states": JointState, "velocity": TwistStamped}
+_IN_THE_IMAGE = {"roi": NormalizedRegionOfInterest2D, "skeleton2d": Skeleton2D}
 
 
-class _Body(NamedTuple):
-    """The publishers of one person."""
+class _Seen(NamedTuple):
+    """Whom a camera saw last."""
 
-    region: Publisher
-    skeleton: Publisher
-    velocity: Publisher
+    stamp_ns: int
+    bodies: list[str]
 
 
 class HriOutputs:
-    """/humans/bodies/tracked, and each body's roi, skeleton2d, velocity and frames; publishers end with the person.
+    """/humans/bodies/tracked, the topics of each body, which end with it, and its frames.
 
-    Frames are sent while anybody listens to `tracked`: whoever listens to TF alone has the node's own frames.
+    Frames are sent while anybody listens to the others: whoever listens to TF alone has the node's own frames.
+    with_images: whether bodies belong to an image; else they have neither roi nor skeleton2d.
     """
 
-    def __init__(self, node: LifecycleNode) -> None:
+    def __init__(self, node: LifecycleNode, with_images: bool) -> None:
         self._node = node
+        self._types = _IN_SPACE | (_IN_THE_IMAGE if with_images else {})
         # The newest list is there for who comes late.
         latched = QoSProfile(
             depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
         )
         self._tracked = node.create_lifecycle_publisher(IdsList, f"{BODIES}/tracked", latched)
         self._tf = node.create_lifecycle_publisher(TFMessage, "/tf", _TF_DEPTH)
-        self._bodies: dict[str, _Body] = {}
+        self._lock = Lock()  # of `_bodies`: the worker changes it, the executor's thread looks at it
+        self._bodies: dict[str, dict[str, Publisher]] = {}
+        self._seen: dict[str, _Seen] = {}
 
     @property
     def wanted(self) -> bool:
         """Whether anybody listens."""
-        topics = [self._tracked, *(publisher for body in self._bodies.values() for publisher in body)]
-        return any(topic.get_subscription_count() for topic in topics)
+        with self._lock:
+            topics = [self._tracked, *(topic for topics in self._bodies.values() for topic in topics.values())]
+            return any(topic.get_subscription_count() for topic in topics)
 
-    def publish(self, header: Header, people: Sequence[Person], width: int, height: int) -> None:
-        """Publishes one image's people; width, height: of the image, pixels."""
+    def publish(
+        self, header: Header, people: Sequence[Person], camera: str = "", size: tuple[int, int] | None = None
+    ) -> None:
+        """Publishes the people that a camera sees, or all cameras together.
+
+        camera: its name; empty if it has none. size: width and height of its image, pixels; None if there is none.
+        """
         if not self.wanted:
             return
-        person_of = {body_id(person.id): person for person in people}
-        self._keep(person_of)
-        self._tracked.publish(IdsList(header=header, ids=list(person_of)))
-        for name, person in person_of.items():
-            body = self._bodies[name]
-            body.region.publish(region_of(person, header, width, height))
-            body.skeleton.publish(skeleton_of(person, header, width, height))
-            velocity = velocity_of(person, header)
-            if velocity is not None:
-                body.velocity.publish(velocity)
-        transforms = [transform for person in people for transform in transforms_of(person, header)]
-        if header.frame_id and transforms:
-            self._tf.publish(TFMessage(transforms=transforms))
+        person_of = {body_id(person.id, camera): person for person in people}
+        everybody = self._note(camera, header, list(person_of))
+        self._tracked.publish(IdsList(header=header, ids=everybody))
+        for body, person in person_of.items():
+            if size is not None:
+                self._send(body, "roi", region_of, person, header, *size)
+                self._send(body, "skeleton2d", skeleton_of, person, header, *size)
+            self._send(body, "velocity", velocity_of, person, header)
+        self._publish_pose(header, person_of)
 
-    def clear(self, header: Header) -> None:
+    def clear(self) -> None:
         """Tells that nobody is there."""
+        self._seen.clear()
         self._keep(())
-        self._tracked.publish(IdsList(header=header))
+        self._tracked.publish(IdsList(header=Header(stamp=self._node.get_clock().now().to_msg())))
 
     def destroy(self) -> None:
         """Ends the publishers."""
@@ -80,16 +101,54 @@ class HriOutputs:
         for publisher in (self._tracked, self._tf):
             self._node.destroy_lifecycle_publisher(publisher)
 
-    def _keep(self, names: Collection[str]) -> None:
+    def _publish_pose(self, header: Header, person_of: Mapping[str, Person]) -> None:
+        """Frames and angles of those whose place is known."""
+        placed = {body: person for body, person in person_of.items() if person.joints_m is not None}
+        to_tf = bool(header.frame_id and self._tf.get_subscription_count())
+        of_angles = any(self._is_heard(body, "joint_states") for body in placed)
+        if not placed or not (to_tf or of_angles):
+            return
+        people = placed.values()
+        joints = known_joints(
+            np.array([person.joints_m for person in people]), np.array([person.joints_m_cov for person in people])
+        )
+        turns = turns_of(joints)
+        if to_tf:
+            trees = zip(placed, *tree_of(origins_of(joints), turns), strict=True)
+            transforms = [t for body, origins, turn in trees for t in transforms_of(origins, turn, header, body)]
+            if transforms:
+                self._tf.publish(TFMessage(transforms=transforms))
+        if of_angles:
+            for body, angles in zip(placed, angles_of(turns), strict=True):
+                self._send(body, "joint_states", joint_state_of, angles, header, body)
+
+    def _is_heard(self, body: str, topic: str) -> bool:
+        return bool(self._bodies[body][topic].get_subscription_count())
+
+    def _send(self, body: str, topic: str, make: Callable[..., Any], *values: Any) -> None:
+        """Publishes what `make` makes of the values, if that is anything and anybody listens."""
+        if self._is_heard(body, topic) and (message := make(*values)) is not None:
+            self._bodies[body][topic].publish(message)
+
+    def _note(self, camera: str, header: Header, bodies: list[str]) -> list[str]:
+        """All who are there: these, and those whom the other cameras saw last, unless they have fallen silent."""
+        now_ns = stamp_to_ns(header.stamp)
+        self._seen[camera] = _Seen(now_ns, bodies)
+        self._seen = {name: seen for name, seen in self._seen.items() if abs(now_ns - seen.stamp_ns) <= _SILENCE_NS}
+        everybody = [body for seen in self._seen.values() for body in seen.bodies]
+        self._keep(everybody)
+        return everybody
+
+    def _keep(self, bodies: Collection[str]) -> None:
         """Makes publishers for those who are new, and ends those of who has gone."""
-        for name in [name for name in self._bodies if name not in names]:
-            for publisher in self._bodies.pop(name):
-                self._node.destroy_publisher(publisher)
-        for name in names:
-            if name not in self._bodies:
-                # Not managed ones: they live only while the node is active.
-                self._bodies[name] = _Body(
-                    self._node.create_publisher(NormalizedRegionOfInterest2D, f"{BODIES}/{name}/roi", _DEPTH),
-                    self._node.create_publisher(Skeleton2D, f"{BODIES}/{name}/skeleton2d", _DEPTH),
-                    self._node.create_publisher(TwistStamped, f"{BODIES}/{name}/velocity", _DEPTH),
-                )
+        with self._lock:
+            for body in self._bodies.keys() - set(bodies):
+                for publisher in self._bodies.pop(body).values():
+                    self._node.destroy_publisher(publisher)
+            for body in bodies:
+                if body not in self._bodies:
+                    # Not managed ones: they live only while the node is active.
+                    self._bodies[body] = {
+                        topic: self._node.create_publisher(kind, f"{BODIES}/{body}/{topic}", _DEPTH)
+                        for topic, kind in self._types.items()
+                    }

@@ -287,8 +287,7 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "publish_hri",
         False,
-        "Publish people as ROS4HRI's bodies too (REP-155, hri_msgs): /humans/bodies/tracked, roi, skeleton2d and "
-        "frames; of a single camera.",
+        "Publish people as ROS4HRI's bodies too (REP-155, hri_msgs): topics below /humans/bodies, and frames.",
     ),
     ParameterSpec(
         "tf_prefix",
@@ -337,8 +336,6 @@ def problems_together(values: Mapping[str, Any]) -> list[str]:
     problems = _camera_problems(values["cameras"])
     if values["fusion_frame"] and len(values["cameras"]) < 2:
         problems.append(f"fusion_frame is '{values['fusion_frame']}': to fuse people takes two cameras or more")
-    if values["publish_hri"] and len(values["cameras"]) > 1:
-        problems.append("publish_hri is true: it serves a single camera, its topics have no place for the name of one")
     try:
         pipeline_settings(values)
     except ValueError as error:

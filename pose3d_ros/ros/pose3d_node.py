@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
@@ -26,6 +26,9 @@ from pose3d_ros.ros.parameter_declaration import NodeParameters, ParameterError
 from pose3d_ros.ros.parameters import PARAMETERS, pipeline_settings, problems_together
 from pose3d_ros.ros.run_node import run_node
 from pose3d_ros.ros.stats import snapshot
+
+if TYPE_CHECKING:
+    from pose3d_ros.ros.hri_outputs import HriOutputs
 
 _REPORT_PERIOD_S = 1.0
 _DEACTIVATION_TIMEOUT_S = 10.0
@@ -86,8 +89,9 @@ class Pose3DNode(ManagedNode):
         asked = any(values[name] for name in ("target_frame", "fusion_frame", "ground_frame"))
         self._tf = FrameListener(self) if asked else None
         frames = self._tf.frames if self._tf is not None else None
-        fusion = Fusion(self, values["fusion_frame"], frames) if frames and values["fusion_frame"] else None
-        self._cameras = CameraGroup(self, networks, lambda: self._declared.values, frames, fusion)
+        hri = _hri_outputs(self, with_images=not values["fusion_frame"]) if values["publish_hri"] else None
+        fusion = Fusion(self, values["fusion_frame"], frames, hri) if frames and values["fusion_frame"] else None
+        self._cameras = CameraGroup(self, networks, lambda: self._declared.values, frames, fusion, hri)
 
     def activate(self) -> None:
         """Connects the topics and begins to work."""
@@ -128,6 +132,12 @@ class Pose3DNode(ManagedNode):
         now_ns = self.get_clock().now().nanoseconds
         response.success, response.message = True, snapshot(self.get_fully_qualified_name(), self.state, now_ns, parts)
         return response
+
+
+def _hri_outputs(node: Pose3DNode, with_images: bool) -> HriOutputs:
+    from pose3d_ros.ros.hri_outputs import HriOutputs  # hri_msgs is not everywhere
+
+    return HriOutputs(node, with_images)
 
 
 def _make() -> Pose3DNode:

@@ -179,4 +179,13 @@ def _fused(group: _Group, person_id: int) -> Person:
         joint_state=np.min([person.joint_state for person in members], axis=0),
         joints_m=group.joints.joints_m,
         joints_m_cov=group.joints.cov,
+        joints_m_s=_velocity(members, group.joints.weight),
     )
+
+
+def _velocity(members: Sequence[Person], weight: Array) -> Array | None:
+    """[24, 3] metres per second: the members' mean, by how far each is believed; None if a member's is not known."""
+    known = [person.joints_m_s for person in members if person.joints_m_s is not None]
+    if len(known) < len(members):
+        return None
+    return np.einsum("cn,cni->ni", weight, known) / np.maximum(weight.sum(0), 1e-9)[:, None]

@@ -1,4 +1,4 @@
-"""The real node with ROS4HRI's topics: who is there, box, skeleton and frames of each; nothing of who has gone."""
+"""The real node with ROS4HRI's topics: who is there, what is known of each; nothing of who has gone."""
 
 import sys
 import time
@@ -14,12 +14,14 @@ import tiny_networks
 from geometry_msgs.msg import TwistStamped
 from hri_msgs.msg import IdsList, NormalizedRegionOfInterest2D, Skeleton2D
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from scipy.spatial.transform import Rotation
+from sensor_msgs.msg import CameraInfo, Image, JointState, PointCloud2
 
+from pose3d_ros.body_frames import ANGLES, LINKS, angles_of, origins_of, tree_of, turns_of
 from pose3d_ros.camera import Camera
 from pose3d_ros.person import Person
 from pose3d_ros.ros.camera_conversion import camera_to_info, stamp_to_ns
-from pose3d_ros.ros.hri_conversion import region_of, skeleton_of
+from pose3d_ros.ros.hri_conversion import joint_state_of, region_of, skeleton_of, transforms_of
 from pose3d_ros.ros.image_conversion import bgr_to_image
 from pose3d_ros.ros.people_conversion import cloud_to_joints
 from pose3d_ros.skeleton import INDEX, NUM_JOINTS
@@ -39,6 +41,7 @@ def node(start_node, robot, tmp_path_factory):
         (NormalizedRegionOfInterest2D, "/humans/bodies/p1/roi", 10),
         (Skeleton2D, "/humans/bodies/p1/skeleton2d", 10),
         (TwistStamped, "/humans/bodies/p1/velocity", 10),
+        (JointState, "/humans/bodies/p1/joint_states", 10),
         (PointCloud2, "pose3d/joints", 10),
     )
     for kind, topic, qos in listened:
@@ -78,24 +81,35 @@ def test_a_body_its_box_and_its_skeleton(node, robot):
     assert hip.c > 0
 
 
-def test_frames_lie_at_the_joints(node, robot):
-    def pairs():
+def test_frames_and_angles_are_those_of_the_joints(node, robot):
+    def of_one_image():
+        """Frames, angles and joints, of the newest image of which all have come."""
         clouds = {stamp_to_ns(cloud.header.stamp): cloud for cloud in robot.heard["pose3d/joints"]}
-        bodies = [m for m in robot.heard["tf"] if m.transforms[0].child_frame_id == "body_p1"]
-        return [
-            ({t.child_frame_id: t for t in message.transforms}, clouds[stamp])
-            for message in bodies
-            if (stamp := stamp_to_ns(message.transforms[0].header.stamp)) in clouds
-        ]
+        states = {stamp_to_ns(state.header.stamp): state for state in robot.heard["/humans/bodies/p1/joint_states"]}
+        for message in reversed(robot.heard["tf"]):
+            stamp = stamp_to_ns(message.transforms[0].header.stamp)
+            if message.transforms[0].child_frame_id == "body_p1" and stamp in clouds.keys() & states.keys():
+                return message.transforms, states[stamp], clouds[stamp]
+        return None
 
-    show(robot, BRIGHT, pairs, "frames and joints of one image")
-    frames, cloud = pairs()[-1]
-    assert frames["body_p1"].header.frame_id == "optical"
+    show(robot, BRIGHT, of_one_image, "frames, angles and joints of one image")
+    transforms, state, cloud = of_one_image()
     joints = cloud_to_joints(cloud)[0]
-    for link, joint in (("body", "pelvis"), ("torso", "thorax"), ("l_elbow", "left_elbow"), ("r_ankle", "right_ankle")):
-        place = frames[f"{link}_p1"].transform.translation
-        expected = [joints[axis][INDEX[joint]] for axis in "xyz"]
-        np.testing.assert_allclose([place.x, place.y, place.z], expected, atol=1e-3)
+    places = np.stack([joints[axis] for axis in "xyz"], -1)
+    assert [t.child_frame_id for t in transforms] == [f"{link}_p1" for link in LINKS]
+    assert [t.header.frame_id for t in transforms] == ["optical", *["body_p1"] * (len(LINKS) - 1)]
+    expected_places, expected_turns = tree_of(origins_of(places), turns_of(places))
+    found = [[getattr(t.transform.translation, axis) for axis in "xyz"] for t in transforms]
+    np.testing.assert_allclose(found, expected_places, atol=1e-3)
+    turns = Rotation.from_quat([[getattr(t.transform.rotation, axis) for axis in "xyzw"] for t in transforms])
+    np.testing.assert_allclose(turns.as_matrix(), expected_turns, atol=1e-3)
+    np.testing.assert_allclose(turns.as_matrix()[0], [[0, 1, 0], [0, 0, -1], [-1, 0, 0]], atol=1e-3)  # to the camera
+    angles = dict(zip(state.name, state.position, strict=True))
+    assert list(angles) == [f"{name}_p1" for name in ANGLES]
+    outwards = np.arctan2(0.04, 0.28)  # of the tiny networks' person
+    assert angles["l_p_shoulder_p1"] == pytest.approx(outwards, abs=0.01)
+    assert angles["r_p_shoulder_p1"] == pytest.approx(outwards, abs=0.01)
+    assert angles["l_knee_p1"] == pytest.approx(0, abs=0.01)
 
 
 def test_who_has_gone_is_not_tracked_and_has_no_topics(node, robot):
@@ -128,3 +142,15 @@ def test_what_lies_outside_the_image_is_at_its_edge():
     point = skeleton_of(person, header, 640, 480).skeleton[0]
     assert (point.x, point.y) == (1, 0)
     assert point.c == pytest.approx(0.4)
+
+
+def test_links_and_angles_that_are_not_known_are_left_out(make_person):
+    joints = make_person().joints_m
+    joints[INDEX["left_wrist"]] = np.nan
+    turns, header = turns_of(joints), CameraInfo().header
+    frames = {t.child_frame_id for t in transforms_of(*tree_of(origins_of(joints), turns), header, "p3")}
+    assert {f"{link}_p3" for link in LINKS} - frames == {"l_elbow_p3", "l_wrist_p3"}
+    state = joint_state_of(angles_of(turns), header, "p3")
+    assert {f"{name}_p3" for name in ANGLES} - set(state.name) == {"l_elbow_p3", "l_r_shoulder_p3"}
+    assert np.isfinite(state.position).all()
+    assert not list(transforms_of(*tree_of(origins_of(joints), turns * np.nan), header, "p3"))

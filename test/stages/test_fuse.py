@@ -159,6 +159,15 @@ def test_state_and_score_are_those_of_who_sees_best() -> None:
     assert np.isnan(fused.joints_px).all()
 
 
+def test_velocity_is_the_mean_where_all_know_theirs() -> None:
+    still = replace(person(BODY, np.eye(3)), joints_m_s=np.zeros((24, 3)))
+    walking = replace(still, joints_m_s=np.tile([1.0, 0, 2], (24, 1)))
+    (fused,) = Fuser().fuse({"a": [still], "b": [walking]})
+    assert np.allclose(fused.joints_m_s, [0.5, 0, 1])
+    (fused,) = Fuser().fuse({"a": [walking], "b": [person(BODY, np.eye(3))]})
+    assert fused.joints_m_s is None
+
+
 def test_nobody() -> None:
     assert Fuser().fuse({}) == []
     assert Fuser().fuse({"a": [], "b": []}) == []
