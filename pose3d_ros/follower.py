@@ -135,9 +135,8 @@ class Follower:
 
     def _estimate(self, image: NDArray[np.uint8], known: Array, found: Array) -> Steps[tuple[Array, Pose2D]]:
         """The people who are there: their boxes [n, 4] round their joints, and their joints."""
-        tried = np.concatenate([known, *(_zoomed(found, zoom) for zoom in _ZOOMS)])
-        pose: Pose2D = yield Locate(image, tried)
-        boxes = np.concatenate([known, np.tile(found, (len(_ZOOMS), 1))])
+        pose: Pose2D = yield Locate(image, np.concatenate([known, _zoomed(found)]))
+        boxes = known
         least = np.full(len(known), self._settings.score_threshold)
         if len(found):
             tries = _people(pose, len(known) + np.arange(len(_ZOOMS) * len(found)).reshape(len(_ZOOMS), -1))
@@ -268,10 +267,11 @@ def _chosen(pose: Pose2D, belief: Array) -> Pose2D:
     )
 
 
-def _zoomed(boxes: Array, zoom: float) -> Array:
-    """The boxes [n, 4] shrunk round their centres."""
-    middle, half = (boxes[:, :2] + boxes[:, 2:]) / 2, zoom * (boxes[:, 2:] - boxes[:, :2]) / 2
-    return np.concatenate([middle - half, middle + half], 1)
+def _zoomed(boxes: Array) -> Array:
+    """The boxes [n, 4] shrunk round their centres, [zooms n, 4]: all by the first of the zooms, all by the next, ..."""
+    middle, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
+    halves = np.array(_ZOOMS)[:, None, None] * half
+    return np.concatenate([middle - halves, middle + halves], -1).reshape(-1, 4)
 
 
 def _people(pose: Pose2D, rows: NDArray[np.intp]) -> Pose2D:
