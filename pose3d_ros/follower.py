@@ -260,10 +260,12 @@ def _chosen(pose: Pose2D, belief: Array) -> Pose2D:
     """
     order = np.argsort(-belief, axis=-1, kind="stable")
     score = np.minimum(belief * pose.candidates_score.sum(-1, keepdims=True), 1.0)
+    people, joints, _ = order.shape
+    ordered = np.arange(people)[:, None, None], np.arange(joints)[:, None], order
     return pose._replace(
-        candidates_px=np.take_along_axis(pose.candidates_px, order[..., None], 2),
-        candidates_cov=np.take_along_axis(pose.candidates_cov, order[..., None, None], 2),
-        candidates_score=np.take_along_axis(score, order, 2),
+        candidates_px=pose.candidates_px[ordered],
+        candidates_cov=pose.candidates_cov[ordered],
+        candidates_score=score[ordered],
     )
 
 
