@@ -89,7 +89,7 @@ class Networks:
         rays, cov, score = (np.concatenate(parts) for parts in zip(*(q[:3] for q in questions), strict=True))
         new = self._lifter.new_state()[0]
         states = [new if state is None else state for question in questions for state in question.states]
-        ups = [_UNKNOWN if question.up is None else question.up for question in questions for _ in question.states]
+        ups = [_UNKNOWN if q.up is None else np.asarray(q.up, float) for q in questions for _ in q.states]
         lifted = self._lifter(rays, cov, score, np.reshape(states, (-1, len(new))), np.reshape(ups, (-1, 3)))
         return [Lifted(*parts) for parts in split(lifted, counts)]
 

@@ -92,14 +92,14 @@ def place(
     equations = system.reshape(people, 2 * joints, 4)
     turned = np.swapaxes(equations[..., :3], -1, -2)  # [n, 3, 48]
 
-    root, depth, robust = np.zeros((people, 3)), np.ones((people, 1)), np.ones(weight.shape)
+    root, depth, robust = np.zeros((people, 3)), np.ones((people, 1)), np.ones((people, joints))
     normal, ridge = np.tile(np.eye(3), (people, 1, 1)), 1e-9 * np.eye(3)
     for k in range(_PASSES):
         inverse = np.linalg.inv(depth[..., None, None] ** 2 * ray_cov + spread)
         weighted = (inverse * (weight * robust)[..., None, None]) @ system
         both = turned @ weighted.reshape(people, 2 * joints, 4)  # [n, 3, 4]: Gᵀ W G and Gᵀ W right
         normal = both[..., :3] + ridge
-        root = np.linalg.solve(normal, both[..., 3:])[..., 0]
+        root = np.asarray(np.linalg.solve(normal, both[..., 3:])[..., 0], np.float64)
         depth = np.minimum(np.maximum(root[:, 2:] + pose[..., 2], _MIN_DEPTH_M), _MAX_DEPTH_M)
         residual = (rows @ root[:, None, :, None])[..., 0] - right
         distance = np.sqrt(np.einsum("nji,njil,njl->nj", residual, inverse, residual))
