@@ -131,8 +131,10 @@ class Camera:
         return np.asarray(pixels, float).reshape(-1, 2)
 
     def ray_jacobian(self, points_px: ArrayLike) -> Array:
-        """d ray / d pixel [..., 2, 2] by central differences of half a pixel."""
+        """d ray / d pixel [..., 2, 2]; of a lens with distortion by central differences of half a pixel."""
         points = np.asarray(points_px, float)
+        if self.distortion.size == 0:
+            return np.broadcast_to(np.linalg.inv(self.K[:2, :2]), (*points.shape, 2))
         steps = 0.5 * np.eye(2)
         ends = self.rays(points[..., None, None, :] + np.stack([steps, -steps], -2))
         return np.swapaxes(ends[..., 0, :] - ends[..., 1, :], -1, -2)

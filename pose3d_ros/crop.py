@@ -23,14 +23,16 @@ def box_of_joints(joints_px: ArrayLike) -> Array:
 
 def areas(boxes: Array) -> Array:
     """Areas [...] of boxes [..., 4], pixels²; hardly anything for a box that is turned inside out."""
-    return np.prod(np.maximum(boxes[..., 2:] - boxes[..., :2], 1e-6), axis=-1)
+    sides = np.maximum(boxes[..., 2:] - boxes[..., :2], 1e-6)
+    return sides[..., 0] * sides[..., 1]
 
 
 def iou(a: Array, b: Array) -> Array:
     """Intersection over union [n,m] of boxes [n,4] and [m,4]."""
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    overlap = np.prod(np.maximum(high - low, 0), axis=-1)
+    sides = np.maximum(high - low, 0)
+    overlap = sides[..., 0] * sides[..., 1]
     return overlap / (areas(a)[:, None] + areas(b)[None] - overlap)
 
 

@@ -135,9 +135,8 @@ class Follower:
 
     def _estimate(self, image: NDArray[np.uint8], known: Array, found: Array) -> Steps[tuple[Array, Pose2D]]:
         """The people who are there: their boxes [n, 4] round their joints, and their joints."""
-        tried = np.concatenate([known, *(_zoomed(found, zoom) for zoom in _ZOOMS)])
-        pose: Pose2D = yield Locate(image, tried)
-        boxes = np.concatenate([known, np.tile(found, (len(_ZOOMS), 1))])
+        pose: Pose2D = yield Locate(image, np.concatenate([known, _zoomed(found)]))
+        boxes = known
         least = np.full(len(known), self._settings.score_threshold)
         if len(found):
             tries = _people(pose, len(known) + np.arange(len(_ZOOMS) * len(found)).reshape(len(_ZOOMS), -1))
@@ -261,17 +260,20 @@ def _chosen(pose: Pose2D, belief: Array) -> Pose2D:
     """
     order = np.argsort(-belief, axis=-1, kind="stable")
     score = np.minimum(belief * pose.candidates_score.sum(-1, keepdims=True), 1.0)
+    people, joints, _ = order.shape
+    ordered = np.arange(people)[:, None, None], np.arange(joints)[:, None], order
     return pose._replace(
-        candidates_px=np.take_along_axis(pose.candidates_px, order[..., None], 2),
-        candidates_cov=np.take_along_axis(pose.candidates_cov, order[..., None, None], 2),
-        candidates_score=np.take_along_axis(score, order, 2),
+        candidates_px=pose.candidates_px[ordered],
+        candidates_cov=pose.candidates_cov[ordered],
+        candidates_score=score[ordered],
     )
 
 
-def _zoomed(boxes: Array, zoom: float) -> Array:
-    """The boxes [n, 4] shrunk round their centres."""
-    middle, half = (boxes[:, :2] + boxes[:, 2:]) / 2, zoom * (boxes[:, 2:] - boxes[:, :2]) / 2
-    return np.concatenate([middle - half, middle + half], 1)
+def _zoomed(boxes: Array) -> Array:
+    """The boxes [n, 4] shrunk round their centres, [zooms n, 4]: all by the first of the zooms, all by the next, ..."""
+    middle, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
+    halves = np.array(_ZOOMS)[:, None, None] * half
+    return np.concatenate([middle - halves, middle + halves], -1).reshape(-1, 4)
 
 
 def _people(pose: Pose2D, rows: NDArray[np.intp]) -> Pose2D:

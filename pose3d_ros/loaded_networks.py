@@ -15,9 +15,13 @@ from pose3d_ros.skeleton import NUM_JOINTS
 from pose3d_ros.stages.find import Finder
 from pose3d_ros.stages.lift import Lifted, Lifter
 from pose3d_ros.stages.pose2d import Pose2D, PoseEstimator
+from pose3d_ros.stages.rows import split
 
 Array = NDArray[np.float64]
 Stage = TypeVar("Stage")
+
+_UNKNOWN = np.zeros(3)
+"""Where up is, if nobody knows."""
 
 
 class Search(NamedTuple):
@@ -81,15 +85,13 @@ class Networks:
 
     def lift(self, questions: Sequence[Lift]) -> list[Lifted]:
         """Joints in space, all people in one batch."""
+        counts = [len(question.states) for question in questions]
+        rays, cov, score = (np.concatenate(parts) for parts in zip(*(q[:3] for q in questions), strict=True))
         new = self._lifter.new_state()[0]
         states = [new if state is None else state for question in questions for state in question.states]
-        ups = [np.zeros(3) if q.up is None else np.asarray(q.up, float) for q in questions for _ in q.states]
-        rays, cov, score = (
-            np.concatenate(parts) for parts in zip(*((q.rays, q.cov, q.score) for q in questions), strict=True)
-        )
+        ups = [_UNKNOWN if q.up is None else np.asarray(q.up, float) for q in questions for _ in q.states]
         lifted = self._lifter(rays, cov, score, np.reshape(states, (-1, len(new))), np.reshape(ups, (-1, 3)))
-        ends = np.cumsum([len(question.states) for question in questions])[:-1]
-        return [Lifted(*parts) for parts in zip(*(np.split(values, ends) for values in lifted), strict=True)]
+        return [Lifted(*parts) for parts in split(lifted, counts)]
 
     def close(self) -> None:
         """Frees what the engines hold."""

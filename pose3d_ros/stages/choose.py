@@ -43,10 +43,11 @@ def believe(places_px: Array, score: Array, size_px: float, before: Belief | Non
     evidence = score + _LEAST_SCORE
     if before is None:
         return Belief(places_px, evidence / evidence.sum(-1, keepdims=True))
-    distance = np.linalg.norm(places_px[:, :, None] - before.places_px[:, None], axis=-1) / size_px
+    away = (places_px[:, :, None] - before.places_px[:, None]) / size_px
+    square = away[..., 0] ** 2 + away[..., 1] ** 2
     variance = (_SPEED_PER_S * dt_s) ** 2 + _SPREAD**2
     jump = 1 - np.exp(-_JUMPS_PER_S * dt_s)
-    move = (1 - jump) * np.exp(-0.5 * distance**2 / variance) / (2 * np.pi * variance) + jump / _JUMP_AREA
+    move = (1 - jump) * np.exp(-0.5 * square / variance) / (2 * np.pi * variance) + jump / _JUMP_AREA
     expected = (move * before.probability[:, None]).sum(-1)
     probability = expected * evidence ** min(dt_s / _CORRELATION_S, 1.0)
     return Belief(places_px, probability / probability.sum(-1, keepdims=True))

@@ -29,6 +29,7 @@ _MAX_DEPTH_M = 100.0
 _PASSES = 5
 _HUBER = 2.0  # in standard deviations of a joint's residual
 _MIN_SIGMA_M = 0.003
+_UNUSED = np.array([0, 0, 1, 0, 0, 1, 0, 0, 0, 1.0])  # ray, its covariance, joint and sigma of a joint to leave out
 _MAX_DEPTH_SD = 1.0  # relative: a depth less certain than this is no measurement
 
 
@@ -71,38 +72,41 @@ def place(
     hence a few passes; from the second on, robust weights limit outliers. Never gives a root behind the camera: such
     people come back with ``ok`` False and NaN.
     """
-    pose, sigma, ray = (np.asarray(a, np.float64) for a in (joints_m, sigma_m, rays))
-    ray_cov, weight = np.asarray(cov, np.float64), np.asarray(score, np.float64)
-    people = len(pose)
-    used = (weight > _MIN_SCORE) & np.isfinite(ray).all(-1) & np.isfinite(ray_cov).all((-1, -2))
-    used &= np.isfinite(pose).all(-1) & np.isfinite(sigma)
-    ray = np.where(used[..., None], ray, 0.0)
-    ray_cov = np.where(used[..., None, None], ray_cov, np.eye(2))
-    pose = np.where(used[..., None], pose, 0.0)
-    variance = np.where(used, np.maximum(sigma, _MIN_SIGMA_M) ** 2, 1.0)
+    weight = np.asarray(score, np.float64)
+    people, joints = weight.shape
+    parts = (rays, np.reshape(cov, (people, joints, 4)), joints_m, np.reshape(sigma_m, (people, joints, 1)))
+    known = np.concatenate(parts, -1, dtype=np.float64)
+    used = (weight > _MIN_SCORE) & np.isfinite(known).all(-1)
+    known = np.where(used[..., None], known, _UNUSED)
+    ray, pose = known[..., :2], known[..., 6:9]
+    ray_cov = known[..., 2:6].reshape(people, joints, 2, 2)
+    variance = np.maximum(known[..., 9], _MIN_SIGMA_M) ** 2
     weight = np.where(used, weight, 0.0)
 
-    rows = np.zeros((*ray.shape, 3))  # [n, 24, 2, 3]
-    rows[..., 0, 0] = rows[..., 1, 1] = 1.0
-    rows[..., 2] = -ray
-    right = -np.einsum("njik,njk->nji", rows, pose)
-    spread = np.einsum("njik,njlk->njil", rows, rows) * variance[..., None, None]
+    system = np.zeros((*ray.shape, 4))  # [n, 24, 2, 4]: of each equation G and, last, what G X shall be
+    system[..., 0, 0] = system[..., 1, 1] = 1.0
+    system[..., 2] = -ray
+    system[..., 3] = ray * pose[..., 2:] - pose[..., :2]
+    rows, right = system[..., :3], system[..., 3]
+    spread = rows @ np.swapaxes(rows, -1, -2) * variance[..., None, None] + 1e-12 * np.eye(2)
+    equations = system.reshape(people, 2 * joints, 4)
+    turned = np.swapaxes(equations[..., :3], -1, -2)  # [n, 3, 48]
 
-    root, depth, robust = np.zeros((people, 3)), np.ones((people, 1)), np.ones(weight.shape)
-    normal = np.tile(np.eye(3), (people, 1, 1))
+    root, depth, robust = np.zeros((people, 3)), np.ones((people, 1)), np.ones((people, joints))
+    normal, ridge = np.tile(np.eye(3), (people, 1, 1)), 1e-9 * np.eye(3)
     for k in range(_PASSES):
-        inverse = np.linalg.inv(depth[..., None, None] ** 2 * ray_cov + spread + 1e-12 * np.eye(2))
-        information = inverse * (weight * robust)[..., None, None]
-        normal = np.einsum("njki,njkl,njlm->nim", rows, information, rows)
-        vector = np.einsum("njki,njkl,njl->ni", rows, information, right)
-        root = np.linalg.solve(normal + 1e-9 * np.eye(3), vector[..., None])[..., 0]
-        depth = np.clip(root[:, 2:] + pose[..., 2], _MIN_DEPTH_M, _MAX_DEPTH_M)
-        residual = np.einsum("njik,nk->nji", rows, root) - right
+        inverse = np.linalg.inv(depth[..., None, None] ** 2 * ray_cov + spread)
+        weighted = (inverse * (weight * robust)[..., None, None]) @ system
+        both = turned @ weighted.reshape(people, 2 * joints, 4)  # [n, 3, 4]: Gᵀ W G and Gᵀ W right
+        normal = both[..., :3] + ridge
+        root = np.asarray(np.linalg.solve(normal, both[..., 3:])[..., 0], np.float64)
+        depth = np.minimum(np.maximum(root[:, 2:] + pose[..., 2], _MIN_DEPTH_M), _MAX_DEPTH_M)
+        residual = (rows @ root[:, None, :, None])[..., 0] - right
         distance = np.sqrt(np.einsum("nji,njil,njl->nj", residual, inverse, residual))
         # Huber first; then harder, as a joint far off its ray has leverage on the depth.
         robust = np.minimum(1.0, _HUBER / np.maximum(distance, 1e-9)) ** (1 if k == 0 else 3)
 
-    noise = correlation * np.linalg.inv(normal + 1e-9 * np.eye(3))
+    noise = correlation * np.linalg.inv(normal)
     ok = (used.sum(-1) >= _MIN_JOINTS) & np.isfinite(root).all(-1)
     ok &= (root[:, 2] > _MIN_DEPTH_M) & (root[:, 2] < _MAX_DEPTH_M)
     # Most of the body must lie in front, and the depth must be known at all.

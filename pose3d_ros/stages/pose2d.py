@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pose3d_ros.crop import apply, crop_transform, inverse, square_of_box, warp
+from pose3d_ros.crop import crop_transform, inverse, square_of_box, warp
 from pose3d_ros.engines.engine import Engine, EngineError
 from pose3d_ros.skeleton import NUM_JOINTS
+from pose3d_ros.stages.rows import split
 
 Array = NDArray[np.float64]
 
@@ -77,8 +78,7 @@ class PoseEstimator:
         """The same for several images with boxes of their own; all crops go through the network in one batch."""
         images = [image for image, boxes in pictures for _ in boxes]
         pose = self._in_boxes(images, [box for _, boxes in pictures for box in boxes])
-        ends = np.cumsum([len(boxes) for _, boxes in pictures])[:-1]
-        return [Pose2D(*parts) for parts in zip(*(np.split(values, ends) for values in pose), strict=True)]
+        return [Pose2D(*parts) for parts in split(pose, [len(boxes) for _, boxes in pictures])]
 
     def _in_boxes(self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[Array]) -> Pose2D:
         """The joints of one person per image and box."""
@@ -89,9 +89,9 @@ class PoseEstimator:
         transforms = [crop_transform(*square_of_box(box), self._size) for box in boxes]
         crops = [warp(image, transform, self._size) for image, transform in zip(images, transforms, strict=True)]
         out = self._engine.run({"crops": np.stack(crops)})
-        back = [inverse(transform) for transform in transforms]
-        joints = np.stack([apply(b, own) for b, own in zip(back, out["joints"], strict=True)])
-        zoom = np.array([abs(np.linalg.det(b[:, :2])) for b in back])
+        back = np.stack([inverse(transform) for transform in transforms])[:, None]  # [n, 1, 2, 3]
+        joints = out["joints"] @ np.swapaxes(back[..., :2], -1, -2) + back[..., None, :, 2]
+        zoom = np.abs(np.linalg.det(back[:, 0, :, :2]))
         visible = out["visible"].astype(float)
         # A person may be half outside, so that only the joints seen best speak for or against one.
         person_score = np.sort(visible, 1)[:, -_BEST_JOINTS:].mean(1)

@@ -129,11 +129,6 @@ class PointFilter:
         return self.mean[:, 0].copy()
 
     @property
-    def velocity(self) -> Array:
-        """[K,3] metres per second."""
-        return self.mean[:, 1].copy()
-
-    @property
     def position_cov(self) -> Array:
         """[K,3,3] metres²."""
         return self.cov[:, 0, 0].copy()
@@ -148,8 +143,8 @@ class PointFilter:
         if coasting:
             self.mean[:, 1] *= np.exp(-dt / self._COASTING_TIME_S)
         self.mean[:, 0] += dt * self.mean[:, 1]
-        step = np.array([[1.0, dt], [0.0, 1.0]])
-        self.cov = np.einsum("ab,kbcij,dc->kadij", step, self.cov, step)
+        self.cov[:, 0] += dt * self.cov[:, 1]  # F P Fᵀ with F = [1 dt; 0 1]: its rows, then its columns
+        self.cov[:, :, 0] += dt * self.cov[:, :, 1]
         noise = acceleration**2 * np.array([[dt**4 / 4, dt**3 / 2], [dt**3 / 2, dt**2]])
         self.cov += noise[:, :, None, None] * np.eye(3)
 
@@ -165,11 +160,13 @@ class PointFilter:
         inverse = np.linalg.inv(self.cov[:, 0, 0] + noise)
         distance = np.sqrt(np.einsum("ki,kij,kj->k", residual, inverse, residual) / 3)
         excess = np.maximum(distance / self._GATE, 1.0) ** 2
-        innovation = self.cov[:, 0, 0] + noise * excess[:, None, None]
-        gain = np.einsum("kaij,kjl->kail", self.cov[:, :, 0], np.linalg.inv(innovation))
+        wild = excess > 1
+        if wild.any():
+            inverse[wild] = np.linalg.inv(self.cov[wild, 0, 0] + noise[wild] * excess[wild, None, None])
+        gain = self.cov[:, :, 0] @ inverse[:, None]  # [K,2,3,3]
         gain *= good[:, None, None, None]
-        self.mean += np.einsum("kail,kl->kai", gain, residual)
-        self.cov = self.cov - np.einsum("kail,kclj->kacij", gain, self.cov[:, 0])
+        self.mean += (gain @ residual[:, None, :, None])[..., 0]
+        self.cov = self.cov - gain[:, :, None] @ self.cov[:, None, 0]
 
 
 @dataclass
@@ -379,8 +376,9 @@ class Tracker:
         if track.hits and dt > 0:
             # track.joints_px is the prediction: what it missed by is the error of the velocity.
             weight = np.minimum(track.score, seen.score[i])
-            if weight.sum() > 1e-3:
-                miss = np.average(joints - track.joints_px, axis=0, weights=weight)
+            total = weight.sum()
+            if total > 1e-3:
+                miss = weight @ (joints - track.joints_px) / total
                 track.velocity_px = track.velocity_px + 0.5 * miss / dt
         track.joints_px, track.box, track.score = joints, box, np.asarray(seen.score[i], np.float64)
         track.hits += 1
@@ -424,9 +422,8 @@ class Tracker:
             state = np.where(visible, JointState.VISIBLE, JointState.INFERRED).astype(np.uint8)
         joints_m = joints_cov = joints_m_s = None
         if track.root is not None and track.joints is not None:
-            relative = track.joints.position - track.joints.position[ROOT]
-            joints_m = track.root.position[0] + relative
-            joints_m_s = track.root.velocity[0] + track.joints.velocity - track.joints.velocity[ROOT]
+            motion = track.root.mean[0] + (track.joints.mean - track.joints.mean[ROOT])
+            joints_m, joints_m_s = motion[:, 0], motion[:, 1]
             own = track.joints.position_cov + track.slow_joint_variance[:, None, None] * np.eye(3)
             own[ROOT] = 0.0
             joints_cov = own + track.root.position_cov[0] + track.slow_root_cov

@@ -1,0 +1,15 @@
+"""The people of several cameras go through a network together: rows of one batch, and apart again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+
+from numpy.typing import NDArray
+
+
+def split(arrays: Iterable[NDArray], counts: Sequence[int]) -> list[tuple[NDArray, ...]]:
+    """Arrays [n, …] taken apart: the first so many rows of each, the next so many, …; views of them."""
+    ends = list(accumulate(counts))
+    parts = [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+    return list(zip(*([array[part] for part in parts] for array in arrays), strict=True))
