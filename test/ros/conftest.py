@@ -175,6 +175,15 @@ class Robot:
         (status,) = [s for s in self.heard["diagnostics"][-1].status if s.name == f"pose3d: {part}"]
         return status.level[0], status.message, {v.key: v.value for v in status.values}
 
+    def balanced_books(self):
+        """The counters, by name, once no image is in hand: each image received was processed, dropped or rejected."""
+        deadline = time.monotonic() + FRAME_TIMEOUT_S
+        while (figures := self.report("images")[2])["waiting"] != "0":
+            assert time.monotonic() < deadline, "the image in hand is never done"
+        counts = {name: int(figures[name]) for name in ("received", "processed", "dropped", "rejected")}
+        assert counts["received"] == counts["processed"] + counts["dropped"] + counts["rejected"]
+        return counts
+
     def wait_for_status(self, part, condition, what):
         """Waits for a diagnostics status of one part, sent from now on, whose (level, message) fulfil the condition."""
         seen = len(self.heard["diagnostics"])

@@ -17,7 +17,7 @@ from pose3d_ros.camera import Camera
 from pose3d_ros.engines import cache
 from pose3d_ros.engines.cache import EngineKey
 from pose3d_ros.ros.camera_conversion import camera_to_info
-from pose3d_ros.ros.doctor_checks import Observed, governor_finding, machine_findings, system_findings
+from pose3d_ros.ros.doctor_checks import Observed, SeenCamera, governor_finding, machine_findings, system_findings
 from pose3d_ros.ros.frame_tree import FrameTree
 from pose3d_ros.ros.health import Level
 from pose3d_ros.ros.image_conversion import bgr_to_image
@@ -38,11 +38,8 @@ def image(stamp_ns=NOW_NS - 20_000_000, frame_id="camera_optical_frame", size=(6
 INFO = camera_to_info(Camera.from_horizontal_fov(640, 480, 60.0), Header())
 TREE = FrameTree()
 TREE.put("base_link", "camera_optical_frame", (0.0, 0.0, 0.0, 1.0), None)
-WELL = Observed(
-    node="/pose3d",
-    node_runs=True,
-    reports={"lifecycle": (Level.OK, "active")},
-    mismatches=(),
+CAMERA = SeenCamera(
+    name="",
     image_topic="/image",
     image_publishers=1,
     image_problem="",
@@ -52,6 +49,13 @@ WELL = Observed(
     info_publishers=1,
     info_problem="",
     info=INFO,
+)
+WELL = Observed(
+    node="/pose3d",
+    node_runs=True,
+    reports={"lifecycle": (Level.OK, "active")},
+    mismatches=(),
+    cameras=(CAMERA,),
     frames=TREE,
     target="base_link",
 )
@@ -85,8 +89,19 @@ def test_a_system_that_is_well():
     ],
 )
 def test_what_is_wrong_is_found_with_its_remedy(change, part, level, text):
-    found = [f for f in system_findings(WELL._replace(**change)) if f.part == part and f.level == level]
+    of_camera = {name: value for name, value in change.items() if name in SeenCamera._fields}
+    others = {name: value for name, value in change.items() if name not in of_camera}
+    seen = WELL._replace(cameras=(CAMERA._replace(**of_camera),), **others)
+    found = [f for f in system_findings(seen) if f.part == part and f.level == level]
     assert any(text in finding.message for finding in found)
+
+
+def test_each_of_several_cameras_is_looked_at():
+    left = CAMERA._replace(name="left", image_publishers=0, image=None)
+    found = {f.part: f.level for f in system_findings(WELL._replace(cameras=(CAMERA._replace(name="front"), left)))}
+    assert found["front images"] == found["front camera_info"] == found["front TF"] == Level.OK
+    assert found["left images"] == Level.ERROR
+    assert found["left camera_info"] == Level.OK
 
 
 def test_this_machines_networks_are_loaded():

@@ -128,6 +128,21 @@ def test_a_node_that_can_build_nothing_says_why_and_lives(start_on_gpu, robot, t
     assert node.stop() == 0
 
 
+def test_without_room_for_engines_the_node_works_on_the_cpu_and_says_why(start_on_gpu, robot, tiny, tmp_path):
+    node = start_on_gpu("full disk", model_dir=tiny, precision="fp32")
+    robot.wait_for_node(node)
+    robot.spin_until(lambda: any(level == 0 for level, _, _ in networks(robot)), BUILD_TIMEOUT_S, "the networks")
+    text = networks(robot)[-1][1]
+    assert "; CPU, " in text
+    assert "No space left on device; free some space" in text
+    images = robot.advertise(Image, "image")
+    robot.answer_to(images, bgr_to_image(np.full((480, 640, 3), 240, np.uint8), robot.header()))
+    robot.silence("image")
+    assert not list(tmp_path.rglob("*.plan"))
+    assert node.stop() == 0
+    assert "Traceback" not in node.output()
+
+
 def test_a_node_that_builds_drops_images_and_ends_when_told_and_its_builder_with_it(
     start_on_gpu, robot, clip, tiny, tmp_path
 ):

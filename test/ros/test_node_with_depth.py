@@ -150,6 +150,21 @@ def all_holes(driver):
     return lambda header: depth_message(header, wall, hole_share=1.0)
 
 
+@pytest.mark.parametrize("ahead_s", [-3, 3])
+def test_depth_seconds_ahead_or_behind_is_not_used_and_holds_nobody_up(driver, robot, without, ahead_s):
+    """Its stamps, that is; depth that runs ahead tells at once that none will come."""
+    wall = np.full(driver.picture.shape[:2], 2.0)
+
+    def depth(header):
+        driver.depths.publish(depth_message(driver.robot.header(driver.stamp_ns + ahead_s * 1_000_000_000), wall))
+
+    before = robot.balanced_books()
+    assert driver.settled(depth) == pytest.approx(without, rel=0.01)
+    after = robot.balanced_books()
+    assert after["processed"] - before["processed"] == after["received"] - before["received"] == FRAMES
+    assert "no depth came in time" in robot.report("depth")[2]["last_problem"]
+
+
 @pytest.mark.parametrize(("depth", "what"), [
     (scaled, "pixels, the image"), (in_another_frame, "in the frame 'depth_optical_frame'"), (all_holes, None)
 ])  # fmt: skip
