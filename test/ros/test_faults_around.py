@@ -21,7 +21,6 @@ from pose3d_ros.ros.people_conversion import cloud_to_joints
 COLUMNS, ROWS = 10, 3
 OTHER_TOPICS = 50
 HARD_FRAMES = 14  # somebody who has been followed for ten is hard to see
-FRAME_TIMEOUT_S = 60
 BRIGHT = np.full((480, 640, 3), 240, np.uint8)
 
 
@@ -70,7 +69,7 @@ def test_thirty_people(driver, robot):
     assert len(set(joints["person"][:, 0].tolist())) == crowd
     assert np.isfinite(joints["z"]).all()
     frames = robot.heard["tf"]
-    robot.spin_until(lambda: len(frames[-1].transforms) == 24 * crowd, FRAME_TIMEOUT_S, "the frames of all")
+    robot.spin_until(lambda: len(frames[-1].transforms) == 24 * crowd, 60, "the frames of all")
     assert float(robot.report("images")[2]["latency_p95_ms"]) > 0
     # More than the node may follow: the others are left out.
     assert robot.set_parameters(max_people=1) == ""
