@@ -299,16 +299,8 @@ def test_two_processes_that_want_the_same_engines_build_them_once(gpu_machine, t
     open_engines(pipeline_models(tiny), FP32.wish).close()
 
 
-def test_a_full_disk_is_named(gpu_machine, prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    gpu_machine()
-    # The limit on a file's size stands for a full disk: the worker inherits it, and its write fails.
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(
-        "import os, errno\n"
-        "def fail(descriptor):\n    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))\n"
-        "os.fsync = fail\n"
-    )
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "site"), os.environ["PYTHONPATH"]]))
+def test_a_full_disk_is_named(gpu_machine, prepare) -> None:
+    gpu_machine(faults="full disk")
     with pytest.raises(EngineError, match=r"cannot write .*No space left on device; free some space"):
         prepare()
     assert not cache.kept_plans()

@@ -19,7 +19,7 @@ UPSTREAM_HASHES = {
     "vision_msgs/msg/Detection2DArray": "RIHS01_214274120007f4a683866481336b70310268cfa107aebe9d594a6acf75bda968",
     "tf2_msgs/msg/TFMessage": "RIHS01_e369d0f05a23ae52508854b66f6aa0437f3449d652e8cbf22d5abe85d020f087",
 }
-DISCOVERY_TIMEOUT_S = 8.0
+DISCOVERY_TIMEOUT_S = 60.0
 
 needs_wheels = pytest.mark.skipif(
     not (Path(sys.prefix) / "share" / "rosidl_generator_py").exists(),

@@ -25,7 +25,7 @@ from launch_ros.actions import LifecycleNode, Node
 ROOT = Path(__file__).resolve().parent.parent
 LAUNCH = ROOT / "launch"
 DOMAIN_ID = "72"
-START_TIMEOUT_S = 40.0
+START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
 
 

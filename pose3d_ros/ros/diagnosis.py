@@ -15,6 +15,7 @@ from pose3d_ros.ros.stream_monitor import StreamStatistics
 _NOTABLE_LOSS = 0.05
 _WARN_AHEAD_S = 0.05  # more than two synchronised computers differ by
 _WARN_AGE_S = 5.0  # more than any driver takes
+_SILENT_PERIODS = 2.5  # of the camera, which may be as long as a second
 _PROFILE_ADVICE = (
     "start camera driver and this node with pose3d_ros' Fast DDS profile "
     "(FASTRTPS_DEFAULT_PROFILES_FILE=<share/pose3d_ros>/config/fastdds.xml), or send smaller or compressed images"
@@ -81,7 +82,9 @@ def _troubles(
     """What is wrong with the images, the worst first."""
     if source.problem:
         yield Level.ERROR, source.problem
-    if now.received == (before.received if before else 0):
+    # Not every report on a camera of 1 Hz finds a new image.
+    is_due = now.silence_s * max(now.input_rate_hz, 1.0) < _SILENT_PERIODS
+    if now.received == (before.received if before else 0) and not is_due:
         if source.publishers == 0:
             yield Level.WARN, f"nobody publishes {source.topic}: start the camera, or remap the topic `{source.input}`"
         if now.camera_info_rate_hz > 0:

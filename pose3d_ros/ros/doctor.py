@@ -9,7 +9,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
@@ -19,55 +19,45 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSCompatibility, qos_check_compatible
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from pose3d_ros.ros.doctor_checks import Observed, machine_findings, system_findings
+from pose3d_ros.ros.doctor_checks import Observed, SeenCamera, machine_findings, system_findings
 from pose3d_ros.ros.frame_listener import FrameListener
 from pose3d_ros.ros.health import Finding, Level
 from pose3d_ros.ros.qos import MatchedSubscription
 
 _DISCOVERY_S = 2.0
 _MORE_DISCOVERY_S = 5.0
-"""How much longer to wait for the node's topics."""
-_KINDS = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage}
+"""How much longer to wait for the node to tell its topics."""
 
 
-class _Probe(Node):
-    """Looks at the graph, and listens to camera, TF and the node's diagnostics."""
+class _Topics(NamedTuple):
+    """Of a camera; empty: not known."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        sim_time = Parameter("use_sim_time", value=options.sim_time)
-        super().__init__("pose3d_doctor", parameter_overrides=[sim_time])
-        self._options = options
+    image: str = ""
+    info: str = ""
+
+
+class _CameraProbe:
+    """Listens to a camera, and keeps its newest messages."""
+
+    def __init__(self, node: Node, name: str, topics: _Topics) -> None:
+        self._name = name
+        self._clock = node.get_clock()
         self._image: Any = None
         self._info: CameraInfo | None = None
         self._image_came_ns = 0
-        self._reports: dict[str, tuple[Level, str]] = {}
-        self._frames = FrameListener(self).frames
-        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 100)
-
-    def knows_inputs(self) -> bool:
-        """Are the node's topics seen?"""
-        return not _KINDS.keys().isdisjoint(self._node_inputs().values())
-
-    def listen(self) -> None:
-        """Subscribes to the camera's topics: those that were named, else the node's, else the usual ones."""
-        topics = self._node_inputs()
-        image = self._options.image or next((topic for topic, kind in topics.items() if kind in _KINDS), "image")
-        folder = image.removesuffix("/compressed").rpartition("/")
-        of_node = next((topic for topic, kind in topics.items() if kind == "sensor_msgs/msg/CameraInfo"), "")
-        info = self._options.camera_info or of_node or f"{folder[0]}{folder[1]}camera_info"
+        image = topics.image or "image"
+        folder, slash, _ = image.removesuffix("/compressed").rpartition("/")
         kind = CompressedImage if image.endswith("/compressed") else Image
-        self._images = MatchedSubscription(self, kind, image, self._on_image, lambda: "auto")
-        self._infos = MatchedSubscription(self, CameraInfo, info, self._on_info, lambda: "auto")
+        self._images = MatchedSubscription(node, kind, image, self._on_image, lambda: "auto")
+        info = topics.info or f"{folder}{slash}camera_info"
+        self._infos = MatchedSubscription(node, CameraInfo, info, self._on_info, lambda: "auto")
 
-    def observed(self) -> Observed:
-        """All that was seen."""
+    def seen(self) -> SeenCamera:
+        """What came so far."""
         for subscription in (self._images, self._infos):
             subscription.refresh()
-        return Observed(
-            node=self._options.node,
-            node_runs=self._node_runs(),
-            reports=self._reports,
-            mismatches=tuple(self._mismatches()),
+        return SeenCamera(
+            name=self._name,
             image_topic=self._images.topic,
             image_publishers=self._images.publishers.number,
             image_problem=self._images.publishers.problem,
@@ -77,6 +67,47 @@ class _Probe(Node):
             info_publishers=self._infos.publishers.number,
             info_problem=self._infos.publishers.problem,
             info=self._info,
+        )
+
+    def _on_image(self, message: Any) -> None:
+        self._image, self._image_came_ns = message, self._clock.now().nanoseconds
+
+    def _on_info(self, message: CameraInfo) -> None:
+        self._info = message
+
+
+class _Probe(Node):
+    """Looks at the graph, and listens to cameras, TF and the node's diagnostics."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        sim_time = Parameter("use_sim_time", value=options.sim_time)
+        super().__init__("pose3d_doctor", parameter_overrides=[sim_time])
+        self._options = options
+        self._cameras: list[_CameraProbe] = []
+        self._topics: dict[str, _Topics] = {}
+        self._reports: dict[str, tuple[Level, str]] = {}
+        self._frames = FrameListener(self).frames
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 100)
+
+    def knows_inputs(self) -> bool:
+        """Has the node told its cameras' topics?"""
+        return bool(self._topics)
+
+    def listen(self) -> None:
+        """Subscribes to the cameras' topics: those that were named, else the node's, else the usual ones."""
+        image, info = self._options.image, self._options.camera_info
+        cameras = {"": _Topics()} if image or not self._topics else self._topics
+        for name, topics in cameras.items():
+            self._cameras.append(_CameraProbe(self, name, _Topics(image or topics.image, info or topics.info)))
+
+    def observed(self) -> Observed:
+        """All that was seen."""
+        return Observed(
+            node=self._options.node,
+            node_runs=self._node_runs(),
+            reports=self._reports,
+            mismatches=tuple(self._mismatches()),
+            cameras=tuple(camera.seen() for camera in self._cameras),
             frames=self._frames,
             target=self._options.frame,
         )
@@ -86,13 +117,6 @@ class _Probe(Node):
 
     def _all_nodes(self) -> list[tuple[str, str]]:
         return list(self.get_node_names_and_namespaces())
-
-    def _node_inputs(self) -> dict[str, str]:
-        """Type by topic."""
-        if not self._node_runs():
-            return {}
-        space, _, name = self._options.node.rpartition("/")
-        return {topic: kinds[0] for topic, kinds in self.get_subscriber_names_and_types_by_node(name, space or "/")}
 
     def _mismatches(self) -> Iterator[str]:
         """Connections from and to the node that its or the other's quality of service makes impossible."""
@@ -107,23 +131,27 @@ class _Probe(Node):
                     if verdict == QoSCompatibility.ERROR:
                         yield f"{ends[1]} gets nothing from {ends[0]} on {topic}: {reason.strip()} Change {ends[1]}"
 
-    def _on_image(self, message: Any) -> None:
-        self._image, self._image_came_ns = message, self.get_clock().now().nanoseconds
-
-    def _on_info(self, message: CameraInfo) -> None:
-        self._info = message
-
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             name, _, part = status.name.partition(": ")
             if f"/{name}" == self._options.node:
                 self._reports[part] = (Level(status.level[0]), status.message)
+                self._note_topic(part, {value.key: value.value for value in status.values}.get("topic", ""))
+
+    def _note_topic(self, part: str, topic: str) -> None:
+        """Parts of several cameras begin with the camera's name."""
+        camera, _, kind = part.rpartition(" ")
+        known = self._topics.get(camera, _Topics())
+        if kind == "images":
+            self._topics[camera] = known._replace(image=topic)
+        elif kind == "camera_info":
+            self._topics[camera] = known._replace(info=topic)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The doctor's options."""
     parser.add_argument("--node", default="/pose3d", help="full name of the node to look at (%(default)s)")
-    parser.add_argument("--image", default="", help="image topic, as long as no node runs (…/compressed: compressed)")
+    parser.add_argument("--image", default="", help="image topic in place of the node's (…/compressed: compressed)")
     parser.add_argument("--camera-info", default="", help="camera_info topic; default: beside the image topic")
     parser.add_argument("--frame", default="", help="a frame that TF should connect the camera with, such as base_link")
     parser.add_argument("--seconds", type=float, default=5.0, help="how long to listen (%(default)s)")

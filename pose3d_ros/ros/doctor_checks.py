@@ -31,18 +31,14 @@ _MOST_SKEW_S = 5.0
 _GOVERNORS = Path("/sys/devices/system/cpu")
 
 
-class Observed(NamedTuple):
-    """What came within some seconds. The messages are the newest; None: none came.
+class SeenCamera(NamedTuple):
+    """What came of a camera within some seconds. The messages are the newest; None: none came.
 
-    node: the name that was looked for, in full. reports: the node's last diagnostics by part. mismatches: connections
-    of the node that cannot work, in words. image_problem, info_problem: why the topic's messages cannot come.
-    now_ns: the clock when the image came. target: a frame that the camera should be connected with; empty: none.
+    name: among the node's cameras; empty if it has only one. image_problem, info_problem: why the topic's messages
+    cannot come. now_ns: the clock when the image came.
     """
 
-    node: str
-    node_runs: bool
-    reports: Mapping[str, tuple[Level, str]]
-    mismatches: tuple[str, ...]
+    name: str
     image_topic: str
     image_publishers: int
     image_problem: str
@@ -52,6 +48,20 @@ class Observed(NamedTuple):
     info_publishers: int
     info_problem: str
     info: CameraInfo | None
+
+
+class Observed(NamedTuple):
+    """What was seen within some seconds.
+
+    node: the name that was looked for, in full. reports: the node's last diagnostics by part. mismatches: connections
+    of the node that cannot work, in words. target: a frame that the cameras should be connected with; empty: none.
+    """
+
+    node: str
+    node_runs: bool
+    reports: Mapping[str, tuple[Level, str]]
+    mismatches: tuple[str, ...]
+    cameras: tuple[SeenCamera, ...]
     frames: FrameTree
     target: str
 
@@ -129,7 +139,7 @@ def governor_finding(folder: Path) -> Finding:
 
 
 def system_findings(seen: Observed) -> Iterator[Finding]:
-    """The node, its connections, the camera and TF."""
+    """The node, its connections, the cameras and TF."""
     if not seen.node_runs:
         yield Finding("node", Level.ERROR, f"no node {seen.node}: ros2 launch pose3d_ros pose3d.launch.py", {})
     elif not seen.reports:
@@ -138,13 +148,19 @@ def system_findings(seen: Observed) -> Iterator[Finding]:
         yield Finding(f"node: {part}", level, message, {})
     for mismatch in seen.mismatches:
         yield Finding("quality of service", Level.ERROR, mismatch, {})
-    yield from _image_findings(seen)
-    yield from _info_findings(seen)
-    if seen.target and seen.image is not None:
-        yield _tf_finding(seen, seen.image)
+    for camera in seen.cameras:
+        for finding in _camera_findings(seen, camera):
+            yield finding._replace(part=f"{camera.name} {finding.part}".lstrip())
 
 
-def _image_findings(seen: Observed) -> Iterator[Finding]:
+def _camera_findings(seen: Observed, camera: SeenCamera) -> Iterator[Finding]:
+    yield from _image_findings(camera)
+    yield from _info_findings(camera)
+    if seen.target and camera.image is not None:
+        yield _tf_finding(seen, camera.image)
+
+
+def _image_findings(seen: SeenCamera) -> Iterator[Finding]:
     part = "images"
     if seen.image_problem:
         yield Finding(part, Level.ERROR, seen.image_problem, {})
@@ -185,7 +201,7 @@ def _stamp_finding(image: Image | CompressedImage, now_ns: int) -> Finding:
     return Finding("stamps", Level.OK, f"{1e3 * age_s:.0f} ms old when they come", {})
 
 
-def _info_findings(seen: Observed) -> Iterator[Finding]:
+def _info_findings(seen: SeenCamera) -> Iterator[Finding]:
     part = "camera_info"
     advice = "without it there are no metres; set the driver's calibration file, or assumed_horizontal_fov_deg"
     if seen.info_problem:

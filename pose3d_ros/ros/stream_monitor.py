@@ -1,8 +1,9 @@
-"""Counts and times a stream of images: rates, latency, losses. Knows no ROS; times are nanoseconds of any one clock."""
+"""Counts and times a stream of images: rates, latency, losses. Knows no ROS; `…_ns` are of any one clock."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -110,7 +111,8 @@ class StreamStatistics:
     waiting: frames in the mailbox or being processed. unwanted, over_rate, not_ready: the dropped ones of these
     causes.
     latency_*_s: from the image's stamp to its results' publication, NaN before the first. age_s: of the newest image's
-    stamp when it came, negative if that lay in the future; NaN before the first.
+    stamp when it came, negative if that lay in the future; silence_s: real time since
+    it came; both NaN before the first.
     gaps: as the stamps tell. lost_share: images lost on the way, 0...1 of those sent, as camera_info tells; NaN where
     there is none with the images' stamps. last_jump_s: by how much time last jumped back.
     """
@@ -130,6 +132,7 @@ class StreamStatistics:
     latency_p95_s: float
     latency_p99_s: float
     age_s: float
+    silence_s: float
     gaps: Gaps
     lost_share: float
     time_jumps: int
@@ -146,6 +149,7 @@ class StreamMonitor:
         self._received = self._processed = self._rejected = self._time_jumps = 0
         self._dropped = dict.fromkeys(Drop, 0)
         self._age_s = float("nan")
+        self._came_at_s = float("nan")
         self._last_jump_s = 0.0
         self._last_rejection = ""
         self._last_stamp_ns = 0
@@ -169,6 +173,7 @@ class StreamMonitor:
                 self._stamps_ns.append(stamp_ns)
                 self._age_s = 1e-9 * (now_ns - stamp_ns)
             self._received += 1
+            self._came_at_s = time.monotonic()
             self._last_stamp_ns = stamp_ns
             self._input.tick(now_ns)
 
@@ -220,6 +225,7 @@ class StreamMonitor:
                 latency_p95_s=float(p95),
                 latency_p99_s=float(p99),
                 age_s=self._age_s,
+                silence_s=time.monotonic() - self._came_at_s,
                 gaps=gaps,
                 lost_share=float("nan") if lost_share is None else lost_share,
                 time_jumps=self._time_jumps,

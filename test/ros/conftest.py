@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from pose3d_ros.person import Person
 
 # DDS discovery takes 0.2 s or, at random, 3 s; a loaded machine may take longer.
 DISCOVERY_TIMEOUT_S = 60.0
-FRAME_TIMEOUT_S = 40.0
+WAIT_S = 60.0  # for all else that comes by itself, on a machine that is busy with other things
+_CALLS_AT_ONCE = 8
 
 
 @pytest.fixture
@@ -82,6 +84,7 @@ class Robot:
         }
         self._subscriptions = {}
         self._publishers = {}
+        self._clients = {}
         self.listen(*self._topics)
 
     def spin_until(self, condition, timeout_s, what):
@@ -152,7 +155,7 @@ class Robot:
         def found():
             return [m for m in self.heard[output] if m.header.stamp == message.header.stamp]
 
-        self.spin_until(found, FRAME_TIMEOUT_S, f"{output} of an image")
+        self.spin_until(found, WAIT_S, f"{output} of an image")
         return found()[0]
 
     def forget(self):
@@ -171,28 +174,73 @@ class Robot:
     def report(self, part):
         """The node's next two diagnostics (the first may be old) of one part: level, message, values."""
         seen = len(self.heard["diagnostics"])
-        self.spin_until(lambda: len(self.heard["diagnostics"]) >= seen + 2, 10, "diagnostics")
+        self.spin_until(lambda: len(self.heard["diagnostics"]) >= seen + 2, WAIT_S, "diagnostics")
         (status,) = [s for s in self.heard["diagnostics"][-1].status if s.name == f"pose3d: {part}"]
         return status.level[0], status.message, {v.key: v.value for v in status.values}
 
-    def wait_for_status(self, part, condition, what):
-        """Waits for a diagnostics status of one part, sent from now on, whose (level, message) fulfil the condition."""
-        seen = len(self.heard["diagnostics"])
+    def balanced_books(self):
+        """The counters, by name, once no image is in hand: each image received was processed, dropped or rejected."""
+        deadline = time.monotonic() + WAIT_S
+        while (figures := self.report("images")[2])["waiting"] != "0":
+            assert time.monotonic() < deadline, "the image in hand is never done"
+        counts = {name: int(figures[name]) for name in ("received", "processed", "dropped", "rejected")}
+        assert counts["received"] == counts["processed"] + counts["dropped"] + counts["rejected"]
+        return counts
+
+    def wait_for_status(self, part, condition, what, since=None):
+        """Waits for a diagnostics status of one part whose (level, message) fulfil the condition.
+
+        since: how many diagnostics had been heard when what shall be told began; those of before do not count.
+        None: all that were heard until now.
+        """
+        since = len(self.heard["diagnostics"]) if since is None else since
 
         def found():
-            statuses = [s for message in self.heard["diagnostics"][seen:] for s in message.status]
+            statuses = [s for message in self.heard["diagnostics"][since:] for s in message.status]
             return any(s.name == f"pose3d: {part}" and condition(s.level[0], s.message) for s in statuses)
 
-        self.spin_until(found, 10, what)
+        self.spin_until(found, WAIT_S, what)
+
+    def stats(self):
+        """The node's figures of this moment."""
+        from std_srvs.srv import Trigger
+
+        response = self.call(Trigger, "pose3d/stats", Trigger.Request())
+        assert response.success
+        return json.loads(response.message)
+
+    def deliver(self, publisher, message):
+        """Publishes an image, and waits until the node has taken it in, whatever it makes of it."""
+
+        def received():
+            return self.stats()["cameras"][""]["images"]["received"]
+
+        before = received()
+        publisher.publish(message)
+        self.spin_until(lambda: received() > before, WAIT_S, "an image to arrive")
+
+    def call_often(self, service_type, name, requests, between=lambda number: None):
+        """Calls a service again and again, and returns the responses.
+
+        DDS keeps no more than ten calls that were not taken yet: so many are never open.
+        between: is called with the number of each call after it was made.
+        """
+        if name not in self._clients:
+            self._clients[name] = self.node.create_client(service_type, name)
+        client = self._clients[name]
+        self.spin_until(client.service_is_ready, DISCOVERY_TIMEOUT_S, f"service {name}")
+        futures = []
+        for number, request in enumerate(requests):
+            self.spin_until(lambda: all(f.done() for f in futures[:-_CALLS_AT_ONCE]), WAIT_S, f"answers of {name}")
+            futures.append(client.call_async(request))
+            between(number)
+        self.spin_until(lambda: all(future.done() for future in futures), WAIT_S, f"all answers of {name}")
+        return [future.result() for future in futures]
 
     def call(self, service_type, name, request):
         """Calls a service and returns its response."""
-        client = self.node.create_client(service_type, name)
-        self.spin_until(client.service_is_ready, DISCOVERY_TIMEOUT_S, f"service {name}")
-        future = client.call_async(request)
-        self.spin_until(future.done, FRAME_TIMEOUT_S, f"an answer of {name}")
-        self.node.destroy_client(client)
-        return future.result()
+        (response,) = self.call_often(service_type, name, [request])
+        return response
 
     def wait_for_reports(self, process):
         """Until the node's reports arrive."""

@@ -54,7 +54,7 @@ class Cameras:
         def found():
             return [m for m in heard if stamp_to_ns(m.header.stamp) == stamp_ns]
 
-        self.robot.spin_until(found, 40, f"an answer to an image of {name}")
+        self.robot.spin_until(found, 60, f"an answer to an image of {name}")
         return found()[0]
 
 
@@ -85,14 +85,24 @@ def places(cloud):
     return np.stack([joints[axis] for axis in "xyz"], -1)
 
 
+def frames_heard(robot):
+    """(parent, child) of all transforms."""
+    return {(t.header.frame_id, t.child_frame_id) for m in robot.heard["tf"] for t in m.transforms}
+
+
+def gained(now, before):
+    """What the counters of images have gained between two reports."""
+    return {name: int(now[name]) - int(before[name]) for name in ("received", "processed", "dropped", "rejected")}
+
+
 def test_each_camera_publishes_under_its_name(cameras, robot):
     for name in NAMES:
         cloud = cameras.answer(name)
         assert cloud.header.frame_id == f"{name}_optical"
         assert cloud_to_joints(cloud)["person"][:, 0].tolist() == [1]
-    robot.spin_until(lambda: all(robot.heard[f"{name}/markers"] for name in NAMES), 10, "markers of both")
-    frames = {(t.header.frame_id, t.child_frame_id) for m in robot.heard["tf"] for t in m.transforms}
-    assert {(f"{name}_optical", f"{name}_person_1/head") for name in NAMES} <= frames
+    robot.spin_until(lambda: all(robot.heard[f"{name}/markers"] for name in NAMES), 60, "markers of both")
+    wanted = {(f"{name}_optical", f"{name}_person_1/head") for name in NAMES}
+    robot.spin_until(lambda: wanted <= frames_heard(robot), 60, "frames of both")
     for name in NAMES:
         assert robot.report(f"{name} images")[2]["topic"] == f"/{name}/image"
         assert "calibrated" in robot.report(f"{name} camera_info")[1]
@@ -118,7 +128,7 @@ def test_a_person_whom_both_see_is_one_in_the_common_frame(cameras, robot):
         transform.transform.translation.x = 2.0
         message.transforms.append(transform)
     publisher.publish(message)
-    robot.spin_for(0.5)
+    robot.spin_until(lambda: cameras.answer("left") and robot.heard["fused/joints"], 60, "somebody in the common frame")
     cameras.answer("left", "left/joints")
     cloud = cameras.answer("front", "fused/joints")
     assert cloud.header.frame_id == "base"
@@ -128,22 +138,24 @@ def test_a_person_whom_both_see_is_one_in_the_common_frame(cameras, robot):
     assert np.allclose(places(cloud)[0], person + np.array([2.0, 0, 0]), atol=0.02)
     alone = cloud_to_joints(cameras.answer("front"))["sigma"].mean()
     assert cloud_to_joints(cloud)["sigma"].mean() < 0.85 * alone
-    robot.spin_until(lambda: robot.heard["fused/markers"], 10, "fused markers")
-    frames = {(t.header.frame_id, t.child_frame_id) for m in robot.heard["tf"] for t in m.transforms}
-    assert ("base", "fused_person_1/head") in frames
+    robot.spin_until(lambda: robot.heard["fused/markers"], 60, "fused markers")
+    robot.spin_until(lambda: ("base", "fused_person_1/head") in frames_heard(robot), 60, "fused frames")
     assert robot.report("fusion")[1] == "1 people in base by 2 cameras"
 
 
 def test_a_camera_that_floods_does_not_starve_the_other(cameras, robot):
+    """How much of the flood is worked on depends on the machine; that each of left's images is, does not."""
+    before = {name: robot.report(f"{name} images")[2] for name in NAMES}
     for _ in range(8):
         waiting_ns = cameras.send("left", 0.01)
         for _ in range(25):
             cameras.send("front", 0.001)
         heard = robot.heard["left/joints"]
-        robot.spin_until(lambda: any(stamp_to_ns(m.header.stamp) == waiting_ns for m in heard), 40, "left's joints")  # noqa: B023
-    (front, left) = (robot.report(f"{name} images")[2] for name in NAMES)
-    assert int(front["dropped"]) > 50
-    assert int(left["dropped"]) == 0
+        robot.spin_until(lambda: any(stamp_to_ns(m.header.stamp) == waiting_ns for m in heard), 60, "left's joints")  # noqa: B023
+    robot.spin_until(lambda: robot.report("front images")[2]["waiting"] == "0", 60, "the end of the flood")
+    front, left = (gained(robot.report(f"{name} images")[2], before[name]) for name in NAMES)
+    assert left == {"received": 8, "processed": 8, "dropped": 0, "rejected": 0}
+    assert 0 < front["processed"] + front["dropped"] == front["received"] <= 8 * 25
 
 
 def test_the_rate_is_limited_for_each_camera(cameras, robot):
@@ -153,7 +165,7 @@ def test_the_rate_is_limited_for_each_camera(cameras, robot):
     cameras.answer("left", step_s=0.01)  # close after the other's, which does not count
     cameras.send("front", 0.01)
     over = {name: lambda name=name: int(robot.report(f"{name} images")[2]["dropped_over_rate"]) for name in NAMES}
-    robot.spin_until(lambda: over["front"]() == before["front"] + 1, 20, "a drop")
+    robot.spin_until(lambda: over["front"]() == before["front"] + 1, 60, "a drop")
     assert over["left"]() == before["left"]
     assert not robot.set_parameters(max_rate_hz=0.0)
 

@@ -24,6 +24,7 @@ from pose3d_ros.ros.stream_monitor import Gaps, StreamMonitor
 EMPTY = StreamMonitor().read(0)
 BEFORE = replace(EMPTY, received=100, processed=90, dropped=10)
 GOOD = replace(BEFORE, received=130, processed=117, dropped=13, input_rate_hz=30.0, output_rate_hz=27.0, lost_share=0.0)
+SLOW = replace(GOOD, input_rate_hz=1.0, output_rate_hz=1.0)
 SOURCE = ImageSource("/image", "reliable", 1, "", "camera")
 
 
@@ -34,6 +35,9 @@ SOURCE = ImageSource("/image", "reliable", 1, "", "camera")
         (EMPTY, None, SOURCE._replace(publishers=0), Level.WARN, "nobody publishes /image"),
         (EMPTY, None, SOURCE, Level.WARN, "no image on /image"),
         (BEFORE, BEFORE, SOURCE, Level.WARN, "no image on /image"),
+        (replace(SLOW, silence_s=1.9), SLOW, SOURCE, Level.OK, "1.0 of 1.0 Hz"),
+        (replace(SLOW, silence_s=2.6), SLOW, SOURCE, Level.WARN, "no image on /image"),
+        (replace(GOOD, silence_s=0.2), GOOD, SOURCE, Level.WARN, "no image on /image"),
         (replace(EMPTY, camera_info_rate_hz=30.0), None, SOURCE, Level.WARN, "fastdds.xml"),
         (EMPTY, None, SOURCE._replace(problem="usb_cam is best effort"), Level.ERROR, "usb_cam is best effort"),
         (replace(GOOD, rejected=5, last_rejection="odd"), BEFORE, SOURCE, Level.WARN, "some images are rejected: odd"),

@@ -23,7 +23,7 @@ def test_close_wakes_the_taker_and_refuses_more():
     thread = threading.Thread(target=lambda: taken.append(mailbox.take()))
     thread.start()
     mailbox.close()
-    thread.join(5)
+    thread.join(60)
     assert taken == [[]]
     assert mailbox.put("camera", 1) is True
     assert mailbox.overwritten == 1
@@ -59,7 +59,7 @@ def test_nothing_is_lost_uncounted_between_threads():
     thread.start()
     displaced = sum(mailbox.put(None, i) for i in range(1, 2001))
     mailbox.close()
-    thread.join(5)
+    thread.join(60)
     assert taken == sorted(taken)
     assert len(taken) + mailbox.overwritten == 2000
     assert displaced in (mailbox.overwritten, mailbox.overwritten - 1)  # the last may have been closed away

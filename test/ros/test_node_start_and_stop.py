@@ -88,7 +88,7 @@ def test_signals_end_the_node_at_work(start_node, robot, number, shutdown_limit_
     node = start_node("pose3d_node")
     publisher = start_node("video_publisher", {"wait_for_subscribers": 1})
     robot.wait_for_node(node)
-    robot.spin_until(lambda: len(robot.heard["joints"]) > 3, 30, "joints")
+    robot.spin_until(lambda: len(robot.heard["joints"]) > 3, 60, "joints")
     for process in (node, publisher):
         started = time.monotonic()
         assert process.stop(number) == 0

@@ -20,7 +20,7 @@ from pose3d_ros.ros.people_conversion import cloud_to_joints
 from pose3d_ros.ros.processes import NodeProcess
 
 FARTHER = 1.1
-SYNC_S = 0.2  # for a machine that is busy with other things
+SYNC_S = 0.5  # for a machine that is busy with other things
 FRAMES = 6
 
 
@@ -120,14 +120,9 @@ def test_a_newer_image_sends_the_one_that_waits_on_its_way(driver, robot):
     assert robot.set_parameters(sync_tolerance_s=1.0) == ""
     first, second = driver.message(), driver.message(step_s=0.1)
 
-    def answered(image):
-        return any(cloud.header.stamp == image.header.stamp for cloud in robot.heard["joints"])
-
     driver.images.publish(first)
-    driver.images.publish(second)
-    robot.spin_until(lambda: answered(first), 30, "an answer to the first image")
-    assert not answered(second)
-    robot.spin_until(lambda: answered(second), 30, "an answer to the second image")
+    robot.answer_to(driver.images, second)
+    assert [cloud.header for cloud in robot.heard["joints"][-2:]] == [first.header, second.header]
     assert robot.set_parameters(sync_tolerance_s=SYNC_S) == ""
 
 
@@ -150,6 +145,21 @@ def all_holes(driver):
     return lambda header: depth_message(header, wall, hole_share=1.0)
 
 
+@pytest.mark.parametrize("ahead_s", [-3, 3])
+def test_depth_seconds_ahead_or_behind_is_not_used_and_holds_nobody_up(driver, robot, without, ahead_s):
+    """Its stamps, that is; depth that runs ahead tells at once that none will come."""
+    wall = np.full(driver.picture.shape[:2], 2.0)
+
+    def depth(header):
+        driver.depths.publish(depth_message(driver.robot.header(driver.stamp_ns + ahead_s * 1_000_000_000), wall))
+
+    before = robot.balanced_books()
+    assert driver.settled(depth) == pytest.approx(without, rel=0.01)
+    after = robot.balanced_books()
+    assert after["processed"] - before["processed"] == after["received"] - before["received"] == FRAMES
+    assert "no depth came in time" in robot.report("depth")[2]["last_problem"]
+
+
 @pytest.mark.parametrize(("depth", "what"), [
     (scaled, "pixels, the image"), (in_another_frame, "in the frame 'depth_optical_frame'"), (all_holes, None)
 ])  # fmt: skip
@@ -164,17 +174,19 @@ def test_depth_of_other_intrinsics_is_not_used(driver, robot, without):
     height, width = wall.shape
     info = camera_to_info(Camera.from_horizontal_fov(width, height, 95), robot.header())
     driver.depth_infos.publish(info)
-    robot.spin_for(0.3)
+
+    def is_told():
+        driver.distance(lambda header: depth_message(header, wall))
+        return "depth has the focal length" in robot.report("depth")[2]["last_problem"]
+
+    robot.spin_until(is_told, 60, "the reason")
     assert driver.settled(lambda header: depth_message(header, wall)) == pytest.approx(without, rel=0.01)
-    assert "depth has the focal length" in robot.report("depth")[2]["last_problem"]
     driver.depth_infos.publish(camera_to_info(driver.camera, robot.header()))
     robot.spin_for(0.3)
 
 
 def test_the_counts_add_up_and_the_node_ends_well(driver, robot, depth_node):
-    robot.spin_for(1.1)
-    _, _, values = robot.report("images")
-    assert int(values["received"]) == sum(int(values[name]) for name in ("processed", "dropped", "rejected"))
+    robot.balanced_books()
     for topic in ("depth", "depth_camera_info"):
         robot.silence(topic)
     driver.end()
@@ -185,7 +197,7 @@ def test_the_counts_add_up_and_the_node_ends_well(driver, robot, depth_node):
 def test_detections_are_the_regions(start_node, robot, clip):
     messages = pytest.importorskip("vision_msgs.msg", reason="needs vision_msgs")
     robot.forget()
-    node = start_node("pose3d_node", {"use_detections": True, "sync_tolerance_s": SYNC_S})
+    node = start_node("pose3d_node", {"use_detections": True, "sync_tolerance_s": 1.0})
     robot.wait_for_node(node)
     driver = Driver(robot, clip)
     detections = robot.advertise(messages.Detection2DArray, "detections")
@@ -205,7 +217,7 @@ def test_detections_are_the_regions(start_node, robot, clip):
         return cloud_to_joints(robot.answer_to(driver.images, image))
 
     assert [len(people()) for _ in range(3)] == [0, 0, 0]  # the own finder would have found the person
-    alone = driver.message(step_s=5 * SYNC_S)
+    alone = driver.message(step_s=3.0)
     (person,) = cloud_to_joints(robot.answer_to(driver.images, alone))  # and it does, where there are no detections
     points = np.stack([person["x"], person["y"], person["z"]], 1).astype(float)
     pixels = driver.camera.project(points)

@@ -116,7 +116,7 @@ def test_who_has_gone_is_not_tracked_and_has_no_topics(node, robot):
     tracked = robot.heard["/humans/bodies/tracked"]
     show(robot, BRIGHT, lambda: tracked and list(tracked[-1].ids), "somebody")
     show(robot, DARK, lambda: not tracked[-1].ids, "nobody")
-    robot.spin_until(lambda: not robot.node.count_publishers("/humans/bodies/p1/roi"), 20, "the end of p1's topics")
+    robot.spin_until(lambda: not robot.node.count_publishers("/humans/bodies/p1/roi"), 60, "the end of p1's topics")
 
 
 def test_without_hri_msgs_the_node_says_what_to_do():

@@ -47,7 +47,7 @@ class Watcher:
                 send()
             return any(map(condition, self.told[last:]))
 
-        self.robot.spin_until(found, 30, f"{what}; it told {self.told[-3:]}")
+        self.robot.spin_until(found, 60, f"{what}; it told {self.told[-3:]}")
 
     def send(self, person, age_s=0.0, frame_id="camera_optical_frame"):
         """Joints of one person."""
@@ -139,4 +139,4 @@ def test_from_images_to_the_hand(start_node, robot, watcher, clip):
         clock.publish(Clock(clock=header.stamp))
         infos.publish(camera_to_info(camera, header))
         robot.answer_to(images, bgr_to_image(frames[index], header))
-    robot.spin_until(lambda: '"right": "up"' in told[-1].data, 20, f"the hand; it told {told[-1].data}")
+    robot.spin_until(lambda: '"right": "up"' in told[-1].data, 60, f"the hand; it told {told[-1].data}")

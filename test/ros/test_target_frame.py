@@ -25,6 +25,7 @@ from pose3d_ros.ros.target_frame import TargetFrame
 FRAME = "camera_optical_frame"
 OPTICAL = Rotation.from_euler("xyz", [-90, 0, -90], degrees=True)  # base_link -> camera_optical_frame of REP-103
 HEIGHT_M = 1.2
+TIMEOUT_S = 1.0
 BRIGHT = np.full((480, 640, 3), 240, np.uint8)
 
 
@@ -58,7 +59,7 @@ def frames(robot):
 @pytest.fixture(scope="module")
 def driver(start_node, robot, clip, frames, tmp_path_factory):
     models = tiny_networks.write_models(tmp_path_factory.mktemp("models"))
-    parameters = {"model_dir": str(models), "target_frame": "odom", "target_frame_timeout_s": 0.3}
+    parameters = {"model_dir": str(models), "target_frame": "odom", "target_frame_timeout_s": TIMEOUT_S}
     node = start_node("pose3d_node", parameters)
     robot.wait_for_node(node)
     driver = Driver(robot, clip)
@@ -87,7 +88,7 @@ def heard_of(robot, output, parts, stamp):
         all_parts = (part for message in robot.heard[output] for part in getattr(message, parts))
         return [part for part in all_parts if part.header.stamp == stamp]
 
-    robot.spin_until(found, 20, output)
+    robot.spin_until(found, 60, output)
     return found()
 
 
@@ -149,10 +150,11 @@ def test_joints_and_markers_are_where_the_person_is_at_the_image_s_time(driver, 
 
 def test_without_the_transform_nothing_comes_but_tf_and_the_overlay_and_it_is_told(driver, frames, robot):
     answer(driver, frames)
+    since = len(robot.heard["diagnostics"])
     image = driver.message(step_s=0.5)  # the robot's place at this time is not known
     began = time.monotonic()
     robot.answer_to(driver.images, image, "overlay")
-    assert time.monotonic() - began >= 0.3
+    assert time.monotonic() - began >= TIMEOUT_S
     robot.spin_for(0.3)
     assert image.header.stamp not in [m.header.stamp for m in robot.heard["joints"]]
     assert image.header.stamp not in [marker.header.stamp for m in robot.heard["markers"] for marker in m.markers]
@@ -161,7 +163,7 @@ def test_without_the_transform_nothing_comes_but_tf_and_the_overlay_and_it_is_to
     def warned(level, message):
         return level == 1 and "images were withheld, for want of odom: the TF from base_link to odom" in message
 
-    robot.wait_for_status("target_frame", warned, "the warning")
+    robot.wait_for_status("target_frame", warned, "the warning", since)
     _, _, values = robot.report("target_frame")
     assert int(values["withheld"]) >= 1
     assert "older" in values["last_reason"]
@@ -173,13 +175,17 @@ def test_without_the_transform_nothing_comes_but_tf_and_the_overlay_and_it_is_to
 
 
 def test_a_transform_that_comes_a_little_late_is_waited_for(driver, frames, robot):
-    assert robot.set_parameters(target_frame_timeout_s=1.0) == ""
-    frames.drive(driver.stamp_ns, 3.0)
-    image = driver.message(step_s=0.1)
-    driver.images.publish(image)
-    robot.spin_for(0.2)
-    assert not [m for m in robot.heard["joints"] if m.header.stamp == image.header.stamp]
-    frames.drive(driver.stamp_ns + 100_000_000, 3.2)
-    robot.spin_until(lambda: robot.heard["joints"][-1].header.stamp == image.header.stamp, 20, "the joints")
+    def joints_came():
+        """Unless a busy machine took longer for it than is waited."""
+        frames.drive(driver.stamp_ns, 3.0)
+        image = driver.message(step_s=0.1)
+        driver.images.publish(image)
+        robot.spin_for(0.2)
+        assert robot.heard["joints"][-1].header.stamp != image.header.stamp
+        frames.drive(driver.stamp_ns + 100_000_000, 3.2)
+        robot.spin_for(0.5)
+        return robot.heard["joints"][-1].header.stamp == image.header.stamp
+
+    robot.spin_until(joints_came, 60, "the joints")
     assert cloud_to_joints(robot.heard["joints"][-1])[0]["x"][0] > 4
     assert "the node is active" in robot.set_parameters(target_frame="map")

@@ -11,7 +11,6 @@ pytest.importorskip("onnx", reason="the tests make small networks with onnx")
 
 import tiny_networks
 from camera_driver import Driver
-from std_srvs.srv import Trigger
 
 from pose3d_ros.evaluation.evaluate_health import record
 from pose3d_ros.model_health import FIGURES, Reference
@@ -52,12 +51,6 @@ def send(driver, pictures, step_s=0.2):
         driver.robot.answer_to(driver.images, driver.message(step_s))
 
 
-def stats(robot):
-    response = robot.call(Trigger, "pose3d/stats", Trigger.Request())
-    assert response.success
-    return json.loads(response.message)
-
-
 def test_a_good_picture_is_well(driver, robot):
     send(driver, [grain(200, i) for i in range(12)])
     assert robot.report("picture")[:2] == (Level.OK, "well")
@@ -92,7 +85,7 @@ def test_drift_is_told(driver, robot):
 
 
 def test_stats_hold_every_figure(driver, robot):
-    snapshot = stats(robot)
+    snapshot = robot.stats()
     assert (snapshot["node"], snapshot["state"]) == ("/pose3d", "active")
     camera = snapshot["cameras"][""]
     images = camera["images"]
@@ -106,7 +99,7 @@ def test_stats_hold_every_figure(driver, robot):
 
 
 def test_nothing_is_kept_unless_asked_for(node, robot):
-    assert stats(robot)["cameras"][""]["hard_frames"] == {"written": 0, "lost": 0, "problem": ""}
+    assert robot.stats()["cameras"][""]["hard_frames"] == {"written": 0, "lost": 0, "problem": ""}
     assert "personal data" not in node.output()
 
 
@@ -118,9 +111,9 @@ def test_hard_frames_are_kept_and_bounded(driver, robot, node, tmp_path):
     send(driver, loud * 11, step_s=0.4)
 
     def written():
-        return stats(robot)["cameras"][""]["hard_frames"]["written"]
+        return robot.stats()["cameras"][""]["hard_frames"]["written"]
 
-    robot.spin_until(lambda: written() >= 4, 20, "hard frames")
+    robot.spin_until(lambda: written() >= 4, 60, "hard frames")
     assert robot.set_parameters(record_hard_frames=False) == ""
     send(driver, [grain(200, 2)])
     ours = []
@@ -130,7 +123,7 @@ def test_hard_frames_are_kept_and_bounded(driver, robot, node, tmp_path):
         ours[:] = sorted(path for path in tmp_path.iterdir() if path != foreign)
         return ours == before and not any(path.suffix == ".part" for path in ours)
 
-    robot.spin_until(settled, 20, "the end of the writing")
+    robot.spin_until(settled, 60, "the end of the writing")
     assert 2 <= len(ours) < 2 * written()
     assert sum(path.stat().st_size for path in ours) <= 1_000_000
     assert foreign.stat().st_size == 3_000_000
@@ -152,16 +145,18 @@ def test_a_folder_that_cannot_be_written_is_a_warning(driver, robot, node, tmp_p
 def test_an_implausible_calibration_is_told(driver, robot):
     before = driver.camera
     driver.camera = replace(before, K=before.K * [[10, 1, 1], [1, 10, 1], [1, 1, 1]])
-    driver.message()
-    robot.spin_for(0.5)
-    send(driver, [grain(200, 4), grain(200, 5)])
-    level, message, _ = robot.report("camera_info")
-    assert (level, "field of view of 7 degrees" in message) == (Level.WARN, True), message
+
+    def is_told():
+        send(driver, [grain(200, 4), grain(200, 5)])
+        level, message, _ = robot.report("camera_info")
+        return level == Level.WARN and "field of view of 7 degrees" in message
+
+    robot.spin_until(is_told, 60, "the doubt")
     driver.camera = before
 
 
 def test_stats_of_a_node_that_is_unconfigured(node, robot):
     assert robot.change_state("deactivate")
-    assert stats(robot)["state"] == "inactive"
+    assert robot.stats()["state"] == "inactive"
     assert robot.change_state("cleanup")
-    assert stats(robot)["cameras"] == {}
+    assert robot.stats()["cameras"] == {}
