@@ -8,27 +8,19 @@ from torch import Tensor, nn
 _STAGE_STRIDES = (1, 2, 2, 2)
 
 
-def conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1, gain: float = 1.0) -> nn.Sequential:
-    """Convolution and batch normalisation, 'same' padding. gain: of the normalisation before training."""
-    norm = nn.BatchNorm2d(outputs)
-    nn.init.constant_(norm.weight, gain)
-    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), norm)
+def conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    """Convolution and batch normalisation, 'same' padding."""
+    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs))
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and the shortcut (ResNet-18, 24, 34).
-
-    The second normalisation starts at zero, so that a block begins as the identity (Goyal et al. 2017,
-    arXiv:1706.02677) and blocks added to a trained network leave what it has learned as it is.
-    """
+    """Two 3x3 convolutions and the shortcut (ResNet-18, 34)."""
 
     expansion = 1
 
     def __init__(self, inputs: int, width: int, stride: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            conv_bn(inputs, width, 3, stride), nn.ReLU(inplace=True), conv_bn(width, width, 3, gain=0.0)
-        )
+        self.body = nn.Sequential(conv_bn(inputs, width, 3, stride), nn.ReLU(inplace=True), conv_bn(width, width, 3))
         self.shortcut = _shortcut(inputs, width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -65,7 +57,6 @@ def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
 
 _VARIANTS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]] = {
     18: (BasicBlock, (2, 2, 2, 2)),
-    24: (BasicBlock, (2, 2, 4, 3)),  # not He et al.'s: deeper where maps are small and a block costs a CPU least
     34: (BasicBlock, (3, 4, 6, 3)),
     50: (Bottleneck, (3, 4, 6, 3)),
 }
@@ -74,7 +65,7 @@ _VARIANTS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]
 class ResNet(nn.Module):
     """Images [n, 3, h, w] -> feature maps at strides 4, 8, 16, 32.
 
-    depth: 18, 24, 34 or 50. width: channels of the first stage (64 in the paper); each further stage doubles them.
+    depth: 18, 34 or 50. width: channels of the first stage (64 in the paper); each further stage doubles them.
     Raises ValueError on another depth.
     """
 

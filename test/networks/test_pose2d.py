@@ -14,21 +14,11 @@ from pose3d_ros.networks.onnx_file import read_weights  # noqa: E402
 from pose3d_ros.networks.pose2d import Pose2DNet  # noqa: E402
 
 
-@pytest.mark.parametrize("depth", [18, 24, 34, 50])
+@pytest.mark.parametrize("depth", [18, 34, 50])
 def test_every_depth_gives_maps_at_stride_4(depth):
     logits, visibility = Pose2DNet(depth, 8, 16).eval()(torch.zeros(2, 3, 64, 64))
     assert logits.shape == (2, 24, 16, 16)
     assert visibility.shape == (2, 24)
-
-
-def test_blocks_added_to_a_network_leave_its_answers_as_they_are():
-    shallow, deep = Pose2DNet(18, 8, 16), Pose2DNet(24, 8, 16)
-    added = deep.load_state_dict(shallow.state_dict(), strict=False)
-    assert added.missing_keys
-    assert not added.unexpected_keys
-    images = torch.randn(2, 3, 64, 64)
-    for ours, theirs in zip(deep.eval()(images), shallow.eval()(images), strict=True):
-        torch.testing.assert_close(ours, theirs)
 
 
 def test_unknown_depth_is_refused():
@@ -65,10 +55,7 @@ def test_losses_are_least_at_the_target(name):
 
 def test_exported_file_equals_pytorch(tmp_path):
     torch.manual_seed(0)
-    net = Pose2DNet(18, 8, 16).eval()
-    for parameter in net.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    graph = Pose2DGraph(net, Calibration(1.2, 0.3, -0.1, 0.8, 0.004)).eval()
+    graph = Pose2DGraph(Pose2DNet(18, 8, 16).eval(), Calibration(1.2, 0.3, -0.1, 0.8, 0.004)).eval()
     write_onnx(graph, 64, tmp_path / "net.onnx")
     engine = OnnxRuntimeEngine(tmp_path / "net.onnx", threads=1)
     for people in (1, 3):
