@@ -244,8 +244,7 @@ class CameraStream:
         if place is not None:
             self._outputs.publish(place.header(header), place.people(people), options, place.up)
         if self._hri is not None:
-            height, width = view.frame.image.shape[:2]
-            self._hri.publish(header, people, self.name, (width, height))
+            self._hri.publish(header, people, self.name, view.frame.image)
         published_ns = self._now_ns()
         if place is not None and self._outputs.prediction_wanted:
             self._predict(header, place, job.values["max_prediction_s"])

@@ -9,11 +9,12 @@ from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Twist, Tw
 from hri_msgs.msg import NormalizedPointOfInterest2D, NormalizedRegionOfInterest2D, Skeleton2D
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
-from sensor_msgs.msg import JointState
+from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Header
 
 from pose3d_ros.body_frames import ANGLES, LINKS
 from pose3d_ros.person import Person
+from pose3d_ros.ros.image_conversion import bgr_to_image
 from pose3d_ros.skeleton import INDEX
 
 Array = NDArray[np.float64]
@@ -38,6 +39,14 @@ def region_of(person: Person, header: Header, width: int, height: int) -> Normal
     """The person's box, as far as it lies in the image."""
     x0, y0, x1, y1 = ((person.box + 0.5) / [width, height, width, height]).clip(0, 1).tolist()
     return NormalizedRegionOfInterest2D(header=header, xmin=x0, ymin=y0, xmax=x1, ymax=y1, c=float(person.score))
+
+
+def crop_of(person: Person, header: Header, image: NDArray[np.uint8]) -> Image | None:
+    """What the person's box holds of the BGR image [h, w, 3]; None if they lie outside."""
+    low = np.floor(person.box[:2] + 0.5).clip(0).astype(int)
+    high = np.ceil(person.box[2:] + 0.5).clip(0).astype(int)
+    cropped = np.ascontiguousarray(image[low[1] : high[1], low[0] : high[0]])
+    return bgr_to_image(cropped, header) if cropped.size else None
 
 
 def skeleton_of(person: Person, header: Header, width: int, height: int) -> Skeleton2D:

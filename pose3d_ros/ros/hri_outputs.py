@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from geometry_msgs.msg import TwistStamped
 from hri_msgs.msg import IdsList, NormalizedRegionOfInterest2D, Skeleton2D
+from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import JointState
+from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
@@ -21,6 +22,7 @@ from pose3d_ros.person import Person
 from pose3d_ros.ros.camera_conversion import stamp_to_ns
 from pose3d_ros.ros.hri_conversion import (
     body_id,
+    crop_of,
     joint_state_of,
     region_of,
     skeleton_of,
@@ -33,7 +35,7 @@ _DEPTH = 10
 _TF_DEPTH = 100
 _SILENCE_NS = 2_000_000_000  # of a camera, until its bodies count as gone
 _IN_SPACE = {"joint_states": JointState, "velocity": TwistStamped}
-_IN_THE_IMAGE = {"roi": NormalizedRegionOfInterest2D, "skeleton2d": Skeleton2D}
+_IN_THE_IMAGE = {"roi": NormalizedRegionOfInterest2D, "cropped": Image, "skeleton2d": Skeleton2D}
 
 
 class _Seen(NamedTuple):
@@ -47,7 +49,7 @@ class HriOutputs:
     """/humans/bodies/tracked, the topics of each body, which end with it, and its frames.
 
     Frames are sent while anybody listens to the others: whoever listens to TF alone has the node's own frames.
-    with_images: whether bodies belong to an image; else they have neither roi nor skeleton2d.
+    with_images: whether bodies belong to an image; else they have neither roi, cropped nor skeleton2d.
     """
 
     def __init__(self, node: LifecycleNode, with_images: bool) -> None:
@@ -71,11 +73,11 @@ class HriOutputs:
             return any(topic.get_subscription_count() for topic in topics)
 
     def publish(
-        self, header: Header, people: Sequence[Person], camera: str = "", size: tuple[int, int] | None = None
+        self, header: Header, people: Sequence[Person], camera: str = "", image: NDArray[np.uint8] | None = None
     ) -> None:
         """Publishes the people that a camera sees, or all cameras together.
 
-        camera: its name; empty if it has none. size: width and height of its image, pixels; None if there is none.
+        camera: its name; empty if it has none. image: its BGR image [h, w, 3]; None if there is none.
         """
         if not self.wanted:
             return
@@ -83,9 +85,11 @@ class HriOutputs:
         everybody = self._note(camera, header, list(person_of))
         self._tracked.publish(IdsList(header=header, ids=everybody))
         for body, person in person_of.items():
-            if size is not None:
-                self._send(body, "roi", region_of, person, header, *size)
-                self._send(body, "skeleton2d", skeleton_of, person, header, *size)
+            if image is not None:
+                height, width = image.shape[:2]
+                self._send(body, "roi", region_of, person, header, width, height)
+                self._send(body, "cropped", crop_of, person, header, image)
+                self._send(body, "skeleton2d", skeleton_of, person, header, width, height)
             self._send(body, "velocity", velocity_of, person, header)
         self._publish_pose(header, person_of)
 

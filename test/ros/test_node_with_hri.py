@@ -21,7 +21,7 @@ from pose3d_ros.body_frames import ANGLES, LINKS, angles_of, origins_of, tree_of
 from pose3d_ros.camera import Camera
 from pose3d_ros.person import Person
 from pose3d_ros.ros.camera_conversion import camera_to_info, stamp_to_ns
-from pose3d_ros.ros.hri_conversion import joint_state_of, region_of, skeleton_of, transforms_of
+from pose3d_ros.ros.hri_conversion import crop_of, joint_state_of, region_of, skeleton_of, transforms_of
 from pose3d_ros.ros.image_conversion import bgr_to_image
 from pose3d_ros.ros.people_conversion import cloud_to_joints
 from pose3d_ros.skeleton import INDEX, NUM_JOINTS
@@ -39,6 +39,7 @@ def node(start_node, robot, tmp_path_factory):
     listened = (
         (IdsList, "/humans/bodies/tracked", QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)),
         (NormalizedRegionOfInterest2D, "/humans/bodies/p1/roi", 10),
+        (Image, "/humans/bodies/p1/cropped", 10),
         (Skeleton2D, "/humans/bodies/p1/skeleton2d", 10),
         (TwistStamped, "/humans/bodies/p1/velocity", 10),
         (JointState, "/humans/bodies/p1/joint_states", 10),
@@ -66,13 +67,18 @@ def show(robot, picture, until, what):
 
 def test_a_body_its_box_and_its_skeleton(node, robot):
     heard = robot.heard
-    topics = [f"/humans/bodies/p1/{part}" for part in ("roi", "skeleton2d", "velocity")]
+    topics = [f"/humans/bodies/p1/{part}" for part in ("roi", "cropped", "skeleton2d", "velocity")]
     show(robot, BRIGHT, lambda: all(heard[topic] for topic in topics), topics)
     assert list(heard["/humans/bodies/tracked"][-1].ids) == ["p1"]
     region = heard["/humans/bodies/p1/roi"][-1]
     assert region.header.frame_id == "optical"
     assert 0 <= region.xmin < region.xmax <= 1
     assert 0 <= region.ymin < region.ymax <= 1
+    cropped = heard["/humans/bodies/p1/cropped"][-1]
+    assert cropped.encoding == "bgr8"
+    assert cropped.width == pytest.approx(640 * (region.xmax - region.xmin), abs=2.01)
+    assert cropped.height == pytest.approx(480 * (region.ymax - region.ymin), abs=2.01)
+    assert set(cropped.data) == {240}
     skeleton = heard["/humans/bodies/p1/skeleton2d"][-1]
     # The person stands still before a camera that does, too.
     assert abs(heard["/humans/bodies/p1/velocity"][-1].twist.linear.x) < 0.1
@@ -138,6 +144,8 @@ def test_what_lies_outside_the_image_is_at_its_edge():
     header = CameraInfo().header
     region = region_of(person, header, 640, 480)
     assert (region.xmin, region.ymax) == (0, 1)
+    cropped = crop_of(person, header, BRIGHT)
+    assert (cropped.width, cropped.height) == (321, 470)
     assert region.xmax == pytest.approx(320.5 / 640)
     point = skeleton_of(person, header, 640, 480).skeleton[0]
     assert (point.x, point.y) == (1, 0)
