@@ -5,8 +5,6 @@ Sequences are [T,24,...]; 3D joints are metres in the camera frame, relative to 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -118,8 +116,3 @@ def _share(cutoff_hz: Array | float, fps: float) -> Array | float:
     """Of the new value, in a low pass of first order."""
     ratio = 2 * np.pi * cutoff_hz / fps
     return ratio / (1 + ratio)
-
-
-def vnect_style(joints: Sequence[Array], fps: float) -> list[Array]:
-    """Per-frame 3D of several sequences, fitted and filtered."""
-    return [one_euro(kinematic_fit(sequence), fps) for sequence in joints]

@@ -17,7 +17,7 @@ import numpy as np
 
 from pose3d_ros.data.mocap import MocapClips, load_mocap
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine
-from pose3d_ros.evaluation.baselines import Exemplars, vnect_style
+from pose3d_ros.evaluation.baselines import Exemplars, kinematic_fit, one_euro
 from pose3d_ros.evaluation.evaluate_lifter import (
     Estimate,
     Sequence3D,
@@ -40,7 +40,7 @@ def methods(lifter: Lifter, martinez: Lifter | None, exemplars: Exemplars, fps: 
 
     def fitted(sequences: Sequence[Sequence3D]) -> list[Estimate]:
         lifted = lift_sequences(lifter, sequences, recurrent=False)
-        return [_sure(joints) for joints in vnect_style([e.joints_m for e in lifted], fps)]
+        return [_sure(one_euro(kinematic_fit(estimate.joints_m), fps)) for estimate in lifted]
 
     found: dict[str, Method] = {"Chen & Ramanan: nearest exemplar": nearest}
     if martinez is not None:

@@ -17,16 +17,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, PointCloud2
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.ros.camera_conversion import stamp_to_ns
+from pose3d_ros.ros.own_executor import own_executor
 from pose3d_ros.ros.processes import NodeProcess, ros_environment
 from pose3d_ros.ros.video_publisher import DEFAULT_VIDEO
 
@@ -120,10 +119,7 @@ def measure(
         "wait_for_subscribers": 1,
     }
     os.environ.update(environment)
-    context = Context()
-    rclpy.init(context=context)
-    executor = SingleThreadedExecutor(context=context)
-    try:
+    with own_executor() as (context, executor):
         checker = _Checker(context)
         executor.add_node(checker)
         with (
@@ -134,14 +130,11 @@ def measure(
             while len(checker.reports) < _WARM_UP_REPORTS + 1 + seconds:
                 executor.spin_once(timeout_sec=0.1)
                 for process in (node, publisher):
-                    if process.exit_status is not None:
-                        raise BenchmarkError(f"{process.name} ended:\n{process.output().strip()}")
+                    if ending := process.ending():
+                        raise BenchmarkError(ending)
                 if time.monotonic() - started > _TIMEOUT_S + seconds:
                     raise BenchmarkError(f"no frame reached the node in {_TIMEOUT_S + seconds:g} s")
         return _arrival(checker.sent_ns, checker.reports[_WARM_UP_REPORTS], checker.reports[-1])
-    finally:
-        executor.shutdown()
-        rclpy.try_shutdown(context=context)
 
 
 def _arrival(sent_ns: Sequence[int], first: _Report, last: _Report) -> Arrival:

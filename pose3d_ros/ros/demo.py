@@ -152,8 +152,8 @@ def _wait_for_node(recorder: Recorder, node: NodeProcess) -> None:
 
 
 def _check_alive(process: NodeProcess) -> None:
-    if process.exit_status is not None:
-        raise DemoError(f"{process.name} ended:\n{process.output().strip()}")
+    if ending := process.ending():
+        raise DemoError(ending)
 
 
 def _record(recorder: Recorder, node: NodeProcess, video: NodeProcess, seconds: float) -> None:

@@ -78,6 +78,10 @@ class NodeProcess:
         """What it has printed so far."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
+    def ending(self) -> str:
+        """That it has ended, and what it had printed; empty while it runs."""
+        return "" if self.exit_status is None else f"{self.name} ended:\n{self.output().strip()}"
+
     def wait(self, timeout_s: float) -> int | None:
         """Waits for its end; None if it still runs then."""
         try:

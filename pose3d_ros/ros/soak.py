@@ -18,16 +18,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image, PointCloud2
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
+from pose3d_ros.ros.own_executor import own_executor
 from pose3d_ros.ros.processes import NodeProcess, ros_environment
 
 MOST_GROWTH = 0.02
@@ -93,10 +92,7 @@ def soak(seconds: float, warm_up_s: float, environment: Mapping[str, str], logs:
 
     environment: of the nodes, and of this process. logs: folder for what they print.
     """
-    context = Context()
-    rclpy.init(context=context)
-    executor = SingleThreadedExecutor(context=context)
-    try:
+    with own_executor() as (context, executor):
         listener = _Listener(context)
         executor.add_node(listener)
         parameters = {"fps": _RATE_HZ, "wait_for_subscribers": 1}
@@ -109,8 +105,8 @@ def soak(seconds: float, warm_up_s: float, environment: Mapping[str, str], logs:
                 while (left_s := deadline - time.monotonic()) > 0:
                     executor.spin_once(timeout_sec=left_s)
                 for process in (node, publisher):
-                    if process.exit_status is not None:
-                        raise SoakError(f"{process.name} ended:\n{process.output()[-3000:]}")
+                    if ending := process.ending():
+                        raise SoakError(ending)
 
             came_up_by = time.monotonic() + _START_TIMEOUT_S
             while not listener.processed:
@@ -136,9 +132,6 @@ def soak(seconds: float, warm_up_s: float, environment: Mapping[str, str], logs:
         if counts["received"] != sum(counts[name] for name in _COUNTERS[1:]):
             raise SoakError(f"the counters do not add up: {counts}")
         return Soaked(*growth_of(times, memory), listener.figures)
-    finally:
-        executor.shutdown()
-        rclpy.try_shutdown(context=context)
 
 
 def _own_mib(pid: int) -> float:
