@@ -7,8 +7,10 @@ from torch import Tensor
 
 _FOCUS = 2.0
 _NEAR_EXPONENT = 4.0
-_POSITIVE = 0.6
-"""Cells whose target is above this learn the box."""
+_POSITIVE = 0.2
+"""Cells whose target is above this learn the box: of small people the next ones too, where the peak may fall."""
+_SMALL_PX = 40.0
+"""People up to this size have a Gaussian of the same size."""
 
 
 def centre_targets(boxes: Tensor, h: int, w: int, stride: int) -> tuple[Tensor, Tensor]:
@@ -43,7 +45,10 @@ def focal_loss(logits: Tensor, heat: Tensor, weight: Tensor) -> Tensor:
 
 
 def box_loss(boxes: Tensor, goal: Tensor, heat: Tensor) -> Tensor:
-    """Generalised IoU loss (Rezatofighi et al., CVPR 2019) near the centres; boxes, goal [n, 4, h, w]."""
+    """Generalised IoU loss (Rezatofighi et al., CVPR 2019) near the centres; boxes, goal [n, 4, h, w].
+
+    Everybody counts alike, however many cells lie near their centre.
+    """
     chosen = heat > _POSITIVE
     a = boxes.permute(0, 2, 3, 1)[chosen]
     b = goal.permute(0, 2, 3, 1)[chosen]
@@ -51,5 +56,5 @@ def box_loss(boxes: Tensor, goal: Tensor, heat: Tensor) -> Tensor:
     outer = (torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2])).prod(1).clamp_min(1e-3)
     union = (a[:, 2:] - a[:, :2]).prod(1) + (b[:, 2:] - b[:, :2]).prod(1) - inner
     giou = inner / union.clamp_min(1e-3) - (outer - union) / outer
-    weight = heat[chosen]
-    return ((1 - giou) * weight).sum() / weight.sum().clamp_min(1)
+    weight = heat[chosen] / (b[:, 2:] - b[:, :2]).clamp_min(_SMALL_PX).prod(1)
+    return ((1 - giou) * weight).sum() / weight.sum().clamp_min(1e-9)

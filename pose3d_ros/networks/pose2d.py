@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from pose3d_ros.networks.resnet import FeaturePyramid, ResNet
-from pose3d_ros.skeleton import NUM_JOINTS
+from pose3d_ros.skeleton import MIRROR, NUM_JOINTS
 
 HEATMAP_STRIDE = 4
 
@@ -31,6 +33,30 @@ class Pose2DNet(nn.Module):
         logits, visibility = self.heads(self.pyramid(self.backbone(images))).split(NUM_JOINTS, 1)
         attention = torch.softmax(logits.detach().float().flatten(2), -1)
         return logits, (attention * visibility.float().flatten(2)).sum(-1)
+
+
+Look = Callable[[Pose2DNet, Tensor], tuple[Tensor, Tensor]]
+"""A network and its images -> heatmap logits and visibility logits."""
+
+
+def look_once(net: Pose2DNet, images: Tensor) -> tuple[Tensor, Tensor]:
+    """What the network finds in the images."""
+    return net(images)
+
+
+def look_both_ways(net: Pose2DNet, images: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean of what the network finds in the images and in their mirror images.
+
+    Columns are turned round by gathering them, as not every TensorRT slices backwards.
+    """
+    logits, visibility = look_once(net, torch.cat([images, _reversed(images)]))
+    there, back = logits.chunk(2)
+    seen_there, seen_back = visibility.chunk(2)
+    return (there + _reversed(back[:, MIRROR])) / 2, (seen_there + seen_back[:, MIRROR]) / 2
+
+
+def _reversed(maps: Tensor) -> Tensor:
+    return maps[..., torch.arange(maps.shape[-1] - 1, -1, -1, device=maps.device)]
 
 
 def normalise(images: Tensor) -> Tensor:
