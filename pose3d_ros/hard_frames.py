@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 
 import cv2
@@ -22,6 +24,7 @@ from pose3d_ros.model_health import bone_lengths
 from pose3d_ros.person import Frame, JointState, Person
 from pose3d_ros.skeleton import BONES, JOINTS
 
+_ONE_AT_A_TIME = Lock()  # cameras share a folder, and its bound
 _OURS = re.compile(r"(hard_\w*\d{19})\.(jpg|json)(\.part)?")
 _MB = 1_000_000
 _JPEG_QUALITY = 95
@@ -90,20 +93,29 @@ class HardFrameFolder:
         if size > self._max_bytes:
             raise OSError(f"a picture of {size / _MB:.1f} MB is more than hard_frames_max_mb allows: raise it")
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._make_room(self._max_bytes - size)
-        # The label last: where it is, the picture is too.
-        _write(self.path / f"{stem}.jpg", encoded)
-        _write(self.path / f"{stem}.json", label)
+        with _ONE_AT_A_TIME:
+            self._make_room(self._max_bytes - size)
+            # The label last: where it is, the picture is too.
+            _write(self.path / f"{stem}.jpg", encoded)
+            _write(self.path / f"{stem}.json", label)
         return self.path / f"{stem}.jpg"
 
     def _make_room(self, most_bytes: int) -> None:
         frames: dict[str, list[Path]] = {}
+        sizes: dict[str, int] = {}
+        newest_ns: dict[str, int] = {}
         for entry in self.path.iterdir():
             name = _OURS.fullmatch(entry.name)
-            if name and entry.is_file() and not entry.is_symlink():
-                frames.setdefault(name[1], []).append(entry)
-        sizes = {stem: sum(file.stat().st_size for file in files) for stem, files in frames.items()}
-        oldest = sorted(frames, key=lambda stem: (max(file.stat().st_mtime_ns for file in frames[stem]), stem))
+            try:
+                found = entry.lstat()
+            except FileNotFoundError:  # another node's folder too, which has just made room
+                continue
+            if name and stat.S_ISREG(found.st_mode):
+                stem = name[1]
+                frames.setdefault(stem, []).append(entry)
+                sizes[stem] = sizes.get(stem, 0) + found.st_size
+                newest_ns[stem] = max(newest_ns.get(stem, 0), found.st_mtime_ns)
+        oldest = sorted(frames, key=lambda stem: (newest_ns[stem], stem))
         total = sum(sizes.values())
         while total > most_bytes and oldest:
             stem = oldest.pop(0)

@@ -16,6 +16,8 @@ from pose3d_ros.pipeline import Outcome, View, process_together
 from pose3d_ros.pipeline_settings import PipelineSettings
 from pose3d_ros.stage_times import StageTimes
 
+_CLOSE_TIMEOUT_S = 0.3
+
 
 class PreparedNetworks:
     """Networks: at once or, where TensorRT works, in a while; their engines are loaded or built in the background.
@@ -62,10 +64,13 @@ class PreparedNetworks:
         return process_together(self._networks, views, times)
 
     def close(self) -> None:
-        """Gives a build up, and frees what the engines hold. No frame may be in process."""
+        """Gives a build up, and frees what the engines hold. No frame may be in process.
+
+        An engine that is being loaded cannot be given up; it is freed when it is there.
+        """
         self._cancelled.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(_CLOSE_TIMEOUT_S)
         if self._networks is not None:
             self._networks.close()
             self._networks = None
@@ -73,7 +78,11 @@ class PreparedNetworks:
     def _prepare(self) -> None:
         try:
             engines = prepare_engines(self._models, self._wish, self._report, self._cancelled.is_set)
-            self._networks = Networks(engines)
+            networks = Networks(engines)
+            if self._cancelled.is_set():
+                networks.close()
+            else:
+                self._networks = networks
         except BuildCancelledError as error:
             self._news = str(error)
         except Exception as error:  # whatever it is, nobody else would tell

@@ -86,7 +86,7 @@ class BesideReader:
     def regions(self, beside: Beside, classes: Collection[str], shape: tuple[int, int]) -> Regions | None:
         """Where people are in the image [height, width], if a detector says."""
         if beside.detections is None:
-            self.detections_use = self.detections_use.with_one("no detections came in time (sync_tolerance_s)")
+            self.detections_use = self.detections_use.with_one("no detections came in time (detections_tolerance_s)")
             return None
         self.detections_use = self.detections_use.with_one(None)
         return detections_to_regions(beside.detections, classes, shape[1], shape[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -47,25 +48,31 @@ class CameraGroup:
             CameraStream(node, name, networks, values, self._is_wanted, frames, of_cameras)
             for name in values()["cameras"]
         ]
-        self._is_idle = True
+        self._is_idle = True  # no image is in the networks
         self._said = {networks.description}  # by whoever made them
 
     def start(self) -> None:
         """Connects the topics and begins to work; whoever was followed before is forgotten."""
         if self._fusion is not None:
             self._fusion.restart()
+        self._is_idle = False
         self._worker: Worker[Job] = Worker(self._work, f"{self._node.get_name()}_worker")
         for stream in self._streams:
             stream.start(lambda job: self._worker.put(job.stream, job))
 
-    def stop(self, timeout_s: float) -> bool:
-        """Disconnects the topics and waits for the images in hand; False if they took longer than that."""
+    def stop(self) -> None:
+        """Disconnects the topics; images that wait are lost."""
         for stream in self._streams:
             stream.stop()
         for job in self._worker.close():
             job.stream.overtaken()
+
+    def join(self, timeout_s: float) -> bool:
+        """Waits, after `stop`, for the images in hand; False if they, or the disk, took longer than that."""
+        deadline = time.monotonic() + timeout_s
         self._is_idle = self._worker.join(timeout_s)
-        return self._is_idle
+        left = (max(deadline - time.monotonic(), 0.0) for _ in self._streams)
+        return all([self._is_idle, *(stream.join(left_s) for stream, left_s in zip(self._streams, left, strict=True))])
 
     def clear(self) -> None:
         """Takes what was shown out of RViz."""

@@ -123,6 +123,10 @@ class CameraStream:
             self._monitor.frame_dropped(Drop.OVERTAKEN)
         self._watch.stop()
 
+    def join(self, timeout_s: float) -> bool:
+        """Waits, after `stop`, for what is being written to disk; False if that took longer."""
+        return self._watch.join(timeout_s)
+
     def clear(self) -> None:
         """Takes what was shown out of RViz."""
         self._outputs.clear(Header(stamp=self._node.get_clock().now().to_msg(), frame_id=self._frame_id))
@@ -180,7 +184,7 @@ class CameraStream:
         elif not self._rate_limit.admits(stamp_ns, values["max_rate_hz"]):
             self._monitor.frame_dropped(Drop.OVER_RATE)
         else:
-            self._companions.offer(Job(self, message, values), message.header.frame_id, stamp_ns)
+            self._companions.offer(Job(self, message, values), values, message.header.frame_id, stamp_ns)
 
     def _is_wanted(self, values: Values) -> bool:
         """Whether anybody listens to what comes of an image."""

@@ -53,6 +53,10 @@ class CameraWatch:
         """Ends the recording of hard frames."""
         self._recorder.stop()
 
+    def join(self, timeout_s: float) -> bool:
+        """Waits, after `stop`, for the hard frame in hand; False if that took longer."""
+        return self._recorder.join(timeout_s)
+
     def findings(self) -> list[Finding]:
         """The state of the pictures, `picture`, and of the networks on this camera's people, `people`."""
         return [self._picture_finding(), self._people_finding()]

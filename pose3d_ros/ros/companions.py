@@ -23,17 +23,19 @@ Job = TypeVar("Job")
 
 
 class _Waiting(NamedTuple, Generic[Job]):
-    """An image that waits for what belongs to it."""
+    """An image that waits for what belongs to it. values: the parameters that hold for it."""
 
     job: Job
+    values: Values
     frame_id: str
     stamp_ns: int
 
 
 class _Topic:
-    """A topic whose messages belong to images, by their stamps."""
+    """A topic whose messages belong to images, by their stamps. tolerance: parameter of how far those may differ."""
 
-    def __init__(self, subscription: Callable[[Callable[[Any], None]], MatchedSubscription]) -> None:
+    def __init__(self, subscription: Callable[[Callable[[Any], None]], MatchedSubscription], tolerance: str) -> None:
+        self.tolerance = tolerance
         self.buffer: StampedBuffer[Any] = StampedBuffer()
         self.on_message: Callable[[], None] = lambda: None
         self.last_use = Use()
@@ -64,18 +66,20 @@ class Companions(Generic[Job]):
         def subscribed(kind: type, topic: str, callback: Callable[[Any], None]) -> MatchedSubscription:
             return MatchedSubscription(node, kind, named(topic), callback, lambda: str(values()["reliability"]))
 
-        self._node, self._values, self._reader, self._deliver = node, values, reader, deliver
+        self._node, self._reader, self._deliver = node, reader, deliver
         self._waiting: _Waiting[Job] | None = None
         self._depth_info: CameraInfo | None = None
         self._info_subscription: MatchedSubscription | None = None
         self._topics: dict[str, _Topic] = {}
         if values()["use_depth"]:
-            self._topics["depth"] = _Topic(lambda take: subscribed(Image, "depth", take))
+            self._topics["depth"] = _Topic(lambda take: subscribed(Image, "depth", take), "sync_tolerance_s")
             self._info_subscription = subscribed(CameraInfo, "depth_camera_info", self._on_depth_info)
         if values()["use_detections"]:
             from vision_msgs.msg import Detection2DArray
 
-            self._topics["detections"] = _Topic(lambda take: subscribed(Detection2DArray, "detections", take))
+            self._topics["detections"] = _Topic(
+                lambda take: subscribed(Detection2DArray, "detections", take), "detections_tolerance_s"
+            )
         for topic in self._topics.values():
             topic.on_message = self._deliver_if_complete
         self._ground = GroundSource(frames, values)
@@ -83,13 +87,13 @@ class Companions(Generic[Job]):
         self._timer = node.create_timer(1.0, self._deliver_waiting, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._timer.cancel()
 
-    def offer(self, job: Job, frame_id: str, stamp_ns: int) -> None:
-        """Takes an image's job, and delivers it when its companions are there."""
+    def offer(self, job: Job, values: Values, frame_id: str, stamp_ns: int) -> None:
+        """Takes an image's job, and delivers it when its companions are there. values: parameters that hold for it."""
         self._deliver_waiting()
-        self._waiting = _Waiting(job, frame_id, stamp_ns)
+        self._waiting = _Waiting(job, values, frame_id, stamp_ns)
         self._deliver_if_complete()
         if self._waiting is not None:
-            self._timer.timer_period_ns = self._tolerance_ns()
+            self._timer.timer_period_ns = _ns(values["sync_tolerance_s"])
             self._timer.reset()
 
     def refresh(self) -> None:
@@ -137,10 +141,13 @@ class Companions(Generic[Job]):
         waiting, self._waiting = self._waiting, None
         if waiting is None:
             return
-        _, frame_id, stamp_ns = waiting
-        found = {name: topic.buffer.nearest(stamp_ns, self._tolerance_ns()) for name, topic in self._topics.items()}
-        ground = self._ground.ground_of(frame_id, stamp_ns)
+        _, values, frame_id, stamp_ns = waiting
+        found = {
+            name: topic.buffer.nearest(stamp_ns, _ns(values[topic.tolerance])) for name, topic in self._topics.items()
+        }
+        ground = self._ground.ground_of(frame_id, stamp_ns, values)
         self._deliver(waiting.job, Beside(**found, depth_info=self._depth_info, ground=ground))
 
-    def _tolerance_ns(self) -> int:
-        return round(1e9 * self._values()["sync_tolerance_s"])
+
+def _ns(seconds: float) -> int:
+    return round(1e9 * seconds)

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import rclpy
@@ -39,6 +40,13 @@ class FuzzError(RuntimeError):
     """What the node did wrong."""
 
 
+class Fuzzed(NamedTuple):
+    """How it went, by node. figures: the last report on the images. people: images in which there were some."""
+
+    figures: Mapping[str, Mapping[str, str]]
+    people: Mapping[str, int]
+
+
 class _Sender:
     """Publishes to both nodes, and hears their answers and reports."""
 
@@ -48,6 +56,7 @@ class _Sender:
         self._executor.add_node(self._node)
         self.figures: dict[str, dict[str, str]] = {}
         self.answers: dict[str, PointCloud2] = {}
+        self.people = dict.fromkeys(_NODES, 0)
         # Deep, for a message that is lost on the way proves nothing.
         qos = QoSProfile(depth=100)
         self._publishers = {
@@ -94,6 +103,7 @@ class _Sender:
     def _answer_of(self, name: str) -> Callable[[PointCloud2], None]:
         def keep(message: PointCloud2) -> None:
             self.answers[name] = message
+            self.people[name] += message.width > 0
 
         return keep
 
@@ -104,18 +114,19 @@ class _Sender:
                 self.figures[name] = {value.key: value.value for value in status.values}
 
 
-def fuzz(messages: int, seed: int, environment: Mapping[str, str], logs: Path) -> dict[str, dict[str, str]]:
-    """Sends so many messages; returns the nodes' last figures. Raises FuzzError naming what went wrong, and after what.
+def fuzz(messages: int, seed: int, environment: Mapping[str, str], logs: Path, model_dir: Path | None = None) -> Fuzzed:
+    """Sends so many messages. Raises FuzzError naming what went wrong, and after what.
 
-    environment: of the nodes, and of this process. logs: folder for what they print.
+    environment: of the nodes, and of this process. logs: folder for what they print. model_dir: of networks that see
+    people in noise; None: the node's own, which see none.
     """
     context = Context()
     rclpy.init(context=context)
     sender = _Sender(context)
     try:
         with (
-            _start("raw", environment, logs) as raw,
-            _start("compressed", environment, logs) as compressed,
+            _start("raw", environment, logs, model_dir) as raw,
+            _start("compressed", environment, logs, model_dir) as compressed,
         ):
             nodes = (raw, compressed)
             sender.spin_until(lambda: sender.listened_to() or not all(map(_lives, nodes)), _START_TIMEOUT_S)
@@ -129,14 +140,16 @@ def fuzz(messages: int, seed: int, environment: Mapping[str, str], logs: Path) -
                     sender.send(next(stream))
                     sender.spin(1 / _RATE_HZ)
                 _check(sender, nodes, f"after {min(sent + _ROUND, messages)} messages of seed {seed}")
-        return sender.figures
+        return Fuzzed(sender.figures, sender.people)
     finally:
         sender.close()
         rclpy.try_shutdown(context=context)
 
 
-def _start(transport: str, environment: Mapping[str, str], logs: Path) -> NodeProcess:
+def _start(transport: str, environment: Mapping[str, str], logs: Path, model_dir: Path | None) -> NodeProcess:
     parameters = {"image_transport": transport, "threads": 1, "use_depth": transport == "raw"}
+    if model_dir is not None:
+        parameters["model_dir"] = str(model_dir)
     return NodeProcess("pose3d_node", parameters, environment, logs / f"{transport}.log", "-r", f"__node:={transport}")
 
 
@@ -181,18 +194,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--messages", type=int, default=100_000, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=1, help="the same seed sends the same messages (%(default)s)")
+    parser.add_argument("--models", type=Path, help="folder of networks (default: the node's own)")
     args = parser.parse_args(argv)
     environment = ros_environment()
     os.environ.update(environment)
     with tempfile.TemporaryDirectory() as logs:
         try:
-            figures = fuzz(args.messages, args.seed, environment, Path(logs))
+            fuzzed = fuzz(args.messages, args.seed, environment, Path(logs), args.models)
         except FuzzError as error:
             print(f"fuzz: {error}", file=sys.stderr)
             return 1
     for name in _NODES:
-        counts = {key: figures[name][key] for key in ("received", "processed", "dropped", "rejected")}
-        print(name, ", ".join(f"{key} {count}" for key, count in counts.items()))
+        counts = {key: fuzzed.figures[name][key] for key in ("received", "processed", "dropped", "rejected")}
+        print(name, ", ".join(f"{key} {count}" for key, count in counts.items()), f"people in {fuzzed.people[name]}")
     return 0
 
 

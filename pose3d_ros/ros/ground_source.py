@@ -31,10 +31,9 @@ class GroundSource:
         values = self._values()
         return bool(values["ground_frame"]) or values["camera_height_m"] > 0
 
-    def ground_of(self, camera_frame: str, stamp_ns: int) -> Ground | None:
-        """The ground at an image's moment; None if it is not known."""
+    def ground_of(self, camera_frame: str, stamp_ns: int, values: Values) -> Ground | None:
+        """The ground at an image's moment, by the parameters that hold for it; None if it is not known."""
         self.ground, self.problem = None, ""
-        values = self._values()
         if values["ground_frame"]:
             try:
                 self.ground = self._from_tf(values["ground_frame"], camera_frame, stamp_ns)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from pose3d_ros.ros.parameter_declaration import Values
 
 _LOG_THROTTLE_S = 30.0
-_STOP_TIMEOUT_S = 1.0
 
 
 class Recording(NamedTuple):
@@ -59,9 +58,12 @@ class HardFrameRecorder:
             self._worker.put(frame.stamp_ns, (folder, HardFrame(frame, self._camera, people, reasons, networks)))
 
     def stop(self) -> None:
-        """Ends, after the frame in hand."""
+        """Takes no more frames."""
         self._worker.close()
-        self._worker.join(_STOP_TIMEOUT_S)
+
+    def join(self, timeout_s: float) -> bool:
+        """Waits, after `stop`, for the frame in hand; False if that took longer."""
+        return self._worker.join(timeout_s)
 
     def _write(self, items: list[tuple[HardFrameFolder, HardFrame]]) -> None:
         for folder, hard in items:

@@ -30,9 +30,9 @@ _SKELETON_2D = [
 ]  # fmt: skip
 
 
-def body_id(person_id: int, camera: str) -> str:
-    """What topics and frames call a person, after the name of the camera that counts the ids, if that has one."""
-    return f"{camera}_p{person_id}" if camera else f"p{person_id}"
+def body_id(person_id: int, *counted_by: str) -> str:
+    """What topics and frames call a person, after the names of the node and camera that count the ids, if any."""
+    return "_".join(filter(None, [*counted_by, f"p{person_id}"]))
 
 
 def region_of(person: Person, header: Header, width: int, height: int) -> NormalizedRegionOfInterest2D:

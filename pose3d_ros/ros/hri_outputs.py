@@ -29,8 +29,11 @@ from pose3d_ros.ros.hri_conversion import (
     transforms_of,
     velocity_of,
 )
+from pose3d_ros.ros.outputs import listeners
 
 BODIES = "/humans/bodies"
+USUAL_NAME = "pose3d"
+"""Of the node; one of another name puts that before its bodies' ids, as it does its namespace."""
 _DEPTH = 10
 _TF_DEPTH = 100
 _SILENCE_NS = 2_000_000_000  # of a camera, until its bodies count as gone
@@ -61,6 +64,9 @@ class HriOutputs:
         )
         self._tracked = node.create_lifecycle_publisher(IdsList, f"{BODIES}/tracked", latched)
         self._tf = node.create_lifecycle_publisher(TFMessage, "/tf", _TF_DEPTH)
+        # Bodies of all nodes share one namespace.
+        name = node.get_name() if node.get_name() != USUAL_NAME else ""
+        self._prefix = "_".join(filter(None, [*node.get_namespace().split("/"), name]))
         self._lock = Lock()  # of `_bodies`: the worker changes it, the executor's thread looks at it
         self._bodies: dict[str, dict[str, Publisher]] = {}
         self._seen: dict[str, _Seen] = {}
@@ -81,7 +87,7 @@ class HriOutputs:
         """
         if not self.wanted:
             return
-        person_of = {body_id(person.id, camera): person for person in people}
+        person_of = {body_id(person.id, self._prefix, camera): person for person in people}
         everybody = self._note(camera, header, list(person_of))
         self._tracked.publish(IdsList(header=header, ids=everybody))
         for body, person in person_of.items():
@@ -108,7 +114,7 @@ class HriOutputs:
     def _publish_pose(self, header: Header, person_of: Mapping[str, Person]) -> None:
         """Frames and angles of those whose place is known."""
         placed = {body: person for body, person in person_of.items() if person.joints_m is not None}
-        to_tf = bool(header.frame_id and self._tf.get_subscription_count())
+        to_tf = bool(header.frame_id and listeners(self._node, self._tf))
         of_angles = any(self._is_heard(body, "joint_states") for body in placed)
         if not placed or not (to_tf or of_angles):
             return

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
+from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
@@ -53,13 +55,13 @@ class PeopleOutputs:
         """Whether anybody listens to anything that comes of an image."""
         return (
             self._joints.get_subscription_count() > 0
-            or (options.tf and self._tf.get_subscription_count() > 0)
+            or (options.tf and listeners(self._node, self._tf) > 0)
             or (options.markers and self._markers.get_subscription_count() > 0)
         )
 
     def publish_transforms(self, header: Header, people: Sequence[Person], options: OutputOptions) -> None:
         """Publishes where one frame's people are to the camera, or to the frame in which they are fused."""
-        if options.tf and header.frame_id and self._tf.get_subscription_count():
+        if options.tf and header.frame_id and listeners(self._node, self._tf):
             transforms = people_to_transforms(people, header, options.tf_prefix)
             if transforms.transforms:
                 self._tf.publish(transforms)
@@ -116,6 +118,12 @@ class Outputs(PeopleOutputs):
     def publish_predicted(self, header: Header, people: Sequence[Person]) -> None:
         """Publishes people as they will be at the header's time."""
         self._predicted.publish(people_to_cloud(people, header))
+
+
+def listeners(node: Node, publisher: Publisher) -> int:
+    """How many listen to a node's publisher; the node itself, which may listen to the same topic, does not count."""
+    own = sum(subscription.topic_name == publisher.topic_name for subscription in node.subscriptions)
+    return max(publisher.get_subscription_count() - own, 0)
 
 
 def _reliable(depth: int) -> QoSProfile:

@@ -228,8 +228,17 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "sync_tolerance_s",
         0.03,
-        "Most by which the stamps of depth and detections may differ from the image's, and longest time that an image "
-        "waits for them.",
+        "Most by which the stamp of depth may differ from the image's, and longest time that an image waits for depth "
+        "and detections.",
+        0.001,
+        1.0,
+        change=Change.LIVE,
+    ),
+    ParameterSpec(
+        "detections_tolerance_s",
+        0.2,
+        "Most by which the stamp of detections may differ from the image's: a detector slower than the camera tells "
+        "where people were a little earlier.",
         0.001,
         1.0,
         change=Change.LIVE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from pose3d_ros.ros.fusion import Fusion
 from pose3d_ros.ros.health import to_diagnostics
 from pose3d_ros.ros.managed_node import ACTIVE, UNCONFIGURED, ManagedNode, TransitionError
 from pose3d_ros.ros.optional_packages import check_packages
-from pose3d_ros.ros.parameter_declaration import NodeParameters, ParameterError
+from pose3d_ros.ros.parameter_declaration import NodeParameters, ParameterError, Values
 from pose3d_ros.ros.parameters import PARAMETERS, pipeline_settings, problems_together
 from pose3d_ros.ros.run_node import run_node
 from pose3d_ros.ros.stats import snapshot
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
 _REPORT_PERIOD_S = 1.0
 _DEACTIVATION_TIMEOUT_S = 10.0
-_STOP_TIMEOUT_S = 1.5
+_WAKE_PERIOD_S = 0.1
+_STOP_TIMEOUT_S = 1.2  # and up to 0.3 s each for a signal to be seen and a build to end: 2 s in all
 
 MakeNetworks = Callable[[Path | None, PipelineSettings], PreparedNetworks]
 
@@ -86,12 +88,20 @@ class Pose3DNode(ManagedNode):
         except (EngineError, ImportError) as error:
             raise TransitionError(str(error)) from error
         self.get_logger().info(networks.description)
+        try:
+            self._cameras = self._group(networks, values)
+        except BaseException:
+            networks.close()
+            raise
+
+    def _group(self, networks: PreparedNetworks, values: Values) -> CameraGroup:
+        """The cameras that parameters name, and what they share."""
         asked = any(values[name] for name in ("target_frame", "fusion_frame", "ground_frame"))
         self._tf = FrameListener(self) if asked else None
         frames = self._tf.frames if self._tf is not None else None
         hri = _hri_outputs(self, with_images=not values["fusion_frame"]) if values["publish_hri"] else None
         fusion = Fusion(self, values["fusion_frame"], frames, hri) if frames and values["fusion_frame"] else None
-        self._cameras = CameraGroup(self, networks, lambda: self._declared.values, frames, fusion, hri)
+        return CameraGroup(self, networks, lambda: self._declared.values, frames, fusion, hri)
 
     def activate(self) -> None:
         """Connects the topics and begins to work."""
@@ -101,8 +111,13 @@ class Pose3DNode(ManagedNode):
     def deactivate(self) -> None:
         """Ends the work, after the image in hand; the networks stay."""
         assert self._cameras is not None
-        if not self._cameras.stop(_DEACTIVATION_TIMEOUT_S):
-            raise RuntimeError(f"the image in hand was not done within {_DEACTIVATION_TIMEOUT_S:g} s")
+        self._cameras.stop()
+        deadline = time.monotonic() + _DEACTIVATION_TIMEOUT_S
+        while not self._cameras.join(_WAKE_PERIOD_S):
+            if not self.context.ok():
+                raise RuntimeError("the node was shut down meanwhile")
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the image in hand was not done within {_DEACTIVATION_TIMEOUT_S:g} s")
         self._cameras.clear()
 
     def release(self) -> None:
@@ -110,7 +125,8 @@ class Pose3DNode(ManagedNode):
         cameras, self._cameras = self._cameras, None
         if cameras is not None:
             if self.state == ACTIVE:
-                cameras.stop(_STOP_TIMEOUT_S)
+                cameras.stop()
+                cameras.join(_STOP_TIMEOUT_S)
             cameras.destroy()
         if self._tf is not None:
             self._tf.destroy()

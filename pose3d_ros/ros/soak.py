@@ -31,6 +31,7 @@ from pose3d_ros.ros.processes import NodeProcess, ros_environment
 
 MOST_GROWTH = 0.02
 _RATE_HZ = 30.0
+_LEAST_RATE_HZ = 27.0  # of them, else it was no soak at 30 Hz
 _START_TIMEOUT_S = 60.0
 _SAMPLE_PERIOD_S = 1.0
 _TOLD_EVERY_S = 60.0
@@ -87,10 +88,13 @@ def growth_of(seconds: Sequence[float], memory: Sequence[float]) -> tuple[float,
     return float(level), float(slope * (seconds[-1] - seconds[0]) / level)
 
 
-def soak(seconds: float, warm_up_s: float, environment: Mapping[str, str], logs: Path) -> Soaked:
+def soak(
+    seconds: float, warm_up_s: float, environment: Mapping[str, str], logs: Path, least_rate_hz: float = 0.0
+) -> Soaked:
     """Lets the node work for so long after the warm-up. Raises SoakError if it dies, stands still or miscounts.
 
-    environment: of the nodes, and of this process. logs: folder for what they print.
+    environment: of the nodes, and of this process. logs: folder for what they print. least_rate_hz: of the images that
+    come; fewer are an error too.
     """
     with own_executor() as (context, executor):
         listener = _Listener(context)
@@ -126,6 +130,9 @@ def soak(seconds: float, warm_up_s: float, environment: Mapping[str, str], logs:
                 spin_until(now + _SAMPLE_PERIOD_S)
             if listener.processed == before:
                 raise SoakError(f"no image was worked on for {seconds:g} s")
+            rate_hz = float(listener.figures["input_rate_hz"])
+            if rate_hz < least_rate_hz:
+                raise SoakError(f"{rate_hz:g} images a second came, not {least_rate_hz:g}: is the machine too slow?")
             if "Traceback" in node.output() or "frame failed" in node.output():
                 raise SoakError(f"frames failed:\n{node.output()[-3000:]}")
         counts = {name: int(listener.figures[name]) for name in _COUNTERS}
@@ -153,7 +160,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.update(environment)
     with tempfile.TemporaryDirectory() as logs:
         try:
-            found = soak(60 * args.minutes, args.warm_up, environment, Path(logs))
+            found = soak(60 * args.minutes, args.warm_up, environment, Path(logs), _LEAST_RATE_HZ)
         except SoakError as error:
             print(f"soak: {error}", file=sys.stderr)
             return 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,6 +15,8 @@ from pose3d_ros.ros.frame_tree import AT_HOME, Array, FrameTree, Motion, Transfo
 from pose3d_ros.ros.health import Finding, Level
 from pose3d_ros.stages.fuse import in_frame
 
+_FAILURES_UNTIL_IMPATIENT = 3
+_WAIT_PERIOD_S = 1.0
 _UP_IN_THE_CAMERA = np.array([0.0, -1.0, 0.0])
 
 
@@ -51,19 +54,26 @@ class TargetFrame:
         self._frames = frames
         self._placed = self._withheld = self._told = 0
         self._reason = ""
+        self._failures = 0  # one after the other
+        self._wait_again_s = 0.0  # of time.monotonic()
 
     def place(self, header: Header, timeout_s: float) -> Place | None:
-        """The target frame at an image's time; None if TF does not know it after timeout_s of real time."""
+        """The target frame at an image's time; None if TF does not know it after timeout_s of real time.
+
+        After some failures only one image in a second is waited for: other cameras wait as long.
+        """
         if self._frames is None or header.frame_id == self._name:
             self._placed += 1
             return Place(header.frame_id, AT_HOME)
         try:
-            motion = self._motion(self._frames, header, timeout_s)
+            motion = self._motion(self._frames, header, timeout_s if self._may_wait() else 0.0)
         except TransformError as error:
             self._withheld += 1
+            self._failures += 1
             self._reason = str(error)
             return None
         self._placed += 1
+        self._failures = 0
         return Place(self._name, motion)
 
     def findings(self) -> list[Finding]:
@@ -81,6 +91,15 @@ class TargetFrame:
             text = f"joints and markers of {withheld} images were withheld, for want of {self._name}: {self._reason}"
             return [Finding("target_frame", Level.WARN, text, values)]
         return [Finding("target_frame", Level.OK, f"joints and markers are in {self._name}", values)]
+
+    def _may_wait(self) -> bool:
+        if self._failures < _FAILURES_UNTIL_IMPATIENT:
+            return True
+        now = time.monotonic()
+        if now < self._wait_again_s:
+            return False
+        self._wait_again_s = now + _WAIT_PERIOD_S
+        return True
 
     def _motion(self, frames: FrameTree, header: Header, timeout_s: float) -> Motion:
         if not header.frame_id:

@@ -195,6 +195,26 @@ def test_a_process_that_is_stopped_goes_on_where_it_was(driver, robot, node):
     assert cloud_to_joints(driver.answer()).size
 
 
+def test_a_process_that_is_stopped_at_work_finishes_it(driver, robot, node):
+    """At different moments of an image's way through the node."""
+    under_way = 0
+    for delay_s in np.linspace(0, 0.03, 8):
+        image = driver.message()
+        driver.images.publish(image)
+        time.sleep(delay_s)
+        os.kill(node.pid, signal.SIGSTOP)
+        robot.spin_for(0.3)
+        heard = [message.header.stamp for message in robot.heard["overlay"]]
+        under_way += image.header.stamp not in heard
+        os.kill(node.pid, signal.SIGCONT)
+
+        def answered(image=image):
+            return image.header.stamp in [message.header.stamp for message in robot.heard["overlay"]]
+
+        robot.spin_until(answered, 60, "the image that was under way")
+    assert under_way > 0
+
+
 def test_a_camera_process_that_dies_and_comes_back(driver, robot, start_node, node):
     """Killed, it takes no leave: for a while DDS believes it to be there."""
     driver.end()

@@ -227,6 +227,13 @@ def test_detections_are_the_regions(start_node, robot, clip):
     assert len(people(box)) == 1
     _, _, values = robot.report("detections")
     assert (int(values["images_with"]), int(values["images_without"])) == (5, 1)
+
+    # A detector that is slower than the camera: its boxes serve the next images, while they are not too old.
+    assert robot.set_parameters(sync_tolerance_s=0.03, detections_tolerance_s=0.2) == ""
+    for step_s in (0.1, 0.15):
+        robot.answer_to(driver.images, driver.message(step_s=step_s))
+    _, _, values = robot.report("detections")
+    assert (int(values["images_with"]), int(values["images_without"])) == (6, 2)
     robot.silence("detections")
     driver.end()
     assert node.stop() == 0

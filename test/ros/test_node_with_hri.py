@@ -21,7 +21,7 @@ from pose3d_ros.body_frames import ANGLES, LINKS, angles_of, origins_of, tree_of
 from pose3d_ros.camera import Camera
 from pose3d_ros.person import Person
 from pose3d_ros.ros.camera_conversion import camera_to_info, stamp_to_ns
-from pose3d_ros.ros.hri_conversion import crop_of, joint_state_of, region_of, skeleton_of, transforms_of
+from pose3d_ros.ros.hri_conversion import body_id, crop_of, joint_state_of, region_of, skeleton_of, transforms_of
 from pose3d_ros.ros.image_conversion import bgr_to_image
 from pose3d_ros.ros.people_conversion import cloud_to_joints
 from pose3d_ros.skeleton import INDEX, NUM_JOINTS
@@ -162,3 +162,13 @@ def test_links_and_angles_that_are_not_known_are_left_out(make_person):
     assert {f"{name}_p3" for name in ANGLES} - set(state.name) == {"l_elbow_p3", "l_r_shoulder_p3"}
     assert np.isfinite(state.position).all()
     assert not list(transforms_of(*tree_of(origins_of(joints), turns * np.nan), header, "p3"))
+
+
+def test_bodies_of_other_nodes_have_other_names(start_node, robot, tmp_path):
+    assert [body_id(3), body_id(3, "", "front"), body_id(3, "robot1", "")] == ["p3", "front_p3", "robot1_p3"]
+    models = tiny_networks.write_models(tmp_path / "models")
+    parameters = {"publish_hri": True, "model_dir": str(models), "threads": 1}
+    inputs = ("-r", "/robot1/image:=/image", "-r", "/robot1/camera_info:=/camera_info")
+    other = start_node("pose3d_node", parameters, "-r", "__ns:=/robot1", *inputs)
+    show(robot, BRIGHT, lambda: "robot1_p1" in robot.heard["/humans/bodies/tracked"][-1].ids, "the other node's body")
+    assert other.stop() == 0

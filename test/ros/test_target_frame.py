@@ -118,6 +118,20 @@ def test_who_is_known_in_pixels_only_stays_so_and_images_without_a_frame_are_tol
     assert finding.level == Level.OK
 
 
+def test_after_some_failures_few_images_are_waited_for():
+    """So that a camera without TF does not hold the others up."""
+    tree = FrameTree()
+    target = TargetFrame("odom", tree)
+    waited = []
+    for _ in range(10):
+        began = time.monotonic()
+        assert target.place(Header(frame_id=FRAME), 0.2) is None
+        waited.append(time.monotonic() - began > 0.19)
+    assert waited == [True] * 4 + [False] * 6
+    tree.put("odom", FRAME, (0.0, 0.0, 0.0, 1.0), None)
+    assert target.place(Header(frame_id=FRAME), 0.2)
+
+
 def test_joints_and_markers_are_where_the_person_is_at_the_image_s_time(driver, frames, robot):
     answer(driver, frames)
     joints, header = answer(driver, frames, at=2.0)
@@ -189,3 +203,16 @@ def test_a_transform_that_comes_a_little_late_is_waited_for(driver, frames, robo
     robot.spin_until(joints_came, 60, "the joints")
     assert cloud_to_joints(robot.heard["joints"][-1])[0]["x"][0] > 4
     assert "the node is active" in robot.set_parameters(target_frame="map")
+
+
+def test_the_node_s_own_listening_to_tf_does_not_count(driver, frames, robot):
+    outputs = ("markers", "joints", "joints_predicted", "overlay", "tf")
+    robot.stop_listening(*outputs)
+
+    def is_unwanted():
+        before = robot.stats()["cameras"][""]["images"]["unwanted"]
+        robot.deliver(driver.images, driver.message())
+        return robot.stats()["cameras"][""]["images"]["unwanted"] > before
+
+    robot.spin_until(is_unwanted, 60, "the node to know that nobody listens")
+    robot.listen(*outputs)
