@@ -26,7 +26,7 @@ from typing import Any
 
 from pose3d_ros.engines.engine import EngineError
 
-SCHEMA = 1
+SCHEMA = 2
 """Counts up when engines are built in another way, so that old ones are not taken."""
 _LOCK_POLL_S = 0.2
 _DAY_S = 86400.0

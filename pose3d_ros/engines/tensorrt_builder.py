@@ -16,6 +16,7 @@ from typing import Any
 import tensorrt as trt
 from numpy.typing import NDArray
 
+from pose3d_ros.engines.batch_normalization import merge_batch_normalization
 from pose3d_ros.engines.build_progress import BuildCancelledError, OutOfMemoryError, PhaseTree, Progress
 from pose3d_ros.engines.engine import EngineError
 from pose3d_ros.engines.old_parser import without_layer_normalization
@@ -116,13 +117,17 @@ def _network_flags(strongly_typed: bool) -> int:
 
 def _typed(job: Job, strongly_typed: bool) -> bytes:
     """The network as TensorRT shall read it."""
+    has_old_parser = tensorrt_version() < _LAYER_NORMALIZATION_FROM
+    if job.precision == "fp32" and not has_old_parser:
+        return job.network.read_bytes()
+    network = merge_batch_normalization(read_network(job.network))
     if job.precision == "int8":
-        return to_int8(job.network, job.samples)
-    if job.precision == "fp16" and strongly_typed:
-        return to_half(read_network(job.network)).SerializeToString()
-    if tensorrt_version() < _LAYER_NORMALIZATION_FROM:
-        return without_layer_normalization(read_network(job.network)).SerializeToString()
-    return job.network.read_bytes()
+        network = to_int8(network, job.samples)
+    elif job.precision == "fp16" and strongly_typed:
+        network = to_half(network)
+    if has_old_parser:
+        network = without_layer_normalization(network)
+    return network.SerializeToString()
 
 
 def _limit_precision(network: trt.INetworkDefinition, config: trt.IBuilderConfig, precision: str) -> None:
@@ -166,19 +171,27 @@ def _half_tensors(network: trt.INetworkDefinition) -> tuple[set[str], set[str]]:
 
 
 def _check_precision(network: trt.INetworkDefinition, job: Job, strongly_typed: bool) -> None:
-    """Raises EngineError unless the network that is about to be built has the precision that was asked for."""
+    """Raises EngineError unless the network that is about to be built has the precision that was asked for: all of its
+    convolutions, or some layer where it has none."""
+    if job.precision == "fp32":
+        return
+    layers = [network.get_layer(i) for i in range(network.num_layers)]
+    rounded = {layer.get_output(0).name for layer in layers if layer.type == trt.LayerType.DEQUANTIZE}
 
     def has_it(layer: Any) -> bool:
         if job.precision == "int8":
-            return layer.type == trt.LayerType.QUANTIZE
+            return layer.num_inputs > 0 and layer.get_input(0).name in rounded
         if not strongly_typed:
             return layer.precision == trt.DataType.HALF
         return any(layer.get_output(i).dtype == trt.DataType.HALF for i in range(layer.num_outputs))
 
-    if job.precision != "fp32" and not any(has_it(network.get_layer(i)) for i in range(network.num_layers)):
+    convolutions = [layer for layer in layers if layer.type == trt.LayerType.CONVOLUTION]
+    having = [layer for layer in convolutions or layers if has_it(layer)]
+    if not having or len(having) < len(convolutions):
+        what = f"{len(convolutions)} convolutions" if convolutions else f"{len(layers)} layers"
         raise EngineError(
-            f"{job.precision} was asked for, but TensorRT {trt.__version__} would build {job.network.name} without a "
-            "single such layer: use precision fp32"
+            f"{job.precision} was asked for, but TensorRT {trt.__version__} would build {job.network.name} with "
+            f"{len(having)} of {what} in it: use precision fp32"
         )
 
 

@@ -47,7 +47,7 @@ def test_a_plan_is_read_back_with_its_facts(folder: Path) -> None:
         {"precision": "fp32"},
         {"batches": (1,)},
         {"options": "other"},
-        {"schema": 2},
+        {"schema": 1},
     ],
     ids=lambda change: next(iter(change)),
 )

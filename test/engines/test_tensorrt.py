@@ -152,8 +152,26 @@ def test_a_precision_that_would_not_be_built_is_an_error(gpu_machine, network: P
     machine = gpu_machine(variant)
     rule = "_limit_precision" if variant in WEAK else "to_half"
     monkeypatch.setattr(machine.builder, rule, lambda given, *_: given)
-    with pytest.raises(EngineError, match=r"fp16 was asked for, but TensorRT .* use precision fp32"):
+    with pytest.raises(EngineError, match=r"fp16 was asked for, but TensorRT .* with 0 of 2 convolutions in it: use"):
         build(machine, network, "fp16")
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_one_convolution_in_another_precision_is_an_error(gpu_machine, network: Path, variant, monkeypatch) -> None:
+    machine = gpu_machine(variant)
+    whole = machine.builder.to_int8
+
+    def with_one_lost(*given):
+        rounded = whole(*given)
+        rounding = {node.output[0]: node for node in rounded.graph.node if node.op_type == "DequantizeLinear"}
+        conv = next(node for node in rounded.graph.node if node.op_type == "Conv" and node.input[0] in rounding)
+        quantised = next(n for n in rounded.graph.node if n.output[0] == rounding[conv.input[0]].input[0])
+        conv.input[0] = quantised.input[0]
+        return rounded
+
+    monkeypatch.setattr(machine.builder, "to_int8", with_one_lost)
+    with pytest.raises(EngineError, match=r"int8 was asked for, but TensorRT .* with 1 of 2 convolutions in it"):
+        build(machine, network, "int8", samples=[small_networks.pictures(4)])
 
 
 # ---- what goes wrong -------------------------------------------------------------------------------------------------

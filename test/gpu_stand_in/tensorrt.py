@@ -72,7 +72,7 @@ LayerType = _enum(
     [
         "CONVOLUTION", "ACTIVATION", "POOLING", "ELEMENTWISE", "MATRIX_MULTIPLY", "SOFTMAX", "CONSTANT", "RESIZE",
         "CAST", "QUANTIZE", "DEQUANTIZE", "NORMALIZATION", "SHUFFLE", "CONCATENATION", "REDUCE", "IDENTITY", "UNARY",
-        "SHAPE",
+        "SHAPE", "SCALE",
     ],
 )  # fmt: skip
 _LAYERS = {
@@ -83,6 +83,7 @@ _LAYERS = {
     "Reshape": "SHUFFLE", "Transpose": "SHUFFLE", "Unsqueeze": "SHUFFLE", "Squeeze": "SHUFFLE", "Flatten": "SHUFFLE",
     "Concat": "CONCATENATION", "Identity": "IDENTITY", "Exp": "UNARY", "Sqrt": "UNARY", "Log": "UNARY",
     "Shape": "SHAPE", "Cast": "CAST" if _ten else "IDENTITY",
+    "BatchNormalization": "SCALE",
 }  # fmt: skip
 _TYPES = {
     1: DataType.FLOAT, 2: DataType.UINT8, 3: DataType.INT8, 6: DataType.INT32, 9: DataType.BOOL, 10: DataType.HALF,
