@@ -2,7 +2,7 @@
 
 Precision. From TensorRT 10.12 on, the network is strongly typed: it is built exactly as the ONNX file's types say, so
 that half precision is written into the network first (`precision.to_half`). Before, the builder chooses, within limits:
-it is told layer by layer what may be in half precision, by the same rule, and that it must obey.
+it is told layer by layer what may be in half precision or 8 bits, by the same rule, and that it must obey.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ _OUT_OF_MEMORY = re.compile(r"out ?of ?memory|insufficient memory|could not be a
 # The rule of `precision`, for TensorRT's layers instead of ONNX nodes.
 _WEIGHTED = {"CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY", "FULLY_CONNECTED"}
 _PASSING = {"ACTIVATION", "POOLING", "CONCATENATION", "RESIZE", "SHUFFLE", "IDENTITY", "ELEMENTWISE"}
+_ROUNDING = {"QUANTIZE", "DEQUANTIZE"}
+"""Between tensors of 8 bits and others: they pass on whatever comes, and have a precision of their own."""
 
 
 @dataclass(frozen=True)
@@ -138,15 +140,19 @@ def _limit_precision(network: trt.INetworkDefinition, config: trt.IBuilderConfig
     config.set_flag(flags["FP16"])
     if precision == "int8":
         config.set_flag(flags["INT8"])
-        return
     config.set_flag(flags["OBEY_PRECISION_CONSTRAINTS"])
     half, constant = _half_tensors(network)
     for i in range(network.num_layers):
         layer: Any = network.get_layer(i)
         outputs = [layer.get_output(j) for j in range(layer.num_outputs)]
-        if outputs and all(tensor.dtype == trt.DataType.FLOAT and tensor.name not in constant for tensor in outputs):
-            in_half = outputs[0].name in half
-            layer.precision = trt.DataType.HALF if in_half else trt.DataType.FLOAT
+        if _kind(layer) in _ROUNDING or not outputs:
+            continue
+        if any(tensor.dtype != trt.DataType.FLOAT or tensor.name in constant for tensor in outputs):
+            continue
+        if outputs[0].name not in half:
+            layer.precision = trt.DataType.FLOAT
+        elif precision == "fp16":  # in int8 it may be either of the lower ones
+            layer.precision = trt.DataType.HALF
 
 
 def _half_tensors(network: trt.INetworkDefinition) -> tuple[set[str], set[str]]:
@@ -155,19 +161,26 @@ def _half_tensors(network: trt.INetworkDefinition) -> tuple[set[str], set[str]]:
     constant: set[str] = set()
     for i in range(network.num_layers):
         layer = network.get_layer(i)
-        kind = str(layer.type).rpartition(".")[2]
+        kind = _kind(layer)
         inputs = [layer.get_input(j) for j in range(layer.num_inputs)]
         # Others are settings: the size to reshape to, for example.
         data = [tensor.name for tensor in inputs if tensor is not None and tensor.dtype == trt.DataType.FLOAT]
         names = [tensor.name for tensor in inputs if tensor is not None]
+        if kind in _ROUNDING:
+            data = names[:1]  # the scale is a setting too
         outputs = [layer.get_output(j).name for j in range(layer.num_outputs)]
         weighted = kind in _WEIGHTED and sum(name not in constant for name in data) == 1
-        passing = kind in _PASSING and data and all(name in half for name in data)
+        passing = kind in _PASSING | _ROUNDING and data and all(name in half for name in data)
         if kind == "CONSTANT" or (names and all(name in constant for name in names)):
             constant.update(outputs)
         elif weighted or passing:
             half.update(outputs)
     return half, constant
+
+
+def _kind(layer: Any) -> str:
+    """A layer's type, as in trt.LayerType."""
+    return str(layer.type).rpartition(".")[2]
 
 
 def _check_precision(network: trt.INetworkDefinition, job: Job, strongly_typed: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from pose3d_ros.engines.cache import StalePlanError
 from pose3d_ros.engines.cuda import cuda
 from pose3d_ros.engines.engine import EngineError
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine
+from pose3d_ros.models import models_dir, pipeline_models
+from pose3d_ros.self_check import samples_for
 
 MB = 1 << 20
 WEAK, STRONG = ("8.5", "10.3"), ("10.13", "11")
@@ -47,6 +50,12 @@ def engine(machine, network: Path, precision: str = "fp32"):
 
 def header(plan: bytes) -> dict:
     return json.loads(plan.split(b"\n")[1])
+
+
+def pinned(plan: bytes) -> dict[str, set[str]]:
+    """The precisions that layers of each type were told to have; empty: none."""
+    layers = header(plan)["layers"]
+    return {kind: {precision for k, precision in layers if k == kind} for kind, _ in layers}
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -125,7 +134,7 @@ def test_half_precision_is_what_was_asked_for_and_nearly_right(gpu_machine, netw
     facts = header(plan)
     if variant in WEAK:
         assert {"FP16", "OBEY_PRECISION_CONSTRAINTS"} <= set(facts["flags"])
-        kinds = {kind: {p for k, p in facts["layers"] if k == kind} for kind, _ in facts["layers"]}
+        kinds = pinned(plan)
         assert kinds["CONVOLUTION"] == kinds["ACTIVATION"] == kinds["RESIZE"] == {"HALF"}
         assert kinds["SOFTMAX"] == {"FLOAT"}
         assert kinds["ELEMENTWISE"] == {"HALF", "FLOAT"}  # the residual sum, and the product with the places
@@ -145,6 +154,33 @@ def test_8_bit_comes_as_quantising_nodes(gpu_machine, network: Path, variant: st
     plan = build(machine, network, "int8", samples=[small_networks.pictures(4)])
     assert b"QuantizeLinear" in plan
     assert ("INT8" in header(plan)["flags"]) == (variant in WEAK)
+    if variant in WEAK:
+        assert "OBEY_PRECISION_CONSTRAINTS" in header(plan)["flags"]
+        kinds = pinned(plan)
+        assert kinds["CONVOLUTION"] == kinds["ACTIVATION"] == kinds["RESIZE"] == {""}  # may be either
+        assert kinds["QUANTIZE"] == kinds["DEQUANTIZE"] == {""}
+        assert kinds["SOFTMAX"] == {"FLOAT"}
+        assert kinds["ELEMENTWISE"] == {"", "FLOAT"}
+
+
+@pytest.mark.parametrize("variant", WEAK)
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+@pytest.mark.parametrize("role", ["find", "pose2d"])
+def test_the_shipped_networks_are_pinned_outside_their_convolutions_only(gpu_machine, variant, precision, role) -> None:
+    if not (models_dir() / "models.json").is_file():
+        pytest.skip("the networks are not there")
+    machine = gpu_machine(variant)
+    network = pipeline_models()[role].path
+    [sample, *_] = samples_for(role, OnnxRuntimeEngine(network))
+    plan = build(machine, network, precision, samples=[sample.inputs])
+    kinds, lower = pinned(plan), "HALF" if precision == "fp16" else ""
+    assert "SCALE" not in kinds
+    assert kinds["CONVOLUTION"] == {lower}
+    assert kinds["UNARY"] == {"FLOAT"}
+    assert "FLOAT" in kinds["ELEMENTWISE"]
+    nodes = Counter(node.op_type for node in onnx.load(network).graph.node)
+    activations = Counter(precision for kind, precision in header(plan)["layers"] if kind == "ACTIVATION")
+    assert activations == {lower: nodes["Relu"], "FLOAT": nodes["Sigmoid"]}
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -153,12 +153,11 @@ class _Tensor(_Strict):
 
 
 class _Layer(_Strict):
-    __slots__ = ("_inputs", "_outputs", "_type") if _eleven else ("_inputs", "_outputs", "_type", "precision")
+    __slots__ = ("_inputs", "_outputs", "_type", "pinned")
 
     def __init__(self, kind: str, inputs: list[_Tensor | None], outputs: list[_Tensor]) -> None:
         self._type, self._inputs, self._outputs = LayerType[kind], inputs, outputs
-        if not _eleven:
-            self.precision = DataType.FLOAT
+        self.pinned: _Enum | None = None
 
     type = property(lambda self: self._type)
     num_inputs = property(lambda self: len(self._inputs))
@@ -169,6 +168,17 @@ class _Layer(_Strict):
 
     def get_output(self, index: int) -> _Tensor:
         return self._outputs[index]
+
+    if not _eleven:
+
+        @property
+        def precision(self) -> _Enum:
+            return self.pinned or DataType.FLOAT
+
+        @precision.setter
+        def precision(self, value: _Enum) -> None:
+            _must(isinstance(value, DataType), "precision is a DataType")
+            self.pinned = value
 
 
 class _Network(_Strict):
@@ -356,7 +366,9 @@ class Builder(_Strict):
         pinned = []
         if not network.strongly_typed:
             pinned = [
-                (layer.type.name, layer.precision.name) for layer in network.layers if layer.type.name != "CONSTANT"
+                (layer.type.name, layer.pinned.name if layer.pinned else "")
+                for layer in network.layers
+                if layer.type.name != "CONSTANT"
             ]
         facts = {
             "version": __version__,
