@@ -35,7 +35,7 @@ from pose3d_ros.camera_file import read_camera
 from pose3d_ros.engines import cache
 from pose3d_ros.engines.build_progress import BuildCancelledError
 from pose3d_ros.engines.cache import UntrustedFileError
-from pose3d_ros.engines.engine import EngineError
+from pose3d_ros.engines.engine import EngineError, OutOfMemoryError
 from pose3d_ros.follower import Follower
 from pose3d_ros.models import pipeline_models
 from pose3d_ros.person import Frame, Person
@@ -257,7 +257,7 @@ def test_auto_takes_the_cpu_where_a_build_fails(gpu_machine, prepare) -> None:
     assert "(auto; not TensorRT: TensorRT 10.13.3.9 cannot build find.onnx" in engines.about
 
 
-@pytest.mark.parametrize("fault", ["out of memory", "killed"])
+@pytest.mark.parametrize("fault", ["out of memory", "killed", "large context"])
 def test_a_build_without_memory_is_tried_again_with_little(gpu_machine, tiny: Path, fault: str, capsys) -> None:
     store = gpu_machine(faults=fault).store
     model = pipeline_models(tiny)["lift"]
@@ -267,6 +267,34 @@ def test_a_build_without_memory_is_tried_again_with_little(gpu_machine, tiny: Pa
     assert any("once more with little memory" in text for text in told)
     assert cache.read_sidecar(key.plan)["frugal"]
     assert "warning: built with little memory" in listed(capsys)
+
+
+def test_a_gpu_that_stays_full_is_tried_with_little_and_then_named(gpu_machine, tiny: Path) -> None:
+    store = gpu_machine(faults="gpu full").store
+    model = pipeline_models(tiny)["lift"]
+    told: list[str] = []
+    with pytest.raises(OutOfMemoryError, match="cudaErrorMemoryAllocation"):
+        store.build(
+            store.key_of(model.path, model.sha256, "fp32"), model.path, "lift", lambda _, t: told.append(t), never
+        )
+    assert any("once more with little memory" in text for text in told)
+    assert not cache.kept_plans()
+
+
+@pytest.mark.parametrize(
+    ("free_mb", "first", "again"),
+    [(8192, (1024, 4915), (256, 256)), (1024, (256, 614), (128, 256)), (200, (50, 120), (25, 60))],
+)
+def test_the_budget_follows_what_is_free_and_is_smaller_the_second_time(
+    gpu_machine, free_mb: int, first: tuple[int, int], again: tuple[int, int]
+) -> None:
+    gpu_machine()
+    from pose3d_ros.engine_worker import budget_of
+
+    for frugal, expected in ((False, first), (True, again)):
+        budget = budget_of(free_mb << 20, frugal)
+        assert (budget.workspace >> 20, budget.tactics >> 20) == expected
+        assert budget.level == (1 if frugal else None)
 
 
 def test_a_cancelled_build_leaves_nothing(gpu_machine, prepare) -> None:

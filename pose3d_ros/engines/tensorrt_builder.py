@@ -17,8 +17,8 @@ import tensorrt as trt
 from numpy.typing import NDArray
 
 from pose3d_ros.engines.batch_normalization import merge_batch_normalization
-from pose3d_ros.engines.build_progress import BuildCancelledError, OutOfMemoryError, PhaseTree, Progress
-from pose3d_ros.engines.engine import EngineError
+from pose3d_ros.engines.build_progress import BuildCancelledError, PhaseTree, Progress
+from pose3d_ros.engines.engine import EngineError, OutOfMemoryError
 from pose3d_ros.engines.old_parser import without_layer_normalization
 from pose3d_ros.engines.precision import read_network, to_half, to_int8
 from pose3d_ros.engines.tensorrt import tensorrt_log
@@ -29,7 +29,6 @@ OPTIONS = "one profile a batch size"
 """In the engine's key: changes when the builder is set up otherwise."""
 _LAYER_NORMALIZATION_FROM = (8, 6)
 _STRONGLY_TYPED_FROM = (10, 12)
-_OUT_OF_MEMORY = re.compile(r"out ?of ?memory|insufficient memory|could not be allocated|cuda runtime \(2\)", re.I)
 
 # The rule of `precision`, for TensorRT's layers instead of ONNX nodes.
 _WEIGHTED = {"CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY", "FULLY_CONNECTED"}
@@ -104,7 +103,7 @@ def build(job: Job, report: Progress, is_cancelled: Callable[[], bool]) -> tuple
     if plan is None:
         if is_cancelled():
             raise BuildCancelledError(f"the build of {job.network.name} was cancelled")
-        kind = OutOfMemoryError if _OUT_OF_MEMORY.search(log.text) else EngineError
+        kind = OutOfMemoryError if log.tells_of_memory else EngineError
         raise kind(f"TensorRT {trt.__version__} cannot build {job.network.name}: {log.text}")
     return bytes(plan), bytes(config.get_timing_cache().serialize())
 

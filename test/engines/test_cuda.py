@@ -8,7 +8,7 @@ import pytest
 
 from pose3d_ros.engines import cuda as module
 from pose3d_ros.engines.cuda import Cuda, CudaError
-from pose3d_ros.engines.engine import EngineError
+from pose3d_ros.engines.engine import EngineError, OutOfMemoryError
 
 
 def test_the_gpu_is_described(gpu_machine) -> None:
@@ -16,6 +16,15 @@ def test_the_gpu_is_described(gpu_machine) -> None:
     gpu = module.cuda().gpu()
     assert gpu == ("Stand-in Orin", (8, 7), 8, True)
     assert str(gpu) == "Stand-in Orin (sm_87)"
+
+
+def test_free_memory_is_the_computers_where_the_gpu_shares_it(gpu_machine, tmp_path: Path, monkeypatch) -> None:
+    machine = gpu_machine()
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal:       7800000 kB\nMemFree:          90000 kB\nMemAvailable:    3000000 kB\n")
+    monkeypatch.setattr(module, "_MEMINFO", meminfo)
+    assert module.cuda().free_memory() == 3_000_000 * 1024
+    monkeypatch.setitem(machine.cudart.ATTRIBUTES, 18, 0)
     assert module.cuda().free_memory() == 4 << 30
 
 
@@ -85,8 +94,10 @@ def test_a_machine_without_driver_or_gpu_is_told_what_to_do(gpu_machine, fault: 
 
 def test_a_full_gpu_is_named(gpu_machine) -> None:
     gpu_machine(faults="gpu full")
-    with pytest.raises(CudaError, match=r"cudaMalloc failed with cudaErrorMemoryAllocation \(2\): .*memory is full"):
+    text = r"cudaMalloc failed with cudaErrorMemoryAllocation \(2\): .*memory is full"
+    with pytest.raises(OutOfMemoryError, match=text) as error:
         module.cuda().allocate(10)
+    assert isinstance(error.value, CudaError)
 
 
 def test_a_machine_without_cuda_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

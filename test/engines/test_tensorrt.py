@@ -14,10 +14,10 @@ import onnx
 import small_networks
 from gpu_machine import VARIANTS
 
-from pose3d_ros.engines.build_progress import BuildCancelledError, OutOfMemoryError
+from pose3d_ros.engines.build_progress import BuildCancelledError
 from pose3d_ros.engines.cache import StalePlanError
 from pose3d_ros.engines.cuda import cuda
-from pose3d_ros.engines.engine import EngineError
+from pose3d_ros.engines.engine import EngineError, OutOfMemoryError
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine
 from pose3d_ros.models import models_dir, pipeline_models
 from pose3d_ros.self_check import samples_for
@@ -276,12 +276,19 @@ def test_a_run_that_fails_is_an_error_with_a_reason(gpu_machine, network: Path, 
         tested.run(small_networks.pictures(1))
 
 
-@pytest.mark.parametrize(("fault", "text"), [("no context", "could not be allocated"), ("gpu full", "memory is full")])
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        ("no context", "no memory for an execution context .*could not be allocated"),
+        ("gpu full", "memory is full"),
+        ("no room", "no memory for an engine .*out of memory"),
+    ],
+)
 def test_no_memory_for_an_engine(gpu_machine, network: Path, monkeypatch, fault: str, text: str) -> None:
     machine = gpu_machine()
     plan = build(machine, network)
     monkeypatch.setenv("GPU_STAND_IN_FAULTS", fault)
-    with pytest.raises(EngineError, match=text):
+    with pytest.raises(OutOfMemoryError, match=text):
         machine.engines.TensorRTEngine(plan, cuda(), "fp32")
 
 

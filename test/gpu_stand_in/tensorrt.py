@@ -343,7 +343,7 @@ class Builder(_Strict):
         _must(MemoryPoolType.WORKSPACE in config.pools, "the workspace has no limit")
         names = {flag.name for flag in config.flags}
         _must(not (network.strongly_typed and names & {"FP16", "INT8"}), "a strongly typed network with builder flags")
-        frugal = config.pools[MemoryPoolType.WORKSPACE] <= 256 << 20
+        frugal = _ten and config.builder_optimization_level <= 1
         if cudart.fault("killed") and not frugal:
             os.kill(os.getpid(), 9)
         if cudart.fault("out of memory") and not frugal:
@@ -374,6 +374,7 @@ class Builder(_Strict):
             "version": __version__,
             "flags": sorted(names),
             "layers": pinned,
+            "frugal": frugal,
             "profiles": [
                 {name: [list(s) for s in shapes] for name, shapes in profile.shapes.items()}
                 for profile in config.profiles
@@ -411,6 +412,9 @@ class Runtime(_Strict):
         self._logger = logger
 
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> ICudaEngine | None:
+        if cudart.fault("no room"):
+            _say(self._logger, "[defaultAllocator.cpp::allocate::31] Error Code 1: Cuda Runtime (out of memory)")
+            return None
         if not serialized_engine.startswith(_MAGIC) or cudart.fault("plans"):
             _say(self._logger, "Serialization assertion magicTagRead == kMAGIC_TAG failed")
             return None
@@ -459,7 +463,7 @@ class ICudaEngine(_Strict):
         return [Dims(shape) for shape in self._profiles[profile_index][name]]
 
     def create_execution_context(self) -> IExecutionContext | None:
-        if cudart.fault("no context"):
+        if cudart.fault("no context") or (cudart.fault("large context") and not self.facts["frugal"]):
             _say(self.logger, "Requested amount of GPU memory could not be allocated")
             return None
         return IExecutionContext(self)
