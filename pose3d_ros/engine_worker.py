@@ -103,8 +103,9 @@ def _build_and_keep(channel: _Channel) -> dict[str, Any]:
     }
     if channel.cancelled.is_set():
         raise BuildCancelledError(f"the build of {network.name} was cancelled")
-    cache.write_atomically(key.timing_cache, timings)
     cache.write_plan(key, plan, facts)
+    with suppress(EngineError):  # it only saves time in later builds
+        cache.write_atomically({key.timing_cache: timings})
     return facts
 
 

@@ -1,6 +1,6 @@
 """Where engines are kept between runs, safely: a plan is a program, and whoever can write it can do anything.
 
-In the user's cache folder ($XDG_CACHE_HOME or ~/.cache)/pose3d_ros/engines, mode 0700:
+In the user's cache folder ($XDG_CACHE_HOME or ~/.cache)/pose3d_ros/engines, both mode 0700:
 
     <network>-<digest>.plan    the engine
     <network>-<digest>.json    what it is and how it was made and checked (the sidecar)
@@ -18,7 +18,7 @@ import os
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ SCHEMA = 2
 """Counts up when engines are built in another way, so that old ones are not taken."""
 _LOCK_POLL_S = 0.2
 _DAY_S = 86400.0
+_OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 class UntrustedFileError(EngineError):
@@ -87,17 +88,22 @@ def cache_folder() -> Path:
     return Path(home) / "pose3d_ros" / "engines"
 
 
-def make_cache_folder() -> Path:
-    """The folder of the engines, made if need be. Raises EngineError where it cannot be, or is not the user's own."""
+def _make_cache_folder() -> None:
+    """The folder of the engines, made if need be; it and the one around it are the user's to look into, and nobody
+    else's. Raises EngineError where that cannot be, or where one is not the user's own or others can write to it."""
     folder = cache_folder()
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.parents[1].mkdir(parents=True, exist_ok=True)
+        for level in (folder.parent, folder):
+            level.mkdir(mode=0o700, exist_ok=True)
+            found = level.stat()
+            _check_owner(level, found)
+            if found.st_mode & _OF_OTHERS:
+                level.chmod(stat.S_IMODE(found.st_mode) & ~_OF_OTHERS)
     except OSError as error:
         raise EngineError(
             f"cannot make the engines' folder {folder}: {error.strerror}; set XDG_CACHE_HOME to a folder of yours"
         ) from error
-    _check_owner(folder, folder.stat())
-    return folder
 
 
 def read_own(path: Path) -> bytes:
@@ -117,34 +123,39 @@ def read_own(path: Path) -> bytes:
         return file.read()
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file so that others see all of it or nothing. Raises EngineError where that fails: nothing stays."""
-    make_cache_folder()
+def write_atomically(contents: Mapping[Path, bytes]) -> None:
+    """Writes files of the cache so that others see all of one or nothing: in this order, once there is room for all.
+
+    Raises EngineError where that fails: what was there stays.
+    """
+    _make_cache_folder()
+    written: dict[str, Path] = {}
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
+        for path, content in contents.items():
+            descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+            written[name] = path
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(descriptor)
+        for name, path in written.items():
             os.replace(name, path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
     except OSError as error:
         advice = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check the folder"
         raise EngineError(
-            f"cannot write {path} ({len(content) / 1e6:.1f} MB): {error.strerror}; {advice}, or set XDG_CACHE_HOME to "
-            "another"
+            f"cannot write {path} ({len(contents[path]) / 1e6:.1f} MB): {error.strerror}; {advice}, or set "
+            "XDG_CACHE_HOME to another"
         ) from error
+    finally:
+        for name in written:
+            Path(name).unlink(missing_ok=True)
 
 
 def write_plan(key: EngineKey, plan: bytes, facts: dict[str, Any]) -> None:
     """Keeps an engine. facts: for the sidecar, besides key, hash and size."""
     sidecar = {"key": asdict(key), "sha256": hashlib.sha256(plan).hexdigest(), "bytes": len(plan), **facts}
     # The plan last: it is what others look for.
-    write_atomically(key.plan.with_suffix(".json"), json.dumps(sidecar, indent=1).encode())
-    write_atomically(key.plan, plan)
+    write_atomically({key.plan.with_suffix(".json"): json.dumps(sidecar, indent=1).encode(), key.plan: plan})
 
 
 def read_plan(path: Path) -> tuple[bytes, dict[str, Any]]:
@@ -196,7 +207,7 @@ def building(key: EngineKey, waiting: Callable[[], None]) -> Iterator[None]:
 
     waiting: called again and again while another process builds; it may raise in order to give up.
     """
-    make_cache_folder()
+    _make_cache_folder()
     with key.plan.with_suffix(".lock").open("w") as lock:
         while True:
             try:

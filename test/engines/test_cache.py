@@ -29,7 +29,7 @@ def test_a_plan_is_read_back_with_its_facts(folder: Path) -> None:
     assert plan == b"plan"
     assert sidecar["bytes"] == 4
     assert sidecar["check"] == "fine"
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(level.stat().st_mode) for level in (folder.parent, folder)} == {0o700}
     assert stat.S_IMODE(KEY.plan.stat().st_mode) == 0o600
     assert cache.kept_plans() == [KEY.plan]
     assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".plan"]
@@ -131,19 +131,34 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
         cache.read_plan(KEY.plan)
 
 
+def test_folders_that_others_can_look_into_are_closed_to_them(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for level in (folder.parent, folder):
+        level.chmod(0o755)
+    cache.write_plan(KEY, b"plan", FACTS)
+    assert {stat.S_IMODE(level.stat().st_mode) for level in (folder.parent, folder)} == {0o700}
+    folder.parent.chmod(0o777)
+    with pytest.raises(UntrustedFileError, match=rf"{folder.parent} can be written by others"):
+        cache.write_plan(KEY, b"plan", FACTS)
+
+
+@pytest.mark.parametrize(("write", "name"), [(1, r"\.json"), (2, r"\.plan")])
 @pytest.mark.parametrize(
     ("code", "advice"), [(errno.ENOSPC, "free some space"), (errno.EDQUOT, "free some space"), (errno.EIO, "check")]
 )
 def test_a_full_disk_leaves_what_was_there(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, code: int, advice: str
+    folder: Path, monkeypatch: pytest.MonkeyPatch, code: int, advice: str, write: int, name: str
 ) -> None:
     cache.write_plan(KEY, b"plan", FACTS)
+    writes: list[int] = []
 
-    def fail(_: int) -> None:
-        raise OSError(code, os.strerror(code))
+    def fail(descriptor: int) -> None:
+        writes.append(descriptor)
+        if len(writes) == write:
+            raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(EngineError, match=rf"cannot write .*\.json .*{advice}"):
+    with pytest.raises(EngineError, match=rf"cannot write .*{name} .*{advice}"):
         cache.write_plan(KEY, b"newer", FACTS)
     assert cache.read_plan(KEY.plan)[0] == b"plan"
     assert len(list(folder.iterdir())) == 2
