@@ -313,7 +313,8 @@ def test_a_cancelled_build_leaves_nothing(gpu_machine, prepare) -> None:
 
 def test_two_processes_that_want_the_same_engines_build_them_once(gpu_machine, tiny: Path, tmp_path: Path) -> None:
     gpu_machine()
-    variables = stand_in.environment("10.13", tmp_path / "cache")
+    builds = tmp_path / "builds"
+    variables = {**stand_in.environment("10.13", tmp_path / "cache"), "GPU_STAND_IN_BUILDS": str(builds)}
     words = ["build-engine", "--precision", "fp32", "--models", tiny]
     results: list[subprocess.CompletedProcess[str]] = []
     threads = [threading.Thread(target=lambda: results.append(pose3d(words, variables))) for _ in range(2)]
@@ -322,6 +323,7 @@ def test_two_processes_that_want_the_same_engines_build_them_once(gpu_machine, t
     for thread in threads:
         thread.join()
     assert [result.returncode for result in results] == [0, 0], [result.stderr for result in results]
+    assert len(builds.read_text().splitlines()) == 3
     assert len(cache.kept_plans()) == 3
     assert len(list(cache.cache_folder().glob("*.json"))) == 3
     open_engines(pipeline_models(tiny), FP32.wish).close()

@@ -3,7 +3,8 @@
 It has the names that engines are built and run with, as 8.5, 10.3, 10.13 or 11 has them (GPU_STAND_IN_TENSORRT says
 which), and nothing else: any other attribute is an error, and so are calls in the wrong order, tensors without an
 address, addresses that are not on the GPU, and types that do not fit. Plans fit one version only. Networks before
-10.12 are weakly typed: layers have the precision that they were given. GPU_STAND_IN_FAULTS makes builds fail.
+10.12 are weakly typed: layers have the precision that they were given. GPU_STAND_IN_FAULTS makes builds fail, and
+GPU_STAND_IN_BUILDS names a file that gets a line from every build.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _VARIANT = os.environ.get("GPU_STAND_IN_TENSORRT", "10.13")
 __version__ = {"8.5": "8.5.2.2", "10.3": "10.3.0", "10.13": "10.13.3.9", "11": "11.0.0.114"}[_VARIANT]
 _VERSION = tuple(int(number) for number in _VARIANT.split("."))
 _STRONG_FROM = (10, 12)
+_BUILDS = os.environ.get("GPU_STAND_IN_BUILDS", "")
 _MAGIC = b"stand-in plan\n"
 
 
@@ -340,6 +342,9 @@ class Builder(_Strict):
 
     def build_serialized_network(self, network: _Network, config: IBuilderConfig) -> bytes | None:
         _must(network.model is not None, "the network is empty")
+        if _BUILDS:
+            with open(_BUILDS, "a", encoding="utf-8") as file:
+                file.write("built\n")
         _must(MemoryPoolType.WORKSPACE in config.pools, "the workspace has no limit")
         names = {flag.name for flag in config.flags}
         _must(not (network.strongly_typed and names & {"FP16", "INT8"}), "a strongly typed network with builder flags")
