@@ -337,6 +337,22 @@ def test_a_full_disk_is_named(gpu_machine, prepare) -> None:
     assert not list(cache.cache_folder().glob(".*"))
 
 
+def test_a_disk_without_room_for_measurements_is_no_reason_to_lose_an_engine(gpu_machine, tiny: Path) -> None:
+    store = gpu_machine(faults="nearly full disk").store
+    model = pipeline_models(tiny)["lift"]
+    key = store.key_of(model.path, model.sha256, "fp32")
+    store.build(key, model.path, "lift", silent, never)
+    assert store.load(key)
+    assert not cache.kept_timing_caches()
+
+
+def test_an_engine_that_finds_no_memory_is_not_built_again(with_engines, prepare, monkeypatch) -> None:
+    monkeypatch.setenv("GPU_STAND_IN_FAULTS", "no room")
+    monkeypatch.setattr(with_engines.store, "run_worker", lambda *_: pytest.fail("built again"))
+    with pytest.raises(EngineError, match="no memory for an engine"):
+        prepare()
+
+
 @pytest.mark.parametrize("harm", ["truncated", "foreign", "other version"])
 def test_an_unusable_plan_is_built_again_once(with_engines, prepare, tiny: Path, harm: str) -> None:
     (plan,) = [plan for plan in cache.kept_plans() if plan.name.startswith("pose2d")]
@@ -463,9 +479,10 @@ def test_the_command_builds_lists_and_prunes(tiny: Path, tmp_path: Path, monkeyp
     interrupted.touch()
     os.utime(interrupted, (0, 0))
     pruned = pose3d(["build-engine", "--models", tiny, "--prune"], new).stdout
-    assert pruned.count("deleted") == 3
+    assert pruned.count("deleted") == 1 + 3 * 3 + 1
     assert not interrupted.exists()
-    assert len(cache.kept_plans()) == 3
+    kept = [path.suffix for path in cache.cache_folder().iterdir()]
+    assert sorted(kept) == sorted([".plan", ".json", ".lock"] * 3 + [".cache"])
 
 
 def test_the_command_explains_itself_in_one_line(tiny: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from pose3d_ros.engines import cache
 from pose3d_ros.engines.cache import EngineKey, StalePlanError, UntrustedFileError
 from pose3d_ros.engines.engine import EngineError
+from pose3d_ros.engines.kept import kept_engines
 
 KEY = EngineKey("pose2d", "ab" * 32, "10.3.0", ("Orin", 8, 7, 8, True), "fp16", (1, 2, 4, 8), "plain")
 FACTS = {"precision": "fp16", "check": "fine"}
@@ -33,8 +34,6 @@ def test_a_plan_is_read_back_with_its_facts(folder: Path) -> None:
     assert stat.S_IMODE(KEY.plan.stat().st_mode) == 0o600
     assert cache.kept_plans() == [KEY.plan]
     assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".plan"]
-    cache.remove_plan(KEY.plan)
-    assert not list(folder.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -97,6 +96,15 @@ def test_a_damaged_plan_must_be_built_again(harm: str) -> None:
         sidecar.write_text("" if harm == "empty sidecar" else "{}")
     with pytest.raises(StalePlanError, match=KEY.plan.stem):
         cache.read_plan(KEY.plan)
+
+
+def test_a_plan_of_another_version_of_the_package_must_be_built_again() -> None:
+    old = replace(KEY, schema=0)
+    cache.write_plan(old, b"plan", {"about": "what was never so"})
+    with pytest.raises(StalePlanError, match="another version of this package"):
+        cache.read_plan(old.plan)
+    [engine] = kept_engines()
+    assert engine.about == "unusable"
 
 
 @pytest.mark.parametrize("mode", [0o620, 0o602])

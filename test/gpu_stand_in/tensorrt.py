@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import enum
 import errno
+import itertools
 import json
 import os
 import time
@@ -29,9 +30,15 @@ _BUILDS = os.environ.get("GPU_STAND_IN_BUILDS", "")
 _MAGIC = b"stand-in plan\n"
 
 
-def _no_space(descriptor: int) -> None:
-    """In place of os.fsync, in the process that builds."""
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def _fill_disk(left: int) -> None:
+    """From here on, this process can write so many more files."""
+    written = itertools.count()
+
+    def fsync(descriptor: int) -> None:
+        if next(written) >= left:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    os.fsync = fsync
 
 
 class _Enum(enum.Enum):
@@ -360,7 +367,9 @@ class Builder(_Strict):
         if cudart.fault("crash"):
             os.abort()
         if cudart.fault("full disk"):
-            os.fsync = _no_space
+            _fill_disk(left=0)
+        if cudart.fault("nearly full disk"):
+            _fill_disk(left=2)
         for tensor in network.inputs:
             open_shape = -1 in tensor.shape
             if open_shape and not all(tensor.name in profile.shapes for profile in config.profiles):
