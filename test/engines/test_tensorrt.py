@@ -97,6 +97,17 @@ def test_a_frame_takes_one_graph_and_no_memory(gpu_machine, network: Path) -> No
     assert not any(held)
 
 
+def test_a_wrong_idea_of_a_type_does_not_go_unnoticed(gpu_machine, network: Path, monkeypatch) -> None:
+    machine = gpu_machine()
+    monkeypatch.setattr(machine.engines, "_ALIGNMENT", 4)  # so that nothing lies between the tensors
+    right = engine(machine, network)
+    inputs = small_networks.pictures(3)
+    assert np.allclose(right.run(inputs)["level"], OnnxRuntimeEngine(network).run(inputs)["level"], atol=1e-5)
+    monkeypatch.setitem(machine.engines._DTYPES, machine.trt.DataType.FLOAT, np.float16)
+    with pytest.raises(AssertionError, match="position has 16 bytes and overlaps level"):
+        engine(machine, network)
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_network_of_a_fixed_batch(gpu_machine, tmp_path: Path, variant: str) -> None:
     path = small_networks.write_heatmaps(tmp_path / "one.onnx", batch=1)

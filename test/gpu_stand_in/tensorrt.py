@@ -549,6 +549,7 @@ class IExecutionContext(_Strict):
         if unset or self.infer_shapes():
             _say(self._engine.logger, f"tensors {unset} have no address, or shapes are not set")
             return False
+        self._check_places(names)
         if cudart.fault("execution"):
             _say(self._engine.logger, "Cuda Runtime (an illegal memory access was encountered)")
             return False
@@ -558,6 +559,13 @@ class IExecutionContext(_Strict):
         self._ran = True
         stream.put(self._execute)
         return True
+
+    def _check_places(self, names: list[str]) -> None:
+        """Fails where tensors overlap, as they do if the caller takes one for smaller than it is: of another type."""
+        sizes = {n: int(np.prod(self.get_tensor_shape(n))) * np.dtype(self._dtype(n)).itemsize for n in names}
+        places = sorted((self._addresses[name], name) for name in names)
+        for (start, name), (following, other) in itertools.pairwise(places):
+            _must(start + sizes[name] <= following, f"{name} has {sizes[name]} bytes and overlaps {other}")
 
     def _execute(self) -> None:
         inputs = {}
