@@ -2,10 +2,11 @@
 
 A batch is padded to the next size that the engine was built for (1, 2, 4, 8), a larger one is cut. Every size has an
 execution context, and a CUDA graph where one can be made: upload, network and download start with one call. Inputs and
-outputs travel in one piece each, through pinned memory that is allocated once. A recurrent state is an input and an
-output like any other: in that one piece it costs no call of its own, which it would if it stayed on the GPU and were
-put together anew for the people of each frame. A person's two calls take longer (1.4 µs in Python, without the driver's
-work) than the two copies of 1.3 kB that they would save (0.8 µs).
+outputs travel in one piece each, through pinned memory that is allocated once.
+
+A recurrent state is an input and an output like any other. States are immutable values: a frame that fails must not
+have advanced anybody's. To stay on the GPU they would need a pool there, with Gather and ScatterND in the graph, which
+would save 1.3 kB per person each way within copies that happen anyway; and on a Jetson the memory is shared.
 """
 
 from __future__ import annotations
