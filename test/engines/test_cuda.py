@@ -120,3 +120,39 @@ def test_the_library_is_looked_for_where_pip_and_nvidia_put_it(tmp_path: Path, m
 def test_an_old_library_is_refused() -> None:
     with pytest.raises(EngineError, match=r"too old.*CUDA 11\.4"):
         Cuda(ctypes.CDLL(None))
+
+
+def test_a_real_gpu_where_one_is_at_hand() -> None:
+    """Copies, pinned memory, a stream and a graph, on the machine's own driver."""
+    module.cuda.cache_clear()
+    try:
+        cuda = module.cuda()
+    except EngineError as error:
+        pytest.skip(str(error))
+    assert cuda.gpu().name
+    assert cuda.free_memory() > 0
+    size = 1 << 20
+    stream, there = cuda.make_stream(), cuda.allocate(size)
+    here, back = cuda.allocate_pinned(size), cuda.allocate_pinned(size)
+    values = np.random.default_rng(0).integers(0, 256, size, np.uint8)
+    here[:] = values
+    cuda.upload(there, here, stream)
+    cuda.download(back, there, stream)
+    cuda.synchronize(stream)
+    assert np.array_equal(back, values)
+    cuda.begin_capture(stream)
+    cuda.upload(there, here, stream)
+    cuda.download(back, there, stream)
+    graph = cuda.end_capture(stream)
+    for value in (3, 7):
+        here[:] = value
+        cuda.launch(graph, stream)
+        cuda.synchronize(stream)
+        assert (back == value).all()
+    with pytest.raises(OutOfMemoryError):
+        cuda.allocate(1 << 60)
+    cuda.destroy_graph(graph)
+    cuda.free(there)
+    for memory in (here, back):
+        cuda.free_pinned(memory)
+    cuda.destroy_stream(stream)
