@@ -25,14 +25,14 @@ Weights = Mapping[str, NDArray]
 def merge_batch_normalization(model: onnx.ModelProto) -> onnx.ModelProto:
     """The network with each BatchNormalization merged with the Conv whose result nobody else reads.
 
-    One that follows something else, or whose numbers are not constant, stays.
+    One that follows something else, or whose numbers are not constants in single precision, stays.
     """
-    from onnx import ModelProto, numpy_helper
+    from onnx import ModelProto, TensorProto, numpy_helper
 
     result = ModelProto()
     result.CopyFrom(model)
     graph = result.graph
-    initializers = {initializer.name: initializer for initializer in graph.initializer}
+    initializers = {value.name: value for value in graph.initializer if value.data_type == TensorProto.FLOAT}
     uses = Counter(name for node in graph.node for name in node.input)
     uses.update(output.name for output in graph.output)
     free = {tensor.name for tensor in graph.input}  # may be given another value at each run

@@ -224,7 +224,7 @@ def building(key: EngineKey, waiting: Callable[[], None]) -> Iterator[None]:
     path = key.plan.with_suffix(".lock")
     while True:
         with path.open("w") as lock:
-            if not _is_locked(lock):
+            if not _take(lock):
                 waiting()
                 time.sleep(_LOCK_POLL_S)
             elif _is_at(lock, path):
@@ -239,14 +239,14 @@ def remove_idle_locks() -> list[Path]:
         if path.with_suffix(".plan").exists():
             continue
         with path.open("w") as lock:
-            if _is_locked(lock):
+            if _take(lock):
                 path.unlink()
                 removed.append(path)
     return removed
 
 
-def _is_locked(lock: IO[str]) -> bool:
-    """Locks an open file for us, if nobody else has."""
+def _take(lock: IO[str]) -> bool:
+    """Locks an open file for us; False: somebody else has."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

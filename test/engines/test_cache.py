@@ -131,6 +131,17 @@ def test_a_plan_of_somebody_elses_is_refused(monkeypatch: pytest.MonkeyPatch) ->
         cache.read_plan(KEY.plan)
 
 
+def test_a_file_that_cannot_be_read_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.write_plan(KEY, b"plan", FACTS)
+
+    def refuse(*_: object) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(UntrustedFileError, match="cannot be read, and is not used: delete it"):
+        cache.read_plan(KEY.plan)
+
+
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
     cache.write_plan(KEY, b"plan", FACTS)
     elsewhere = KEY.plan.rename(tmp_path / "elsewhere")

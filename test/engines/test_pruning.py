@@ -62,7 +62,7 @@ def test_a_lock_that_is_held_stays() -> None:
 
 
 def test_a_lock_that_is_deleted_before_it_is_taken_is_not_relied_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    lock, take = KEY.plan.with_suffix(".lock"), cache._is_locked
+    lock, take = KEY.plan.with_suffix(".lock"), cache._take
     deleted: list[Path] = []
 
     def take_late(file: IO[str]) -> bool:
@@ -74,7 +74,7 @@ def test_a_lock_that_is_deleted_before_it_is_taken_is_not_relied_on(monkeypatch:
     def give_up() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cache, "_is_locked", take_late)
+    monkeypatch.setattr(cache, "_take", take_late)
     with cache.building(KEY, give_up), pytest.raises(KeyboardInterrupt), cache.building(KEY, give_up):
         pytest.fail("two at once")
     assert deleted == [lock]
