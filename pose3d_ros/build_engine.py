@@ -16,6 +16,7 @@ from pose3d_ros.backend import TENSORRT_PRECISIONS, tensorrt_store
 from pose3d_ros.engines import cache
 from pose3d_ros.engines.cache import EngineKey, StalePlanError
 from pose3d_ros.engines.kept import kept_engines, warnings_of
+from pose3d_ros.engines.pruning import prune
 from pose3d_ros.models import Model, pipeline_models
 
 
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--rebuild", action="store_true", help="build also what is there already")
     what.add_argument("--list", action="store_true", help="show the engines in the cache, and build nothing")
-    what.add_argument("--prune", action="store_true", help="delete superseded engines and interrupted writes")
+    what.add_argument("--prune", action="store_true", help="delete superseded engines and what belongs to them")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -96,20 +97,12 @@ def _list() -> int:
 
 
 def _prune(current: list[EngineKey]) -> int:
-    freed = 0
-    for plan in cache.kept_plans():
-        try:
-            key = cache.read_sidecar(plan)["key"]
-        except (StalePlanError, FileNotFoundError):
-            key = None  # nobody will ever use it
-        if key is None or any(newer.supersedes(key) for newer in current):
-            freed += plan.stat().st_size
-            cache.remove_plan(plan)
-            print(f"deleted {plan}")
-    for path in cache.leftovers():
-        freed += path.stat().st_size
-        path.unlink()
-    print(f"{freed / 1e6:.1f} MB freed")
+    pruned = prune(current)
+    for path in pruned.deleted:
+        print(f"deleted {path}")
+    for text in pruned.left:
+        print(f"warning: {text}", file=sys.stderr)
+    print(f"{pruned.bytes / 1e6:.1f} MB freed")
     return 0
 
 

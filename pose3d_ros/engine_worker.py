@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from pose3d_ros.engines import cache, store
-from pose3d_ros.engines.build_progress import BuildCancelledError, OutOfMemoryError, Progress
+from pose3d_ros.engines.build_progress import BuildCancelledError, Progress
 from pose3d_ros.engines.cuda import cuda
-from pose3d_ros.engines.engine import EngineError
+from pose3d_ros.engines.engine import EngineError, OutOfMemoryError
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine
 from pose3d_ros.engines.precision import is_convolutional
 from pose3d_ros.engines.tensorrt import TensorRTEngine
@@ -27,7 +27,7 @@ from pose3d_ros.self_check import Check, Sample, check, samples_for
 
 _MB = 1 << 20
 _MOST_WORKSPACE = 1024 * _MB
-_LITTLE = Budget(256 * _MB, 256 * _MB, level=1)
+_MOST_IN_NEED = 256 * _MB
 _GRACE_S = 1.0
 _THREADS = 2
 
@@ -82,7 +82,8 @@ def _build_and_keep(channel: _Channel) -> dict[str, Any]:
     channel.report(None, "preparing")
     samples = samples_for(role, OnnxRuntimeEngine(network, _THREADS))
     precision = "fp16" if asked == "int8" and not is_convolutional(network) else asked
-    job = Job(network, precision, _budget(channel.job["frugal"]), [sample.inputs for sample in samples], _timings(key))
+    budget = budget_of(cuda().free_memory(), channel.job["frugal"])
+    job = Job(network, precision, budget, [sample.inputs for sample in samples], _timings(key))
     warning = ""
     plan, timings, result = _build_and_check(job, role, samples, channel)
     if not result.passed and precision != "fp32":
@@ -102,8 +103,9 @@ def _build_and_keep(channel: _Channel) -> dict[str, Any]:
     }
     if channel.cancelled.is_set():
         raise BuildCancelledError(f"the build of {network.name} was cancelled")
-    cache.write_atomically(key.timing_cache, timings)
     cache.write_plan(key, plan, facts)
+    with suppress(EngineError):  # it only saves time in later builds
+        cache.write_atomically({key.timing_cache: timings})
     return facts
 
 
@@ -117,12 +119,12 @@ def _build_and_check(job: Job, role: str, samples: list[Sample], channel: _Chann
     return plan, timings, result
 
 
-def _budget(frugal: bool) -> Budget:
-    """What a build may use of the memory that is free now."""
+def budget_of(free: int, frugal: bool) -> Budget:
+    """What a build may use of so many free bytes. frugal: the try after one that ran out; half of that at most."""
+    workspace, tactics = min(_MOST_WORKSPACE, free // 4), free * 6 // 10
     if frugal:
-        return _LITTLE
-    free = cuda().free_memory()
-    return Budget(min(_MOST_WORKSPACE, free // 4), free * 6 // 10)
+        return Budget(min(_MOST_IN_NEED, workspace // 2), min(_MOST_IN_NEED, tactics // 2), level=1)
+    return Budget(workspace, tactics)
 
 
 def _timings(key: cache.EngineKey) -> bytes:

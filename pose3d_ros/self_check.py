@@ -35,6 +35,10 @@ _SURE_BOX_SCORE, _SURE_JOINT_SCORE = 0.3, 0.5
 _SAME_SCORE = 0.1
 _SPREAD_PX = 2.0
 _MOST_SHIFT = {"find": 1.0, "pose2d": 1.0, "lift": 0.005}
+_MOST_CHANGE = 0.25
+_SMALLEST = 1e-6
+"""Values below are as good as nothing."""
+_POSITIONS = ("boxes", "joints", "joints_m")
 _UNITS = {"find": "px", "pose2d": "px", "lift": "m"}
 
 
@@ -60,20 +64,27 @@ def samples_for(role: str, reference: Engine) -> list[Sample]:
 
 
 def check(role: str, engine: Engine, samples: list[Sample]) -> Check:
-    """Compares an engine's answers with the samples': none may be NaN, and half of the positions must be as good as
-    the same, within 1 px or 5 mm."""
+    """Compares an engine's answers with the samples': none may be NaN, and half of them must be as good as the same:
+    positions within 1 px or 5 mm, all else (scores, spreads, the state) within a quarter of its value."""
     shifts = []
+    changes: dict[str, list[NDArray[np.float64]]] = {}
     for sample in samples:
         answers = engine.run(sample.inputs)
         for name, values in answers.items():
             if not np.isfinite(values).all():
                 return Check(False, f"{name} has values that are not finite")
+            if name not in _POSITIONS:
+                changes.setdefault(name, []).append(_changes(answers, sample.answers, name))
         shifts.append(_SHIFT[role](answers, sample.answers))
     shift, most, unit = float(np.median(np.concatenate(shifts))), _MOST_SHIFT[role], _UNITS[role]
     if shift > most:
         return Check(
             False, f"positions are off by {shift:.3g} {unit} in the median: at most {most:g} {unit} is allowed"
         )
+    for name, parts in changes.items():
+        change = float(np.median(np.concatenate(parts)))
+        if change > _MOST_CHANGE:
+            return Check(False, f"{name} is off by {change:.0%} in the median: at most {_MOST_CHANGE:.0%} is allowed")
     return Check(True, f"{shift:.2g} {unit} from single precision in the median")
 
 
@@ -160,6 +171,12 @@ def _pixel_shifts(answers: Arrays, expected: Arrays) -> NDArray[np.float64]:
 def _metre_shifts(answers: Arrays, expected: Arrays) -> NDArray[np.float64]:
     """How far [n] the joints have moved."""
     return _moved(answers, expected, "joints_m").ravel()
+
+
+def _changes(answers: Arrays, expected: Arrays, name: str) -> NDArray[np.float64]:
+    """By what part of themselves [n] the values of an output have changed."""
+    wanted = expected[name].astype(float)
+    return (np.abs(answers[name] - wanted) / (np.abs(wanted) + _SMALLEST)).ravel()
 
 
 def _moved(answers: Arrays, expected: Arrays, name: str) -> NDArray[np.float64]:

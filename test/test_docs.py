@@ -1,6 +1,7 @@
 """The documentation says what the code does."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,9 +21,25 @@ def test_the_table_of_parameters_is_the_declared_one():
 
 
 def test_links_in_the_documentation_lead_somewhere():
-    import re
-
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "models/MODEL_CARD.md"]:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
             if not target.startswith("http"):
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+# Of CUDA's, TensorRT's and the system's own texts we write none.
+FOREIGN = re.compile(r"^cuda\w+ \(\d+\)$|^NvMap|^No importer|^No space left")
+
+
+def test_error_texts_that_are_explained_are_those_that_are_given():
+    page = (ROOT / "docs/jetson.md").read_text(encoding="utf-8").split("## When something fails")[1]
+    quoted = [
+        text for cell in re.findall(r"^\| (`.*?) \| ", page, re.MULTILINE) for text in re.findall("`(.+?)`", cell)
+    ]
+    parts = [part for text in quoted if not FOREIGN.match(text) for part in re.split(r" ?…:? ?", text)]
+    ours = [part for part in parts if part and not FOREIGN.match(part)]
+    assert len(ours) > 15
+    # Texts span lines as neighbouring literals, and have what varies between braces.
+    code = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "pose3d_ros").rglob("*.py")))
+    code = re.sub(r"\{[^{}]*\}", "", re.sub(r'"\s+f?"', "", code))
+    assert not [part for part in ours if part not in code]

@@ -35,7 +35,7 @@ from pose3d_ros.camera_file import read_camera
 from pose3d_ros.engines import cache
 from pose3d_ros.engines.build_progress import BuildCancelledError
 from pose3d_ros.engines.cache import UntrustedFileError
-from pose3d_ros.engines.engine import EngineError
+from pose3d_ros.engines.engine import EngineError, OutOfMemoryError
 from pose3d_ros.follower import Follower
 from pose3d_ros.models import pipeline_models
 from pose3d_ros.person import Frame, Person
@@ -118,7 +118,7 @@ def play(pipeline: Pipeline, frames: list[Frame]) -> list[list[Person]]:
 # ---- the whole pipeline ----------------------------------------------------------------------------------------------
 
 
-# ros/test_node_on_the_gpu.py has the other variants.
+# The last weakly typed variant and the first strongly typed; ros/test_node_on_the_gpu.py has all.
 @pytest.mark.parametrize("variant", ["10.3", "10.13"])
 def test_the_pipeline_gives_the_cpus_joints(gpu_machine, built, frames: list[Frame], variant: str) -> None:
     gpu_machine(variant, cache=built(variant))
@@ -257,7 +257,7 @@ def test_auto_takes_the_cpu_where_a_build_fails(gpu_machine, prepare) -> None:
     assert "(auto; not TensorRT: TensorRT 10.13.3.9 cannot build find.onnx" in engines.about
 
 
-@pytest.mark.parametrize("fault", ["out of memory", "killed"])
+@pytest.mark.parametrize("fault", ["out of memory", "killed", "large context"])
 def test_a_build_without_memory_is_tried_again_with_little(gpu_machine, tiny: Path, fault: str, capsys) -> None:
     store = gpu_machine(faults=fault).store
     model = pipeline_models(tiny)["lift"]
@@ -267,6 +267,34 @@ def test_a_build_without_memory_is_tried_again_with_little(gpu_machine, tiny: Pa
     assert any("once more with little memory" in text for text in told)
     assert cache.read_sidecar(key.plan)["frugal"]
     assert "warning: built with little memory" in listed(capsys)
+
+
+def test_a_gpu_that_stays_full_is_tried_with_little_and_then_named(gpu_machine, tiny: Path) -> None:
+    store = gpu_machine(faults="gpu full").store
+    model = pipeline_models(tiny)["lift"]
+    told: list[str] = []
+    with pytest.raises(OutOfMemoryError, match="cudaErrorMemoryAllocation"):
+        store.build(
+            store.key_of(model.path, model.sha256, "fp32"), model.path, "lift", lambda _, t: told.append(t), never
+        )
+    assert any("once more with little memory" in text for text in told)
+    assert not cache.kept_plans()
+
+
+@pytest.mark.parametrize(
+    ("free_mb", "first", "again"),
+    [(8192, (1024, 4915), (256, 256)), (1024, (256, 614), (128, 256)), (200, (50, 120), (25, 60))],
+)
+def test_the_budget_follows_what_is_free_and_is_smaller_the_second_time(
+    gpu_machine, free_mb: int, first: tuple[int, int], again: tuple[int, int]
+) -> None:
+    gpu_machine()
+    from pose3d_ros.engine_worker import budget_of
+
+    for frugal, expected in ((False, first), (True, again)):
+        budget = budget_of(free_mb << 20, frugal)
+        assert (budget.workspace >> 20, budget.tactics >> 20) == expected
+        assert budget.level == (1 if frugal else None)
 
 
 def test_a_cancelled_build_leaves_nothing(gpu_machine, prepare) -> None:
@@ -285,7 +313,8 @@ def test_a_cancelled_build_leaves_nothing(gpu_machine, prepare) -> None:
 
 def test_two_processes_that_want_the_same_engines_build_them_once(gpu_machine, tiny: Path, tmp_path: Path) -> None:
     gpu_machine()
-    variables = stand_in.environment("10.13", tmp_path / "cache")
+    builds = tmp_path / "builds"
+    variables = {**stand_in.environment("10.13", tmp_path / "cache"), "GPU_STAND_IN_BUILDS": str(builds)}
     words = ["build-engine", "--precision", "fp32", "--models", tiny]
     results: list[subprocess.CompletedProcess[str]] = []
     threads = [threading.Thread(target=lambda: results.append(pose3d(words, variables))) for _ in range(2)]
@@ -294,6 +323,7 @@ def test_two_processes_that_want_the_same_engines_build_them_once(gpu_machine, t
     for thread in threads:
         thread.join()
     assert [result.returncode for result in results] == [0, 0], [result.stderr for result in results]
+    assert len(builds.read_text().splitlines()) == 3
     assert len(cache.kept_plans()) == 3
     assert len(list(cache.cache_folder().glob("*.json"))) == 3
     open_engines(pipeline_models(tiny), FP32.wish).close()
@@ -305,6 +335,22 @@ def test_a_full_disk_is_named(gpu_machine, prepare) -> None:
         prepare()
     assert not cache.kept_plans()
     assert not list(cache.cache_folder().glob(".*"))
+
+
+def test_a_disk_without_room_for_measurements_is_no_reason_to_lose_an_engine(gpu_machine, tiny: Path) -> None:
+    store = gpu_machine(faults="nearly full disk").store
+    model = pipeline_models(tiny)["lift"]
+    key = store.key_of(model.path, model.sha256, "fp32")
+    store.build(key, model.path, "lift", silent, never)
+    assert store.load(key)
+    assert not cache.kept_timing_caches()
+
+
+def test_an_engine_that_finds_no_memory_is_not_built_again(with_engines, prepare, monkeypatch) -> None:
+    monkeypatch.setenv("GPU_STAND_IN_FAULTS", "no room")
+    monkeypatch.setattr(with_engines.store, "run_worker", lambda *_: pytest.fail("built again"))
+    with pytest.raises(EngineError, match="no memory for an engine"):
+        prepare()
 
 
 @pytest.mark.parametrize("harm", ["truncated", "foreign", "other version"])
@@ -433,9 +479,10 @@ def test_the_command_builds_lists_and_prunes(tiny: Path, tmp_path: Path, monkeyp
     interrupted.touch()
     os.utime(interrupted, (0, 0))
     pruned = pose3d(["build-engine", "--models", tiny, "--prune"], new).stdout
-    assert pruned.count("deleted") == 3
+    assert pruned.count("deleted") == 1 + 3 * 3 + 1
     assert not interrupted.exists()
-    assert len(cache.kept_plans()) == 3
+    kept = [path.suffix for path in cache.cache_folder().iterdir()]
+    assert sorted(kept) == sorted([".plan", ".json", ".lock"] * 3 + [".cache"])
 
 
 def test_the_command_explains_itself_in_one_line(tiny: Path, tmp_path: Path) -> None:

@@ -113,6 +113,18 @@ def test_a_run_needs_shapes_addresses_on_the_gpu_and_a_stream_of_its_own(gpu_mac
     cuda().synchronize(stream)
 
 
+def test_tensors_that_overlap_are_refused(gpu_machine, network: bytes) -> None:
+    tested, stream = context(gpu_machine(), network), cuda().make_stream()
+    tested.set_input_shape("pictures", (1, 8, 8, 3))
+    address = cuda().allocate(400)
+    for name, start in (("pictures", 0), ("position", 192), ("level", 200)):
+        tested.set_tensor_address(name, address + start)
+    with pytest.raises(AssertionError, match="position has 16 bytes and overlaps level"):
+        tested.execute_async_v3(stream)
+    tested.set_tensor_address("level", address + 208)
+    assert tested.execute_async_v3(stream)
+
+
 def test_memory_that_is_too_small_is_overrun(gpu_machine, network: bytes) -> None:
     machine = gpu_machine()
     tested, stream = context(machine, network), cuda().make_stream()

@@ -56,6 +56,18 @@ def test_what_is_not_finite_fails(value: float) -> None:
     assert result == (False, "sigma_m has values that are not finite")
 
 
+@pytest.mark.parametrize("name", ["sigma_m", "new_state"])
+@pytest.mark.parametrize(("factor", "passed"), [(1.2, True), (0.8, True), (1.3, False), (0, False)])
+def test_what_is_no_position_may_change_by_a_quarter(name: str, factor: float, passed: bool) -> None:
+    expected = {name: np.full((2, 24), 0.03, np.float32) for name in ("sigma_m", "new_state")}
+    expected["joints_m"] = np.ones((2, 24, 3), np.float32)
+    changed = expected[name] * np.float32(factor)
+    changed[0, 0] = 1  # one of them alone does not matter
+    result = checked("lift", expected, {**expected, name: changed})
+    assert result.passed == passed
+    assert (f"{name} is off by" in result.text) != passed
+
+
 def test_boxes_may_change_places_but_not_go() -> None:
     boxes = np.float32([[[0, 0, 50, 90], [60, 0, 90, 80], [5, 5, 6, 6]]])
     scores = np.float32([[0.9, 0.8, 0.01]])

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import pose3d_ros
-from pose3d_ros.engines.build_progress import BuildCancelledError, OutOfMemoryError, Progress
-from pose3d_ros.engines.engine import EngineError
+from pose3d_ros.engines.build_progress import BuildCancelledError, Progress
+from pose3d_ros.engines.engine import EngineError, OutOfMemoryError
 
 _POLL_S = 0.2
 # Soon, as a node shall end within two seconds; what the worker writes is whole or not there.

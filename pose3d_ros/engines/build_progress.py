@@ -21,10 +21,6 @@ class _Phase:
     """How much of the step in hand is done."""
 
 
-class OutOfMemoryError(EngineError):
-    """The builder ran out of memory: less may do."""
-
-
 class BuildCancelledError(EngineError):
     """The build was given up as somebody wished."""
 

@@ -1,6 +1,6 @@
 """Where engines are kept between runs, safely: a plan is a program, and whoever can write it can do anything.
 
-In the user's cache folder ($XDG_CACHE_HOME or ~/.cache)/pose3d_ros/engines, mode 0700:
+In the user's cache folder ($XDG_CACHE_HOME or ~/.cache)/pose3d_ros/engines, both mode 0700:
 
     <network>-<digest>.plan    the engine
     <network>-<digest>.json    what it is and how it was made and checked (the sidecar)
@@ -18,18 +18,19 @@ import os
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pose3d_ros.engines.engine import EngineError
 
-SCHEMA = 1
-"""Counts up when engines are built in another way, so that old ones are not taken."""
+SCHEMA = 2
+"""Counts up when engines are built or described in another way, so that old ones are not taken."""
 _LOCK_POLL_S = 0.2
 _DAY_S = 86400.0
+_OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 class UntrustedFileError(EngineError):
@@ -66,7 +67,7 @@ class EngineKey:
     @property
     def timing_cache(self) -> Path:
         """The place of TensorRT's measurements on this GPU."""
-        return cache_folder() / f"timing-{_digest([self.tensorrt, self.gpu])}.cache"
+        return timing_cache_of(self.tensorrt, self.gpu)
 
     def supersedes(self, other: dict[str, Any]) -> bool:
         """Does this engine take the place of one whose sidecar has the key `other`?
@@ -75,6 +76,11 @@ class EngineKey:
         """
         own = json.loads(json.dumps(asdict(self)))
         return own != other and all(own[name] == other.get(name) for name in ("network", "gpu", "precision"))
+
+
+def timing_cache_of(tensorrt: object, gpu: object) -> Path:
+    """The place of the measurements of a TensorRT on a GPU, which are given as in an EngineKey or its JSON."""
+    return cache_folder() / f"timing-{_digest([tensorrt, gpu])}.cache"
 
 
 def _digest(content: object) -> str:
@@ -87,17 +93,22 @@ def cache_folder() -> Path:
     return Path(home) / "pose3d_ros" / "engines"
 
 
-def make_cache_folder() -> Path:
-    """The folder of the engines, made if need be. Raises EngineError where it cannot be, or is not the user's own."""
+def _make_cache_folder() -> None:
+    """The folder of the engines, made if need be; it and the one around it are the user's to look into, and nobody
+    else's. Raises EngineError where that cannot be, or where one is not the user's own or others can write to it."""
     folder = cache_folder()
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.parents[1].mkdir(parents=True, exist_ok=True)
+        for level in (folder.parent, folder):
+            level.mkdir(mode=0o700, exist_ok=True)
+            found = level.stat()
+            _check_owner(level, found)
+            if found.st_mode & _OF_OTHERS:
+                level.chmod(stat.S_IMODE(found.st_mode) & ~_OF_OTHERS)
     except OSError as error:
         raise EngineError(
             f"cannot make the engines' folder {folder}: {error.strerror}; set XDG_CACHE_HOME to a folder of yours"
         ) from error
-    _check_owner(folder, folder.stat())
-    return folder
 
 
 def read_own(path: Path) -> bytes:
@@ -111,47 +122,54 @@ def read_own(path: Path) -> bytes:
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise UntrustedFileError(f"{path} is a link, which is not followed: delete it") from error
+        if error.errno == errno.EACCES:
+            raise UntrustedFileError(f"{path} cannot be read, and is not used: delete it") from error
         raise
     with os.fdopen(descriptor, "rb") as file:
         _check_owner(path, os.fstat(descriptor))  # of the open file, which nobody can exchange
         return file.read()
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file so that others see all of it or nothing. Raises EngineError where that fails: nothing stays."""
-    make_cache_folder()
+def write_atomically(contents: Mapping[Path, bytes]) -> None:
+    """Writes files of the cache so that others see all of one or nothing: in this order, once there is room for all.
+
+    Raises EngineError where that fails: what was there stays.
+    """
+    _make_cache_folder()
+    written: dict[str, Path] = {}
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
+        for path, content in contents.items():
+            descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+            written[name] = path
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(descriptor)
+        for name, path in written.items():
             os.replace(name, path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
     except OSError as error:
         advice = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check the folder"
         raise EngineError(
-            f"cannot write {path} ({len(content) / 1e6:.1f} MB): {error.strerror}; {advice}, or set XDG_CACHE_HOME to "
-            "another"
+            f"cannot write {path} ({len(contents[path]) / 1e6:.1f} MB): {error.strerror}; {advice}, or set "
+            "XDG_CACHE_HOME to another"
         ) from error
+    finally:
+        for name in written:
+            Path(name).unlink(missing_ok=True)
 
 
 def write_plan(key: EngineKey, plan: bytes, facts: dict[str, Any]) -> None:
     """Keeps an engine. facts: for the sidecar, besides key, hash and size."""
     sidecar = {"key": asdict(key), "sha256": hashlib.sha256(plan).hexdigest(), "bytes": len(plan), **facts}
     # The plan last: it is what others look for.
-    write_atomically(key.plan.with_suffix(".json"), json.dumps(sidecar, indent=1).encode())
-    write_atomically(key.plan, plan)
+    write_atomically({key.plan.with_suffix(".json"): json.dumps(sidecar, indent=1).encode(), key.plan: plan})
 
 
 def read_plan(path: Path) -> tuple[bytes, dict[str, Any]]:
     """A kept engine (EngineKey.plan) and its sidecar.
 
-    Raises FileNotFoundError where it was never built, StalePlanError where it is damaged, UntrustedFileError where
-    somebody else could have written it.
+    Raises FileNotFoundError where it was never built, StalePlanError where it is damaged or of another version of this
+    package, UntrustedFileError where somebody else could have written it.
     """
     plan = read_own(path)
     try:
@@ -160,6 +178,8 @@ def read_plan(path: Path) -> tuple[bytes, dict[str, Any]]:
         raise StalePlanError(f"{path} has no sidecar") from None
     if sidecar["sha256"] != hashlib.sha256(plan).hexdigest():
         raise StalePlanError(f"{path} is damaged: it has {len(plan)} of {sidecar['bytes']} bytes, or other content")
+    if sidecar["key"].get("schema") != SCHEMA:
+        raise StalePlanError(f"{path} was built by another version of this package")
     return plan, sidecar
 
 
@@ -168,20 +188,24 @@ def read_sidecar(plan: Path) -> dict[str, Any]:
     path = plan.with_suffix(".json")
     try:
         sidecar = json.loads(read_own(path))
-        return {**sidecar, "sha256": str(sidecar["sha256"]), "bytes": int(sidecar["bytes"]), "key": sidecar["key"]}
+        return {
+            **sidecar,
+            "sha256": str(sidecar["sha256"]),
+            "bytes": int(sidecar["bytes"]),
+            "key": dict(sidecar["key"]),
+        }
     except (ValueError, TypeError, KeyError) as error:
         raise StalePlanError(f"{path} is damaged ({error!r})") from error
-
-
-def remove_plan(plan: Path) -> None:
-    """Deletes an engine and its sidecar; the lock stays, as somebody may wait for it."""
-    for suffix in (".plan", ".json"):
-        plan.with_suffix(suffix).unlink(missing_ok=True)
 
 
 def kept_plans() -> list[Path]:
     """All engines of the cache."""
     return sorted(cache_folder().glob("*.plan"))
+
+
+def kept_timing_caches() -> list[Path]:
+    """TensorRT's measurements, all of the cache."""
+    return sorted(cache_folder().glob("timing-*.cache"))
 
 
 def leftovers() -> list[Path]:
@@ -196,16 +220,46 @@ def building(key: EngineKey, waiting: Callable[[], None]) -> Iterator[None]:
 
     waiting: called again and again while another process builds; it may raise in order to give up.
     """
-    make_cache_folder()
-    with key.plan.with_suffix(".lock").open("w") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
+    _make_cache_folder()
+    path = key.plan.with_suffix(".lock")
+    while True:
+        with path.open("w") as lock:
+            if not _take(lock):
                 waiting()
                 time.sleep(_LOCK_POLL_S)
-        yield
+            elif _is_at(lock, path):
+                yield
+                return
+
+
+def remove_idle_locks() -> list[Path]:
+    """Deletes the locks of engines that are not there, unless somebody is building them; returns those deleted."""
+    removed = []
+    for path in sorted(cache_folder().glob("*.lock")):
+        if path.with_suffix(".plan").exists():
+            continue
+        with path.open("w") as lock:
+            if _take(lock):
+                path.unlink()
+                removed.append(path)
+    return removed
+
+
+def _take(lock: IO[str]) -> bool:
+    """Locks an open file for us; False: somebody else has."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_at(file: IO[str], path: Path) -> bool:
+    """Is an open file still at its place? A lock that was deleted keeps nobody out."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _check_owner(path: Path, found: os.stat_result) -> None:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pose3d_ros.engines.engine import EngineError
+from pose3d_ros.engines.engine import EngineError, OutOfMemoryError
 
 _HOST_TO_DEVICE, _DEVICE_TO_HOST = 1, 2
 _NON_BLOCKING = 1
@@ -51,8 +51,10 @@ _ARGUMENTS: dict[str, tuple[type, ...]] = {
     "cudaGraphExecDestroy": (_handle,),
     "cudaGetLastError": (),
 }
+_NO_MEMORY = 2  # cudaErrorMemoryAllocation
+_MEMINFO = Path("/proc/meminfo")
 _ADVICE = {
-    2: "the GPU's memory is full: end other programs that use it",
+    _NO_MEMORY: "the GPU's memory is full: end other programs that use it",
     35: "there is no NVIDIA driver, or it is too old: install one; start containers with --gpus all, on a Jetson with "
     "--runtime nvidia",
     100: "no GPU is visible: check CUDA_VISIBLE_DEVICES, and that containers are started with --gpus all",
@@ -66,6 +68,10 @@ class CudaError(EngineError):
         advice = _ADVICE.get(code)
         super().__init__(f"{call} failed with {name} ({code})" + (f": {advice}" if advice else ""))
         self.code = code
+
+
+class CudaMemoryError(CudaError, OutOfMemoryError):
+    """A CUDA call for which the GPU's memory does not suffice."""
 
 
 class Gpu(NamedTuple):
@@ -104,7 +110,12 @@ class Cuda:
         return Gpu(name, capability, self._attribute(_PROCESSORS), bool(self._attribute(_INTEGRATED)))
 
     def free_memory(self) -> int:
-        """Bytes of the GPU's memory that are free; of a Jetson's, which is the CPU's too."""
+        """Bytes that can be had: of the GPU's memory, or of the computer's where they share it, as on a Jetson."""
+        if self._attribute(_INTEGRATED):
+            # CUDA would leave out what the kernel gives back on demand: after some days, nearly all of it.
+            available = re.search(r"^MemAvailable: +(\d+) kB$", _MEMINFO.read_text(encoding="ascii"), re.MULTILINE)
+            if available:
+                return int(available[1]) * 1024
         free, total = ctypes.c_size_t(), ctypes.c_size_t()
         self._call("cudaMemGetInfo", ctypes.byref(free), ctypes.byref(total))
         return free.value
@@ -192,7 +203,8 @@ class Cuda:
     def _call(self, name: str, *arguments: object) -> None:
         code = self._calls[name](*arguments)
         if code:
-            raise CudaError(name, code, (self._error_name(code) or b"an unknown error").decode())
+            kind = CudaMemoryError if code == _NO_MEMORY else CudaError
+            raise kind(name, code, (self._error_name(code) or b"an unknown error").decode())
 
 
 @cache

@@ -13,6 +13,10 @@ class EngineError(RuntimeError):
     """A network that cannot be loaded or run; the message names the file, what is wrong and what to do."""
 
 
+class OutOfMemoryError(EngineError):
+    """A network that is not built, loaded or run because memory ran out, the GPU's or the computer's."""
+
+
 class TensorSpec(NamedTuple):
     """Name, shape (None = free) and element type of a network's input or output."""
 

@@ -51,6 +51,8 @@ class OnnxRuntimeEngine:
         try:
             wanted = [(name, _OPTIONS.get(name, {})) for name in providers]
             self._session = ort.InferenceSession(str(path), options, providers=wanted)
+            # Else a run that fails on the GPU, and all later ones, would be done on the CPU with no more than a print.
+            self._session.disable_fallback()
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             raise EngineError(f"{path} is not a readable ONNX network ({error}): copy the file again") from error
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
@@ -59,7 +61,7 @@ class OnnxRuntimeEngine:
         self._name = path.name
 
     def run(self, arrays: Mapping[str, NDArray]) -> dict[str, NDArray]:
-        """The network's outputs by name. Raises EngineError when the arrays do not fit the network."""
+        """The network's outputs by name. Raises EngineError when the arrays do not fit the network, or a GPU fails."""
         try:
             values = self._session.run(None, dict(arrays))
         except Exception as error:  # as above

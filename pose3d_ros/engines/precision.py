@@ -3,7 +3,8 @@
 The rule, for every network: layers with trained weights (convolutions, matrix products) run in half precision, and so
 does what only passes their results on (activations, pooling, sums, resizing, joining). All else stays in single
 precision: reading positions out of heatmaps, covariances, normalisation, exponentials. Inputs and outputs stay as they
-are. So a heatmap is computed in half precision, and the position read from it is not rounded to it.
+are. So a heatmap is computed in half precision, and the position read from it is not rounded to it. A normalisation
+between the two would end half precision early: `batch_normalization` merges it first.
 """
 
 from __future__ import annotations
@@ -119,13 +120,14 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
     return result
 
 
-def to_int8(path: Path, samples: Sequence[Mapping[str, NDArray]]) -> bytes:
-    """An ONNX file with 8-bit convolutions: quantising and dequantising nodes round them, scaled by what the samples
-    do in the network. The form that every TensorRT reads, with or without its own calibration.
+def to_int8(model: onnx.ModelProto, samples: Sequence[Mapping[str, NDArray]]) -> onnx.ModelProto:
+    """The network with 8-bit convolutions: quantising and dequantising nodes round what they compute with, scaled by
+    what the samples do in the network. The form that every TensorRT reads, with or without its own calibration.
 
     Raises EngineError when `onnx` or ONNX Runtime is not installed.
     """
     try:
+        import onnx
         from onnxruntime import quantization
 
         from pose3d_ros.engines.samples_reader import SamplesReader
@@ -135,7 +137,7 @@ def to_int8(path: Path, samples: Sequence[Mapping[str, NDArray]]) -> bytes:
     with TemporaryDirectory() as folder:
         written = Path(folder) / "int8.onnx"
         quantization.quantize_static(
-            read_network(path),
+            model,
             str(written),
             SamplesReader(samples),
             quant_format=quantization.QuantFormat.QDQ,
@@ -143,9 +145,15 @@ def to_int8(path: Path, samples: Sequence[Mapping[str, NDArray]]) -> bytes:
             activation_type=quantization.QuantType.QInt8,  # TensorRT's are signed and symmetric
             weight_type=quantization.QuantType.QInt8,
             per_channel=True,
-            extra_options={"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False},
+            extra_options={
+                "ActivationSymmetric": True,
+                "WeightSymmetric": True,
+                "QuantizeBias": False,
+                # Rounded between a convolution and its activation, the two could not be merged.
+                "OpTypesToExcludeOutputQuantization": ["Conv"],
+            },
         )
-        return written.read_bytes()
+        return onnx.load(str(written))
 
 
 def _data_inputs(node: onnx.NodeProto) -> list[str]:

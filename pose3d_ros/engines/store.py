@@ -10,9 +10,10 @@ import tensorrt as trt
 
 from pose3d_ros.engines import cache
 from pose3d_ros.engines.build_process import run_worker
-from pose3d_ros.engines.build_progress import BuildCancelledError, OutOfMemoryError, Progress
+from pose3d_ros.engines.build_progress import BuildCancelledError, Progress
 from pose3d_ros.engines.cache import EngineKey
 from pose3d_ros.engines.cuda import cuda
+from pose3d_ros.engines.engine import OutOfMemoryError
 from pose3d_ros.engines.tensorrt import TensorRTEngine
 from pose3d_ros.engines.tensorrt_builder import BATCHES, OPTIONS
 

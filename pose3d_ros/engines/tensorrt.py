@@ -2,15 +2,17 @@
 
 A batch is padded to the next size that the engine was built for (1, 2, 4, 8), a larger one is cut. Every size has an
 execution context, and a CUDA graph where one can be made: upload, network and download start with one call. Inputs and
-outputs travel in one piece each, through pinned memory that is allocated once. A recurrent state is an input and an
-output like any other: in that one piece it costs no call of its own, which it would if it stayed on the GPU and were
-put together anew for the people of each frame. A person's two calls take longer (1.4 µs in Python, without the driver's
-work) than the two copies of 1.3 kB that they would save (0.8 µs).
+outputs travel in one piece each, through pinned memory that is allocated once.
+
+A recurrent state is an input and an output like any other. States are immutable values: a frame that fails must not
+have advanced anybody's. To stay on the GPU they would need a pool there, with Gather and ScatterND in the graph, which
+would save 1.3 kB per person each way within copies that happen anyway; and on a Jetson the memory is shared.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from collections import deque
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
@@ -23,11 +25,12 @@ from numpy.typing import NDArray
 
 from pose3d_ros.engines.cache import StalePlanError
 from pose3d_ros.engines.cuda import Cuda, CudaError
-from pose3d_ros.engines.engine import EngineError, TensorSpec
+from pose3d_ros.engines.engine import EngineError, OutOfMemoryError, TensorSpec
 
 _ALIGNMENT = 256
 _WARM_UP_RUNS = 3
 _KEPT_LINES = 50
+_OUT_OF_MEMORY = re.compile(r"out ?of ?memory|insufficient memory|could not be allocated|cuda runtime \(2\)", re.I)
 _DTYPES = {
     trt.DataType.FLOAT: np.float32,
     trt.DataType.UINT8: np.uint8,
@@ -60,6 +63,11 @@ class TensorRTLog(trt.ILogger):
         """What was logged since `forget`, in one line."""
         return " | ".join(self._lines) or "TensorRT gave no reason"
 
+    @property
+    def tells_of_memory(self) -> bool:
+        """Is that the lack of memory?"""
+        return bool(_OUT_OF_MEMORY.search(self.text))
+
 
 @cache
 def tensorrt_log() -> TensorRTLog:
@@ -82,7 +90,9 @@ class _Lane:
         self.graph = 0
         self._context = network.engine.create_execution_context()
         if self._context is None:
-            raise EngineError(f"no memory for an execution context ({tensorrt_log().text}): free some of the GPU's")
+            raise OutOfMemoryError(
+                f"no memory for an execution context ({tensorrt_log().text}): free some of the GPU's"
+            )
         if network.is_profiled and not self._context.set_optimization_profile_async(profile, stream):
             raise EngineError(f"cannot select profile {profile}: {tensorrt_log().text}")
         for spec in network.inputs:
@@ -138,7 +148,8 @@ class TensorRTEngine:
 
     plan: what the builder wrote, from a place that only the user can write to. cuda: the GPU. about: in words, what
     precision it has. Not thread-safe; may be made in one thread and run in another.
-    Raises StalePlanError when this TensorRT or GPU does not take the plan, EngineError when there is no memory for it.
+    Raises StalePlanError when this TensorRT or GPU does not take the plan, OutOfMemoryError when there is no memory for
+    it, and EngineError when it cannot be run.
     """
 
     def __init__(self, plan: bytes, cuda: Cuda, about: str) -> None:
@@ -149,6 +160,8 @@ class TensorRTEngine:
         except TypeError as error:  # pybind's way to say that it got nothing
             raise EngineError(f"TensorRT's runtime does not start ({error}): {tensorrt_log().text}") from error
         engine = self._runtime.deserialize_cuda_engine(plan)
+        if engine is None and tensorrt_log().tells_of_memory:  # the plan may be as good as ever
+            raise OutOfMemoryError(f"no memory for an engine ({tensorrt_log().text}): free some of the GPU's")
         if engine is None:
             raise StalePlanError(f"TensorRT {trt.__version__} does not take the engine: {tensorrt_log().text}")
         network = _Network(engine, *_specs(engine))

@@ -2,7 +2,7 @@
 
 Precision. From TensorRT 10.12 on, the network is strongly typed: it is built exactly as the ONNX file's types say, so
 that half precision is written into the network first (`precision.to_half`). Before, the builder chooses, within limits:
-it is told layer by layer what may be in half precision, by the same rule, and that it must obey.
+it is told layer by layer what may be in half precision or 8 bits, by the same rule, and that it must obey.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import Any
 import tensorrt as trt
 from numpy.typing import NDArray
 
-from pose3d_ros.engines.build_progress import BuildCancelledError, OutOfMemoryError, PhaseTree, Progress
-from pose3d_ros.engines.engine import EngineError
+from pose3d_ros.engines.batch_normalization import merge_batch_normalization
+from pose3d_ros.engines.build_progress import BuildCancelledError, PhaseTree, Progress
+from pose3d_ros.engines.engine import EngineError, OutOfMemoryError
 from pose3d_ros.engines.old_parser import without_layer_normalization
 from pose3d_ros.engines.precision import read_network, to_half, to_int8
 from pose3d_ros.engines.tensorrt import tensorrt_log
@@ -28,11 +29,12 @@ OPTIONS = "one profile a batch size"
 """In the engine's key: changes when the builder is set up otherwise."""
 _LAYER_NORMALIZATION_FROM = (8, 6)
 _STRONGLY_TYPED_FROM = (10, 12)
-_OUT_OF_MEMORY = re.compile(r"out ?of ?memory|insufficient memory|could not be allocated|cuda runtime \(2\)", re.I)
 
 # The rule of `precision`, for TensorRT's layers instead of ONNX nodes.
 _WEIGHTED = {"CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY", "FULLY_CONNECTED"}
 _PASSING = {"ACTIVATION", "POOLING", "CONCATENATION", "RESIZE", "SHUFFLE", "IDENTITY", "ELEMENTWISE"}
+_ROUNDING = {"QUANTIZE", "DEQUANTIZE"}
+"""Between tensors of 8 bits and others: they pass on whatever comes, and have a precision of their own."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def build(job: Job, report: Progress, is_cancelled: Callable[[], bool]) -> tuple
     if plan is None:
         if is_cancelled():
             raise BuildCancelledError(f"the build of {job.network.name} was cancelled")
-        kind = OutOfMemoryError if _OUT_OF_MEMORY.search(log.text) else EngineError
+        kind = OutOfMemoryError if log.tells_of_memory else EngineError
         raise kind(f"TensorRT {trt.__version__} cannot build {job.network.name}: {log.text}")
     return bytes(plan), bytes(config.get_timing_cache().serialize())
 
@@ -116,13 +118,17 @@ def _network_flags(strongly_typed: bool) -> int:
 
 def _typed(job: Job, strongly_typed: bool) -> bytes:
     """The network as TensorRT shall read it."""
+    has_old_parser = tensorrt_version() < _LAYER_NORMALIZATION_FROM
+    if job.precision == "fp32" and not has_old_parser:
+        return job.network.read_bytes()
+    network = merge_batch_normalization(read_network(job.network))
     if job.precision == "int8":
-        return to_int8(job.network, job.samples)
-    if job.precision == "fp16" and strongly_typed:
-        return to_half(read_network(job.network)).SerializeToString()
-    if tensorrt_version() < _LAYER_NORMALIZATION_FROM:
-        return without_layer_normalization(read_network(job.network)).SerializeToString()
-    return job.network.read_bytes()
+        network = to_int8(network, job.samples)
+    elif job.precision == "fp16" and strongly_typed:
+        network = to_half(network)
+    if has_old_parser:
+        network = without_layer_normalization(network)
+    return network.SerializeToString()
 
 
 def _limit_precision(network: trt.INetworkDefinition, config: trt.IBuilderConfig, precision: str) -> None:
@@ -133,15 +139,19 @@ def _limit_precision(network: trt.INetworkDefinition, config: trt.IBuilderConfig
     config.set_flag(flags["FP16"])
     if precision == "int8":
         config.set_flag(flags["INT8"])
-        return
     config.set_flag(flags["OBEY_PRECISION_CONSTRAINTS"])
     half, constant = _half_tensors(network)
     for i in range(network.num_layers):
         layer: Any = network.get_layer(i)
         outputs = [layer.get_output(j) for j in range(layer.num_outputs)]
-        if outputs and all(tensor.dtype == trt.DataType.FLOAT and tensor.name not in constant for tensor in outputs):
-            in_half = outputs[0].name in half
-            layer.precision = trt.DataType.HALF if in_half else trt.DataType.FLOAT
+        if _kind(layer) in _ROUNDING or not outputs:
+            continue
+        if any(tensor.dtype != trt.DataType.FLOAT or tensor.name in constant for tensor in outputs):
+            continue
+        if outputs[0].name not in half:
+            layer.precision = trt.DataType.FLOAT
+        elif precision == "fp16":  # in int8 it may be either of the lower ones
+            layer.precision = trt.DataType.HALF
 
 
 def _half_tensors(network: trt.INetworkDefinition) -> tuple[set[str], set[str]]:
@@ -150,14 +160,16 @@ def _half_tensors(network: trt.INetworkDefinition) -> tuple[set[str], set[str]]:
     constant: set[str] = set()
     for i in range(network.num_layers):
         layer = network.get_layer(i)
-        kind = str(layer.type).rpartition(".")[2]
+        kind = _kind(layer)
         inputs = [layer.get_input(j) for j in range(layer.num_inputs)]
         # Others are settings: the size to reshape to, for example.
         data = [tensor.name for tensor in inputs if tensor is not None and tensor.dtype == trt.DataType.FLOAT]
         names = [tensor.name for tensor in inputs if tensor is not None]
+        if kind in _ROUNDING:
+            data = names[:1]  # the scale is a setting too
         outputs = [layer.get_output(j).name for j in range(layer.num_outputs)]
         weighted = kind in _WEIGHTED and sum(name not in constant for name in data) == 1
-        passing = kind in _PASSING and data and all(name in half for name in data)
+        passing = kind in _PASSING | _ROUNDING and data and all(name in half for name in data)
         if kind == "CONSTANT" or (names and all(name in constant for name in names)):
             constant.update(outputs)
         elif weighted or passing:
@@ -165,20 +177,33 @@ def _half_tensors(network: trt.INetworkDefinition) -> tuple[set[str], set[str]]:
     return half, constant
 
 
+def _kind(layer: Any) -> str:
+    """A layer's type, as in trt.LayerType."""
+    return str(layer.type).rpartition(".")[2]
+
+
 def _check_precision(network: trt.INetworkDefinition, job: Job, strongly_typed: bool) -> None:
-    """Raises EngineError unless the network that is about to be built has the precision that was asked for."""
+    """Raises EngineError unless the network that is about to be built has the precision that was asked for: all of its
+    convolutions, or some layer where it has none."""
+    if job.precision == "fp32":
+        return
+    layers = [network.get_layer(i) for i in range(network.num_layers)]
+    rounded = {layer.get_output(0).name for layer in layers if layer.type == trt.LayerType.DEQUANTIZE}
 
     def has_it(layer: Any) -> bool:
         if job.precision == "int8":
-            return layer.type == trt.LayerType.QUANTIZE
+            return layer.num_inputs > 0 and layer.get_input(0).name in rounded
         if not strongly_typed:
             return layer.precision == trt.DataType.HALF
         return any(layer.get_output(i).dtype == trt.DataType.HALF for i in range(layer.num_outputs))
 
-    if job.precision != "fp32" and not any(has_it(network.get_layer(i)) for i in range(network.num_layers)):
+    convolutions = [layer for layer in layers if layer.type == trt.LayerType.CONVOLUTION]
+    having = [layer for layer in convolutions or layers if has_it(layer)]
+    if not having or len(having) < len(convolutions):
+        what = f"{len(convolutions)} convolutions" if convolutions else f"{len(layers)} layers"
         raise EngineError(
-            f"{job.precision} was asked for, but TensorRT {trt.__version__} would build {job.network.name} without a "
-            "single such layer: use precision fp32"
+            f"{job.precision} was asked for, but TensorRT {trt.__version__} would build {job.network.name} with "
+            f"{len(having)} of {what} in it: use precision fp32"
         )
 
 

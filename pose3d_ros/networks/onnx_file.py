@@ -18,7 +18,8 @@ def write_onnx_file(
 
     names: of the input, and of the outputs. free_batch: the first size of all of them is free.
     Batch normalisation stays apart from the convolutions, and constants stay as they are, so that `read_weights` can
-    give a training all it needs to go on; whoever runs the file merges them when loading it.
+    give a training all it needs to go on; whoever runs the file merges them when loading it (ONNX Runtime, TensorRT,
+    `engines.batch_normalization`).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     given, returned = names

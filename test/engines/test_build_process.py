@@ -10,8 +10,8 @@ import pytest
 
 from pose3d_ros.engines import build_process
 from pose3d_ros.engines.build_process import run_worker
-from pose3d_ros.engines.build_progress import BuildCancelledError, OutOfMemoryError
-from pose3d_ros.engines.engine import EngineError
+from pose3d_ros.engines.build_progress import BuildCancelledError
+from pose3d_ros.engines.engine import EngineError, OutOfMemoryError
 
 START = """\
 import json, os, sys, time

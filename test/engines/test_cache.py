@@ -12,6 +12,7 @@ import pytest
 from pose3d_ros.engines import cache
 from pose3d_ros.engines.cache import EngineKey, StalePlanError, UntrustedFileError
 from pose3d_ros.engines.engine import EngineError
+from pose3d_ros.engines.kept import kept_engines
 
 KEY = EngineKey("pose2d", "ab" * 32, "10.3.0", ("Orin", 8, 7, 8, True), "fp16", (1, 2, 4, 8), "plain")
 FACTS = {"precision": "fp16", "check": "fine"}
@@ -29,12 +30,10 @@ def test_a_plan_is_read_back_with_its_facts(folder: Path) -> None:
     assert plan == b"plan"
     assert sidecar["bytes"] == 4
     assert sidecar["check"] == "fine"
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(level.stat().st_mode) for level in (folder.parent, folder)} == {0o700}
     assert stat.S_IMODE(KEY.plan.stat().st_mode) == 0o600
     assert cache.kept_plans() == [KEY.plan]
     assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".plan"]
-    cache.remove_plan(KEY.plan)
-    assert not list(folder.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -47,7 +46,7 @@ def test_a_plan_is_read_back_with_its_facts(folder: Path) -> None:
         {"precision": "fp32"},
         {"batches": (1,)},
         {"options": "other"},
-        {"schema": 2},
+        {"schema": 1},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -99,6 +98,15 @@ def test_a_damaged_plan_must_be_built_again(harm: str) -> None:
         cache.read_plan(KEY.plan)
 
 
+def test_a_plan_of_another_version_of_the_package_must_be_built_again() -> None:
+    old = replace(KEY, schema=0)
+    cache.write_plan(old, b"plan", {"about": "what was never so"})
+    with pytest.raises(StalePlanError, match="another version of this package"):
+        cache.read_plan(old.plan)
+    [engine] = kept_engines()
+    assert engine.about == "unusable"
+
+
 @pytest.mark.parametrize("mode", [0o620, 0o602])
 def test_a_plan_that_others_can_write_is_refused(mode: int) -> None:
     cache.write_plan(KEY, b"plan", FACTS)
@@ -123,6 +131,17 @@ def test_a_plan_of_somebody_elses_is_refused(monkeypatch: pytest.MonkeyPatch) ->
         cache.read_plan(KEY.plan)
 
 
+def test_a_file_that_cannot_be_read_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.write_plan(KEY, b"plan", FACTS)
+
+    def refuse(*_: object) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(UntrustedFileError, match="cannot be read, and is not used: delete it"):
+        cache.read_plan(KEY.plan)
+
+
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
     cache.write_plan(KEY, b"plan", FACTS)
     elsewhere = KEY.plan.rename(tmp_path / "elsewhere")
@@ -131,19 +150,34 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
         cache.read_plan(KEY.plan)
 
 
+def test_folders_that_others_can_look_into_are_closed_to_them(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for level in (folder.parent, folder):
+        level.chmod(0o755)
+    cache.write_plan(KEY, b"plan", FACTS)
+    assert {stat.S_IMODE(level.stat().st_mode) for level in (folder.parent, folder)} == {0o700}
+    folder.parent.chmod(0o777)
+    with pytest.raises(UntrustedFileError, match=rf"{folder.parent} can be written by others"):
+        cache.write_plan(KEY, b"plan", FACTS)
+
+
+@pytest.mark.parametrize(("write", "name"), [(1, r"\.json"), (2, r"\.plan")])
 @pytest.mark.parametrize(
     ("code", "advice"), [(errno.ENOSPC, "free some space"), (errno.EDQUOT, "free some space"), (errno.EIO, "check")]
 )
 def test_a_full_disk_leaves_what_was_there(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, code: int, advice: str
+    folder: Path, monkeypatch: pytest.MonkeyPatch, code: int, advice: str, write: int, name: str
 ) -> None:
     cache.write_plan(KEY, b"plan", FACTS)
+    writes: list[int] = []
 
-    def fail(_: int) -> None:
-        raise OSError(code, os.strerror(code))
+    def fail(descriptor: int) -> None:
+        writes.append(descriptor)
+        if len(writes) == write:
+            raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(EngineError, match=rf"cannot write .*\.json .*{advice}"):
+    with pytest.raises(EngineError, match=rf"cannot write .*{name} .*{advice}"):
         cache.write_plan(KEY, b"newer", FACTS)
     assert cache.read_plan(KEY.plan)[0] == b"plan"
     assert len(list(folder.iterdir())) == 2

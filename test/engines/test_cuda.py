@@ -8,7 +8,7 @@ import pytest
 
 from pose3d_ros.engines import cuda as module
 from pose3d_ros.engines.cuda import Cuda, CudaError
-from pose3d_ros.engines.engine import EngineError
+from pose3d_ros.engines.engine import EngineError, OutOfMemoryError
 
 
 def test_the_gpu_is_described(gpu_machine) -> None:
@@ -16,6 +16,15 @@ def test_the_gpu_is_described(gpu_machine) -> None:
     gpu = module.cuda().gpu()
     assert gpu == ("Stand-in Orin", (8, 7), 8, True)
     assert str(gpu) == "Stand-in Orin (sm_87)"
+
+
+def test_free_memory_is_the_computers_where_the_gpu_shares_it(gpu_machine, tmp_path: Path, monkeypatch) -> None:
+    machine = gpu_machine()
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal:       7800000 kB\nMemFree:          90000 kB\nMemAvailable:    3000000 kB\n")
+    monkeypatch.setattr(module, "_MEMINFO", meminfo)
+    assert module.cuda().free_memory() == 3_000_000 * 1024
+    monkeypatch.setitem(machine.cudart.ATTRIBUTES, 18, 0)
     assert module.cuda().free_memory() == 4 << 30
 
 
@@ -85,8 +94,10 @@ def test_a_machine_without_driver_or_gpu_is_told_what_to_do(gpu_machine, fault: 
 
 def test_a_full_gpu_is_named(gpu_machine) -> None:
     gpu_machine(faults="gpu full")
-    with pytest.raises(CudaError, match=r"cudaMalloc failed with cudaErrorMemoryAllocation \(2\): .*memory is full"):
+    text = r"cudaMalloc failed with cudaErrorMemoryAllocation \(2\): .*memory is full"
+    with pytest.raises(OutOfMemoryError, match=text) as error:
         module.cuda().allocate(10)
+    assert isinstance(error.value, CudaError)
 
 
 def test_a_machine_without_cuda_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,3 +120,39 @@ def test_the_library_is_looked_for_where_pip_and_nvidia_put_it(tmp_path: Path, m
 def test_an_old_library_is_refused() -> None:
     with pytest.raises(EngineError, match=r"too old.*CUDA 11\.4"):
         Cuda(ctypes.CDLL(None))
+
+
+def test_a_real_gpu_where_one_is_at_hand() -> None:
+    """Copies, pinned memory, a stream and a graph, on the machine's own driver."""
+    module.cuda.cache_clear()
+    try:
+        cuda = module.cuda()
+    except EngineError as error:
+        pytest.skip(str(error))
+    assert cuda.gpu().name
+    assert cuda.free_memory() > 0
+    size = 1 << 20
+    stream, there = cuda.make_stream(), cuda.allocate(size)
+    here, back = cuda.allocate_pinned(size), cuda.allocate_pinned(size)
+    values = np.random.default_rng(0).integers(0, 256, size, np.uint8)
+    here[:] = values
+    cuda.upload(there, here, stream)
+    cuda.download(back, there, stream)
+    cuda.synchronize(stream)
+    assert np.array_equal(back, values)
+    cuda.begin_capture(stream)
+    cuda.upload(there, here, stream)
+    cuda.download(back, there, stream)
+    graph = cuda.end_capture(stream)
+    for value in (3, 7):
+        here[:] = value
+        cuda.launch(graph, stream)
+        cuda.synchronize(stream)
+        assert (back == value).all()
+    with pytest.raises(OutOfMemoryError):
+        cuda.allocate(1 << 60)
+    cuda.destroy_graph(graph)
+    cuda.free(there)
+    for memory in (here, back):
+        cuda.free_pinned(memory)
+    cuda.destroy_stream(stream)

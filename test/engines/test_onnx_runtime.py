@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -85,6 +86,18 @@ def test_a_provider_that_does_not_load_is_told(doubler: Path) -> None:
         engine = OnnxRuntimeEngine(doubler, threads=1, providers=(CUDA, CPU))
     assert engine.device.startswith("CPU, 1 threads (CUDA did not load), ONNX Runtime")
     assert OnnxRuntimeEngine(doubler, threads=1).device.startswith("CPU, 1 threads, ONNX Runtime")
+
+
+def test_a_provider_that_fails_in_a_run_is_an_error_and_not_replaced(doubler: Path, monkeypatch, capfd) -> None:
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    engine = OnnxRuntimeEngine(doubler, threads=1)
+    failing = Mock(wraps=engine._session._sess)
+    failing.run.side_effect = state.EPFail("CUDA failure 700")
+    monkeypatch.setattr(engine._session, "_sess", failing)
+    with pytest.raises(EngineError, match=r"doubler\.onnx: CUDA failure 700"):
+        engine.run({"x": np.ones((1, 3), np.float32)})
+    assert capfd.readouterr().out == ""
 
 
 def test_the_best_provider_that_is_there_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import onnx
 import small_networks
 import tiny_networks
 
+from pose3d_ros.engines.batch_normalization import merge_batch_normalization
 from pose3d_ros.engines.engine import EngineError
 from pose3d_ros.engines.old_parser import without_layer_normalization
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine
@@ -88,7 +90,7 @@ def test_convolutions_in_8_bit(heatmaps: Path, tmp_path: Path) -> None:
     assert is_convolutional(heatmaps)
     inputs = small_networks.pictures(4)
     before = OnnxRuntimeEngine(heatmaps, threads=1).run(inputs)
-    rounded = onnx.load_from_string(to_int8(heatmaps, [inputs]))
+    rounded = to_int8(read_network(heatmaps), [inputs])
     assert {"QuantizeLinear", "DequantizeLinear"} <= {node.op_type for node in rounded.graph.node}
     after = answers(rounded, tmp_path, inputs)
     assert np.abs(after["level"] - before["level"]).max() < 0.1 * np.abs(before["level"]).max()
@@ -115,12 +117,52 @@ def test_layer_normalization_spelt_out(tmp_path: Path) -> None:
         without_layer_normalization(model(0))
 
 
-@pytest.mark.parametrize("role", ["find", "pose2d", "lift"])
-def test_the_shipped_networks_bear_half_precision(role: str, tmp_path: Path) -> None:
+@pytest.fixture
+def shipped() -> dict[str, Path]:
+    """The shipped networks by role."""
     if not (models_dir() / "models.json").is_file():
         pytest.skip("the networks are not there")
-    path = pipeline_models()[role].path
+    return {role: model.path for role, model in pipeline_models().items()}
+
+
+def kinds(model: onnx.ModelProto) -> Counter[str]:
+    """How many nodes there are of each kind."""
+    return Counter(node.op_type for node in model.graph.node)
+
+
+@pytest.mark.parametrize("role", ["find", "pose2d", "lift"])
+def test_the_shipped_networks_bear_half_precision(role: str, shipped: dict[str, Path], tmp_path: Path) -> None:
+    path = shipped[role]
     samples = samples_for(role, OnnxRuntimeEngine(path, threads=1))
-    onnx.save(to_half(read_network(path)), str(tmp_path / "half.onnx"))
+    onnx.save(to_half(merge_batch_normalization(read_network(path))), str(tmp_path / "half.onnx"))
     result = check(role, OnnxRuntimeEngine(tmp_path / "half.onnx", threads=1), samples)
     assert result.passed, result.text
+
+
+@pytest.mark.parametrize("role", ["find", "pose2d"])
+def test_the_shipped_networks_stay_in_half_precision_from_the_first_convolution_to_the_last(
+    role: str, shipped: dict[str, Path]
+) -> None:
+    before = read_network(shipped[role])
+    half = to_half(merge_batch_normalization(before))
+    assert kinds(half)["BatchNormalization"] == 0
+    assert kinds(half)["Cast"] - kinds(before)["Cast"] <= 5
+    makers = {name: node for node in half.graph.node for name in node.output}
+    types = {t.name: t.type.tensor_type.elem_type for t in onnx.shape_inference.infer_shapes(half).graph.value_info}
+    assert {types[name] for name, node in makers.items() if node.op_type in ("Conv", "Relu")} == {HALF}
+
+
+@pytest.mark.parametrize("role", ["find", "pose2d"])
+def test_the_shipped_networks_in_8_bit_round_what_convolutions_read_and_nothing_else(
+    role: str, shipped: dict[str, Path]
+) -> None:
+    samples = samples_for(role, OnnxRuntimeEngine(shipped[role]))
+    rounded = to_int8(merge_batch_normalization(read_network(shipped[role])), [samples[0].inputs])
+    assert kinds(rounded)["BatchNormalization"] == 0
+    makers = {name: node.op_type for node in rounded.graph.node for name in node.output}
+    for node in rounded.graph.node:
+        read = [makers.get(name) for name in node.input]
+        if node.op_type == "Conv":
+            assert read[:2] == ["DequantizeLinear"] * 2
+        if node.op_type == "Relu":
+            assert read[0] in ("Conv", "Add")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,13 @@ import onnx
 import small_networks
 from gpu_machine import VARIANTS
 
-from pose3d_ros.engines.build_progress import BuildCancelledError, OutOfMemoryError
+from pose3d_ros.engines.build_progress import BuildCancelledError
 from pose3d_ros.engines.cache import StalePlanError
 from pose3d_ros.engines.cuda import cuda
-from pose3d_ros.engines.engine import EngineError
+from pose3d_ros.engines.engine import EngineError, OutOfMemoryError
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine
+from pose3d_ros.models import models_dir, pipeline_models
+from pose3d_ros.self_check import samples_for
 
 MB = 1 << 20
 WEAK, STRONG = ("8.5", "10.3"), ("10.13", "11")
@@ -47,6 +50,12 @@ def engine(machine, network: Path, precision: str = "fp32"):
 
 def header(plan: bytes) -> dict:
     return json.loads(plan.split(b"\n")[1])
+
+
+def pinned(plan: bytes) -> dict[str, set[str]]:
+    """The precisions that layers of each type were told to have; empty: none."""
+    layers = header(plan)["layers"]
+    return {kind: {precision for k, precision in layers if k == kind} for kind, _ in layers}
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -88,6 +97,17 @@ def test_a_frame_takes_one_graph_and_no_memory(gpu_machine, network: Path) -> No
     assert not any(held)
 
 
+def test_a_wrong_idea_of_a_type_does_not_go_unnoticed(gpu_machine, network: Path, monkeypatch) -> None:
+    machine = gpu_machine()
+    monkeypatch.setattr(machine.engines, "_ALIGNMENT", 4)  # so that nothing lies between the tensors
+    right = engine(machine, network)
+    inputs = small_networks.pictures(3)
+    assert np.allclose(right.run(inputs)["level"], OnnxRuntimeEngine(network).run(inputs)["level"], atol=1e-5)
+    monkeypatch.setitem(machine.engines._DTYPES, machine.trt.DataType.FLOAT, np.float16)
+    with pytest.raises(AssertionError, match="position has 16 bytes and overlaps level"):
+        engine(machine, network)
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_network_of_a_fixed_batch(gpu_machine, tmp_path: Path, variant: str) -> None:
     path = small_networks.write_heatmaps(tmp_path / "one.onnx", batch=1)
@@ -125,7 +145,7 @@ def test_half_precision_is_what_was_asked_for_and_nearly_right(gpu_machine, netw
     facts = header(plan)
     if variant in WEAK:
         assert {"FP16", "OBEY_PRECISION_CONSTRAINTS"} <= set(facts["flags"])
-        kinds = {kind: {p for k, p in facts["layers"] if k == kind} for kind, _ in facts["layers"]}
+        kinds = pinned(plan)
         assert kinds["CONVOLUTION"] == kinds["ACTIVATION"] == kinds["RESIZE"] == {"HALF"}
         assert kinds["SOFTMAX"] == {"FLOAT"}
         assert kinds["ELEMENTWISE"] == {"HALF", "FLOAT"}  # the residual sum, and the product with the places
@@ -145,6 +165,33 @@ def test_8_bit_comes_as_quantising_nodes(gpu_machine, network: Path, variant: st
     plan = build(machine, network, "int8", samples=[small_networks.pictures(4)])
     assert b"QuantizeLinear" in plan
     assert ("INT8" in header(plan)["flags"]) == (variant in WEAK)
+    if variant in WEAK:
+        assert "OBEY_PRECISION_CONSTRAINTS" in header(plan)["flags"]
+        kinds = pinned(plan)
+        assert kinds["CONVOLUTION"] == kinds["ACTIVATION"] == kinds["RESIZE"] == {""}  # may be either
+        assert kinds["QUANTIZE"] == kinds["DEQUANTIZE"] == {""}
+        assert kinds["SOFTMAX"] == {"FLOAT"}
+        assert kinds["ELEMENTWISE"] == {"", "FLOAT"}
+
+
+@pytest.mark.parametrize("variant", WEAK)
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+@pytest.mark.parametrize("role", ["find", "pose2d"])
+def test_the_shipped_networks_are_pinned_outside_their_convolutions_only(gpu_machine, variant, precision, role) -> None:
+    if not (models_dir() / "models.json").is_file():
+        pytest.skip("the networks are not there")
+    machine = gpu_machine(variant)
+    network = pipeline_models()[role].path
+    [sample, *_] = samples_for(role, OnnxRuntimeEngine(network))
+    plan = build(machine, network, precision, samples=[sample.inputs])
+    kinds, lower = pinned(plan), "HALF" if precision == "fp16" else ""
+    assert "SCALE" not in kinds
+    assert kinds["CONVOLUTION"] == {lower}
+    assert kinds["UNARY"] == {"FLOAT"}
+    assert "FLOAT" in kinds["ELEMENTWISE"]
+    nodes = Counter(node.op_type for node in onnx.load(network).graph.node)
+    activations = Counter(precision for kind, precision in header(plan)["layers"] if kind == "ACTIVATION")
+    assert activations == {lower: nodes["Relu"], "FLOAT": nodes["Sigmoid"]}
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -152,8 +199,26 @@ def test_a_precision_that_would_not_be_built_is_an_error(gpu_machine, network: P
     machine = gpu_machine(variant)
     rule = "_limit_precision" if variant in WEAK else "to_half"
     monkeypatch.setattr(machine.builder, rule, lambda given, *_: given)
-    with pytest.raises(EngineError, match=r"fp16 was asked for, but TensorRT .* use precision fp32"):
+    with pytest.raises(EngineError, match=r"fp16 was asked for, but TensorRT .* with 0 of 2 convolutions in it: use"):
         build(machine, network, "fp16")
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_one_convolution_in_another_precision_is_an_error(gpu_machine, network: Path, variant, monkeypatch) -> None:
+    machine = gpu_machine(variant)
+    whole = machine.builder.to_int8
+
+    def with_one_lost(*given):
+        rounded = whole(*given)
+        rounding = {node.output[0]: node for node in rounded.graph.node if node.op_type == "DequantizeLinear"}
+        conv = next(node for node in rounded.graph.node if node.op_type == "Conv" and node.input[0] in rounding)
+        quantised = next(n for n in rounded.graph.node if n.output[0] == rounding[conv.input[0]].input[0])
+        conv.input[0] = quantised.input[0]
+        return rounded
+
+    monkeypatch.setattr(machine.builder, "to_int8", with_one_lost)
+    with pytest.raises(EngineError, match=r"int8 was asked for, but TensorRT .* with 1 of 2 convolutions in it"):
+        build(machine, network, "int8", samples=[small_networks.pictures(4)])
 
 
 # ---- what goes wrong -------------------------------------------------------------------------------------------------
@@ -222,12 +287,19 @@ def test_a_run_that_fails_is_an_error_with_a_reason(gpu_machine, network: Path, 
         tested.run(small_networks.pictures(1))
 
 
-@pytest.mark.parametrize(("fault", "text"), [("no context", "could not be allocated"), ("gpu full", "memory is full")])
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        ("no context", "no memory for an execution context .*could not be allocated"),
+        ("gpu full", "memory is full"),
+        ("no room", "no memory for an engine .*out of memory"),
+    ],
+)
 def test_no_memory_for_an_engine(gpu_machine, network: Path, monkeypatch, fault: str, text: str) -> None:
     machine = gpu_machine()
     plan = build(machine, network)
     monkeypatch.setenv("GPU_STAND_IN_FAULTS", fault)
-    with pytest.raises(EngineError, match=text):
+    with pytest.raises(OutOfMemoryError, match=text):
         machine.engines.TensorRTEngine(plan, cuda(), "fp32")
 
 

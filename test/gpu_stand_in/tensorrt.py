@@ -3,13 +3,15 @@
 It has the names that engines are built and run with, as 8.5, 10.3, 10.13 or 11 has them (GPU_STAND_IN_TENSORRT says
 which), and nothing else: any other attribute is an error, and so are calls in the wrong order, tensors without an
 address, addresses that are not on the GPU, and types that do not fit. Plans fit one version only. Networks before
-10.12 are weakly typed: layers have the precision that they were given. GPU_STAND_IN_FAULTS makes builds fail.
+10.12 are weakly typed: layers have the precision that they were given. GPU_STAND_IN_FAULTS makes builds fail, and
+GPU_STAND_IN_BUILDS names a file that gets a line from every build.
 """
 
 from __future__ import annotations
 
 import enum
 import errno
+import itertools
 import json
 import os
 import time
@@ -24,12 +26,19 @@ _VARIANT = os.environ.get("GPU_STAND_IN_TENSORRT", "10.13")
 __version__ = {"8.5": "8.5.2.2", "10.3": "10.3.0", "10.13": "10.13.3.9", "11": "11.0.0.114"}[_VARIANT]
 _VERSION = tuple(int(number) for number in _VARIANT.split("."))
 _STRONG_FROM = (10, 12)
+_BUILDS = os.environ.get("GPU_STAND_IN_BUILDS", "")
 _MAGIC = b"stand-in plan\n"
 
 
-def _no_space(descriptor: int) -> None:
-    """In place of os.fsync, in the process that builds."""
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def _fill_disk(left: int) -> None:
+    """From here on, this process can write so many more files."""
+    written = itertools.count()
+
+    def fsync(descriptor: int) -> None:
+        if next(written) >= left:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    os.fsync = fsync
 
 
 class _Enum(enum.Enum):
@@ -72,7 +81,7 @@ LayerType = _enum(
     [
         "CONVOLUTION", "ACTIVATION", "POOLING", "ELEMENTWISE", "MATRIX_MULTIPLY", "SOFTMAX", "CONSTANT", "RESIZE",
         "CAST", "QUANTIZE", "DEQUANTIZE", "NORMALIZATION", "SHUFFLE", "CONCATENATION", "REDUCE", "IDENTITY", "UNARY",
-        "SHAPE",
+        "SHAPE", "SCALE",
     ],
 )  # fmt: skip
 _LAYERS = {
@@ -83,6 +92,7 @@ _LAYERS = {
     "Reshape": "SHUFFLE", "Transpose": "SHUFFLE", "Unsqueeze": "SHUFFLE", "Squeeze": "SHUFFLE", "Flatten": "SHUFFLE",
     "Concat": "CONCATENATION", "Identity": "IDENTITY", "Exp": "UNARY", "Sqrt": "UNARY", "Log": "UNARY",
     "Shape": "SHAPE", "Cast": "CAST" if _ten else "IDENTITY",
+    "BatchNormalization": "SCALE",
 }  # fmt: skip
 _TYPES = {
     1: DataType.FLOAT, 2: DataType.UINT8, 3: DataType.INT8, 6: DataType.INT32, 9: DataType.BOOL, 10: DataType.HALF,
@@ -152,12 +162,11 @@ class _Tensor(_Strict):
 
 
 class _Layer(_Strict):
-    __slots__ = ("_inputs", "_outputs", "_type") if _eleven else ("_inputs", "_outputs", "_type", "precision")
+    __slots__ = ("_inputs", "_outputs", "_type", "pinned")
 
     def __init__(self, kind: str, inputs: list[_Tensor | None], outputs: list[_Tensor]) -> None:
         self._type, self._inputs, self._outputs = LayerType[kind], inputs, outputs
-        if not _eleven:
-            self.precision = DataType.FLOAT
+        self.pinned: _Enum | None = None
 
     type = property(lambda self: self._type)
     num_inputs = property(lambda self: len(self._inputs))
@@ -168,6 +177,17 @@ class _Layer(_Strict):
 
     def get_output(self, index: int) -> _Tensor:
         return self._outputs[index]
+
+    if not _eleven:
+
+        @property
+        def precision(self) -> _Enum:
+            return self.pinned or DataType.FLOAT
+
+        @precision.setter
+        def precision(self, value: _Enum) -> None:
+            _must(isinstance(value, DataType), "precision is a DataType")
+            self.pinned = value
 
 
 class _Network(_Strict):
@@ -329,10 +349,13 @@ class Builder(_Strict):
 
     def build_serialized_network(self, network: _Network, config: IBuilderConfig) -> bytes | None:
         _must(network.model is not None, "the network is empty")
+        if _BUILDS:
+            with open(_BUILDS, "a", encoding="utf-8") as file:
+                file.write("built\n")
         _must(MemoryPoolType.WORKSPACE in config.pools, "the workspace has no limit")
         names = {flag.name for flag in config.flags}
         _must(not (network.strongly_typed and names & {"FP16", "INT8"}), "a strongly typed network with builder flags")
-        frugal = config.pools[MemoryPoolType.WORKSPACE] <= 256 << 20
+        frugal = _ten and config.builder_optimization_level <= 1
         if cudart.fault("killed") and not frugal:
             os.kill(os.getpid(), 9)
         if cudart.fault("out of memory") and not frugal:
@@ -344,7 +367,9 @@ class Builder(_Strict):
         if cudart.fault("crash"):
             os.abort()
         if cudart.fault("full disk"):
-            os.fsync = _no_space
+            _fill_disk(left=0)
+        if cudart.fault("nearly full disk"):
+            _fill_disk(left=2)
         for tensor in network.inputs:
             open_shape = -1 in tensor.shape
             if open_shape and not all(tensor.name in profile.shapes for profile in config.profiles):
@@ -355,12 +380,15 @@ class Builder(_Strict):
         pinned = []
         if not network.strongly_typed:
             pinned = [
-                (layer.type.name, layer.precision.name) for layer in network.layers if layer.type.name != "CONSTANT"
+                (layer.type.name, layer.pinned.name if layer.pinned else "")
+                for layer in network.layers
+                if layer.type.name != "CONSTANT"
             ]
         facts = {
             "version": __version__,
             "flags": sorted(names),
             "layers": pinned,
+            "frugal": frugal,
             "profiles": [
                 {name: [list(s) for s in shapes] for name, shapes in profile.shapes.items()}
                 for profile in config.profiles
@@ -398,6 +426,9 @@ class Runtime(_Strict):
         self._logger = logger
 
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> ICudaEngine | None:
+        if cudart.fault("no room"):
+            _say(self._logger, "[defaultAllocator.cpp::allocate::31] Error Code 1: Cuda Runtime (out of memory)")
+            return None
         if not serialized_engine.startswith(_MAGIC) or cudart.fault("plans"):
             _say(self._logger, "Serialization assertion magicTagRead == kMAGIC_TAG failed")
             return None
@@ -446,7 +477,7 @@ class ICudaEngine(_Strict):
         return [Dims(shape) for shape in self._profiles[profile_index][name]]
 
     def create_execution_context(self) -> IExecutionContext | None:
-        if cudart.fault("no context"):
+        if cudart.fault("no context") or (cudart.fault("large context") and not self.facts["frugal"]):
             _say(self.logger, "Requested amount of GPU memory could not be allocated")
             return None
         return IExecutionContext(self)
@@ -518,6 +549,7 @@ class IExecutionContext(_Strict):
         if unset or self.infer_shapes():
             _say(self._engine.logger, f"tensors {unset} have no address, or shapes are not set")
             return False
+        self._check_places(names)
         if cudart.fault("execution"):
             _say(self._engine.logger, "Cuda Runtime (an illegal memory access was encountered)")
             return False
@@ -527,6 +559,13 @@ class IExecutionContext(_Strict):
         self._ran = True
         stream.put(self._execute)
         return True
+
+    def _check_places(self, names: list[str]) -> None:
+        """Fails where tensors overlap, as they do if the caller takes one for smaller than it is: of another type."""
+        sizes = {n: int(np.prod(self.get_tensor_shape(n))) * np.dtype(self._dtype(n)).itemsize for n in names}
+        places = sorted((self._addresses[name], name) for name in names)
+        for (start, name), (following, other) in itertools.pairwise(places):
+            _must(start + sizes[name] <= following, f"{name} has {sizes[name]} bytes and overlaps {other}")
 
     def _execute(self) -> None:
         inputs = {}
