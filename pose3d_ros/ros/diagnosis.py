@@ -13,8 +13,10 @@ from pose3d_ros.ros.health import Finding, Level
 from pose3d_ros.ros.stream_monitor import StreamStatistics
 
 _NOTABLE_LOSS = 0.05
-_WARN_AHEAD_S = 0.05  # more than two synchronised computers differ by
-_WARN_AGE_S = 5.0  # more than any driver takes
+WARN_AHEAD_S = 0.05
+"""Stamps in the future: more than two synchronised computers differ by."""
+WARN_AGE_S = 5.0
+"""Stamps in the past: more than any driver takes."""
 _SILENT_PERIODS = 2.5  # of the camera, which may be as long as a second
 _PROFILE_ADVICE = (
     "start camera driver and this node with pose3d_ros' Fast DDS profile "
@@ -120,7 +122,7 @@ def _time_troubles(
         )
     if not source.clock_runs:
         yield Level.WARN, "use_sim_time is set, but nobody publishes /clock: play the bag with --clock, or unset it"
-    elif now.age_s < -_WARN_AHEAD_S:
+    elif now.age_s < -WARN_AHEAD_S:
         yield (
             Level.WARN,
             (
@@ -128,7 +130,7 @@ def _time_troubles(
                 "this one (chrony, PTP), or set use_sim_time for a bag"
             ),
         )
-    elif now.age_s > _WARN_AGE_S:
+    elif now.age_s > WARN_AGE_S:
         yield (
             Level.WARN,
             (
