@@ -173,6 +173,15 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         change=Change.LIVE,
     ),
     ParameterSpec(
+        "expected_rate_hz",
+        0.0,
+        "Images per second that each camera should send; below half of it, diagnostics warn. 0: the best rate since "
+        "activation.",
+        0.0,
+        1000.0,
+        change=Change.LIVE,
+    ),
+    ParameterSpec(
         "image_transport",
         "raw",
         "Which images to read: raw (topic image) or compressed (JPEG or PNG, topic image/compressed).",

@@ -10,6 +10,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
 from rcl_interfaces.srv import GetParameters
 
 from pose3d_ros.ros.camera_conversion import stamp_to_ns
+from pose3d_ros.ros.health import Level
 from pose3d_ros.ros.people_conversion import cloud_to_joints
 
 
@@ -104,6 +105,18 @@ def test_the_rate_is_limited_by_the_stamps(driver, robot):
     assert after["received"] - before["received"] == 60
     assert after["over_rate"] - before["over_rate"] == pytest.approx(40, abs=2)
     assert after["processed"] - before["processed"] <= 22
+
+
+def test_a_camera_that_is_slower_than_expected_is_told(driver, robot):
+    driver.stamp_ns = time.time_ns() - 500_000_000
+    timer = robot.node.create_timer(1 / 30, lambda: driver.images.publish(driver.message()))
+    robot.wait_for_status("images", lambda level, _: level == Level.OK, "a camera that is fast enough")
+    assert robot.set_parameters(expected_rate_hz=100.0) == ""
+    slow = "not half of the 100.0 expected"
+    robot.wait_for_status("images", lambda level, text: level == Level.WARN and slow in text, "the warning")
+    assert robot.set_parameters(expected_rate_hz=0.0) == ""
+    robot.wait_for_status("images", lambda level, _: level == Level.OK, "the end of the warning")
+    robot.node.destroy_timer(timer)
 
 
 def test_joints_predicted_to_now(driver, robot):
