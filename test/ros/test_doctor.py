@@ -16,7 +16,7 @@ from std_msgs.msg import Header
 from pose3d_ros.camera import Camera
 from pose3d_ros.engines import cache
 from pose3d_ros.engines.cache import EngineKey
-from pose3d_ros.models import Model, record_model
+from pose3d_ros.models import Model, models_dir, record_model
 from pose3d_ros.ros import doctor_checks
 from pose3d_ros.ros.camera_conversion import camera_to_info
 from pose3d_ros.ros.doctor_checks import Observed, SeenCamera, governor_finding, machine_findings, system_findings
@@ -238,16 +238,17 @@ def doctor_says(status, *arguments, **environment):
     pytest.fail(f"exit status {found}, not {status}: {lines}")
 
 
-def test_the_exit_status_is_that_of_the_worst(start_node, robot, tmp_path):
-    """A node in a namespace, with networks of its own, that is well; then without a DDS profile in the terminal."""
+def test_the_exit_status_is_that_of_the_worst(start_node, robot):
+    """A node in a namespace that is well, and whose parameters are asked for; then without a DDS profile."""
     names = ("-r", "__ns:=/apart", "-r", "image:=/apart/image", "-r", "camera_info:=/apart/camera_info")
-    node = start_node("pose3d_node", {}, *names)
+    node = start_node("pose3d_node", {"target_frame": "camera_optical_frame"}, *names)
     camera = start_node("video_publisher", {}, *names)
     robot.node.create_subscription(PointCloud2, "/apart/pose3d/joints", lambda _: None, 10)
     lines = doctor_says(0, "--node", "/apart/pose3d", "--seconds", "3")
     told = {rest.split("  ")[0]: (level, rest) for level, rest in lines}
     assert {level for level, _ in told.values()} == {"OK"}
-    assert "pose2d.onnx" in told["networks"][1]
+    assert f"{models_dir()}: finder.onnx" in told["networks"][1]
+    assert "connected with camera_optical_frame" in told["TF"][1]
     lines = doctor_says(1, "--node", "/apart/pose3d", "--seconds", "3", **dict.fromkeys(PROFILE_VARIABLES, ""))
     assert [rest.split()[0] for level, rest in lines if level == "WARN"] == ["DDS"]
     status, lines = doctor("--seconds", "0.5")
