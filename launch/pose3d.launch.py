@@ -20,6 +20,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 SHARE = Path(__file__).resolve().parent.parent
 FAST_DDS_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")  # up to Jazzy, from Kilted on
+DEMO_FRAME = "camera_optical_frame"  # of video_publisher's images
 
 CAMERAS = yaml.safe_load((SHARE / "config" / "cameras.yaml").read_text(encoding="utf-8"))
 
@@ -29,6 +30,11 @@ ARGUMENTS = [
         default_value="",
         choices=["", *CAMERAS],
         description="Driver whose usual topics to read (config/cameras.yaml). Empty: as image and camera_info say.",
+    ),
+    DeclareLaunchArgument(
+        "camera_namespace",
+        default_value="",
+        description="First namespace of the driver's topics, in place of its usual one. Empty: the driver's own.",
     ),
     DeclareLaunchArgument(
         "image", default_value="", description="Topic of the camera's images. Empty: the driver's, or image."
@@ -65,6 +71,11 @@ ARGUMENTS = [
         default_value="",
         description="Frame in which people whom several cameras see are fused. Empty: as the config file says.",
     ),
+    DeclareLaunchArgument(
+        "backend",
+        default_value="",
+        description="What runs the networks: auto, tensorrt or onnxruntime. Empty: as the config file says.",
+    ),
     DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node and of its topics."),
     DeclareLaunchArgument(
         "tf_prefix", default_value="", description="Start of the joints' frame names. Empty: as the config file says."
@@ -99,8 +110,9 @@ ARGUMENTS = [
     ),
     DeclareLaunchArgument(
         "rviz_frame",
-        default_value="camera_optical_frame",
-        description="Fixed frame of RViz: the frame of the images, or one that TF connects to it.",
+        default_value="",
+        description="Fixed frame of RViz: the frame of the images, or one that TF connects to it. Empty: that of the "
+        "driver's images, or camera_optical_frame.",
     ),
     DeclareLaunchArgument(
         "log_level",
@@ -117,9 +129,27 @@ def beside(image_topic: str) -> str:
     return f"{folder}{slash}camera_info"
 
 
+def driver(context: LaunchContext) -> dict[str, str]:
+    """The driver's entry in config/cameras.yaml; empty: none was chosen."""
+    return CAMERAS.get(LaunchConfiguration("driver").perform(context), {})
+
+
+def topics_of_driver(context: LaunchContext) -> dict[str, str]:
+    """The driver's topic of each of the node's inputs."""
+    found = {name: topic for name, topic in driver(context).items() if name != "frame"}
+    namespace = LaunchConfiguration("camera_namespace").perform(context).strip("/")
+    return {name: moved(topic, namespace) for name, topic in found.items()} if namespace else found
+
+
+def moved(topic: str, namespace: str) -> str:
+    """The topic with another first namespace: /camera/camera/depth -> /front/camera/depth, /depth -> /front/depth."""
+    first, *rest = topic.strip("/").split("/")
+    return "/".join(["", namespace, *(rest or [first])])
+
+
 def topics(context: LaunchContext) -> dict[str, str]:
     """What the node's inputs are called: those that were named, else the driver's."""
-    of_driver = CAMERAS.get(LaunchConfiguration("driver").perform(context), {})
+    of_driver = topics_of_driver(context)
     named = LaunchConfiguration("image").perform(context)
     image = named or of_driver.get("image", "image")
     beside_it = beside(image) if named else of_driver.get("camera_info", beside(image))
@@ -170,7 +200,9 @@ def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     autostart = ParameterValue(LaunchConfiguration("autostart"), value_type=bool)
     use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
     use_depth = LaunchConfiguration("use_depth").perform(context)
+    backend = LaunchConfiguration("backend").perform(context)
     log_level = ["--log-level", LaunchConfiguration("log_level")]
+    fixed_frame = LaunchConfiguration("rviz_frame").perform(context) or driver(context).get("frame", DEMO_FRAME)
     # The view's topics are those of a node without a namespace and of a camera without a name.
     node = f"/{namespace}/pose3d" if namespace else "/pose3d"
     picture = [node, *names[:1]]
@@ -189,6 +221,7 @@ def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             parameters=[
                 LaunchConfiguration("config"),
                 {"autostart": autostart, "use_sim_time": use_sim_time},
+                *([{"backend": backend}] if backend else []),
                 *([{"tf_prefix": prefix}] if prefix else []),
                 *([{"use_depth": use_depth == "true"}] if use_depth else []),
                 *([{"cameras": names}] if names else []),
@@ -201,7 +234,7 @@ def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             package="rviz2",
             executable="rviz2",
             name="pose3d_rviz",
-            arguments=["-d", str(SHARE / "config" / "pose3d.rviz"), "-f", LaunchConfiguration("rviz_frame")],
+            arguments=["-d", str(SHARE / "config" / "pose3d.rviz"), "-f", fixed_frame],
             parameters=[{"use_sim_time": use_sim_time}],
             remappings=shown,
             condition=IfCondition(LaunchConfiguration("rviz")),

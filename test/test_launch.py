@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 # Not `launch` itself: our own folder of that name would do for a namespace package.
 pytest.importorskip("launch.actions", reason="launch is not installed: it comes with ROS 2, not with the wheels")
@@ -89,12 +90,67 @@ def test_camera_info_lies_beside_the_image(pose3d, context, image, camera_info):
     assert remappings(node_of(pose3d, context), context) == {"image": image, "camera_info": camera_info}
 
 
-@pytest.mark.parametrize("driver", ["realsense", "oak", "v4l2_camera"])
+DRIVERS = {  # what the drivers themselves call their topics, with the arguments that config/cameras.yaml names
+    "realsense": (
+        "camera_color_optical_frame",
+        {
+            "image": "/camera/camera/color/image_raw",
+            "camera_info": "/camera/camera/color/camera_info",
+            "depth": "/camera/camera/aligned_depth_to_color/image_raw",
+            "depth_camera_info": "/camera/camera/aligned_depth_to_color/camera_info",
+        },
+    ),
+    "oak": (
+        "oak_rgb_camera_optical_frame",
+        {
+            "image": "/oak/rgb/image_raw",
+            "camera_info": "/oak/rgb/camera_info",
+            "depth": "/oak/stereo/image_raw",
+            "depth_camera_info": "/oak/stereo/camera_info",
+        },
+    ),
+    "v4l2_camera": ("camera", {"image": "/image_raw", "camera_info": "/camera_info"}),
+}
+
+
+def test_every_driver_is_known(pose3d):
+    assert pose3d.CAMERAS.keys() == DRIVERS.keys()
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
 def test_topics_of_a_driver(pose3d, context, driver):
     context.launch_configurations["driver"] = driver
-    assert remappings(node_of(pose3d, context), context) == pose3d.CAMERAS[driver]
+    assert remappings(node_of(pose3d, context), context) == DRIVERS[driver][1]
     context.launch_configurations["image"] = "/mine/image_rect"
     assert remappings(node_of(pose3d, context), context)["camera_info"] == "/mine/camera_info"
+
+
+@pytest.mark.parametrize(
+    ("driver", "image", "depth"),
+    [
+        ("realsense", "/front/camera/color/image_raw", "/front/camera/aligned_depth_to_color/image_raw"),
+        ("oak", "/front/rgb/image_raw", "/front/stereo/image_raw"),
+        ("v4l2_camera", "/front/image_raw", None),
+    ],
+)
+def test_a_driver_in_another_namespace(pose3d, context, driver, image, depth):
+    context.launch_configurations.update(driver=driver, camera_namespace="/front/")
+    found = remappings(node_of(pose3d, context), context)
+    assert (found["image"], found.get("depth")) == (image, depth)
+    assert all(topic.startswith("/front/") for topic in found.values())
+    assert found.keys() == DRIVERS[driver][1].keys()
+
+
+@pytest.mark.parametrize("driver", ["", *DRIVERS])
+def test_rviz_starts_in_the_frame_of_the_images(pose3d, context, driver):
+    def fixed_frame():
+        arguments = node_of(pose3d, context, "rviz2")._Node__arguments  # launch_ros does not show them otherwise
+        return arguments[arguments.index("-f") + 1]
+
+    context.launch_configurations["driver"] = driver
+    assert fixed_frame() == (DRIVERS[driver][0] if driver else "camera_optical_frame")
+    context.launch_configurations["rviz_frame"] = "base_link"
+    assert fixed_frame() == "base_link"
 
 
 def test_depth_and_detections_as_told(pose3d, context):
@@ -166,10 +222,12 @@ def parameters_of(node, context):
     return {context.perform_substitution(name[0]): value for group in groups for name, value in group.items()}
 
 
-def test_a_prefix_only_where_it_is_given(pose3d, context):
-    assert "tf_prefix" not in parameters_of(node_of(pose3d, context), context)
-    context.launch_configurations["tf_prefix"] = "front_person_"
-    assert "tf_prefix" in parameters_of(node_of(pose3d, context), context)
+@pytest.mark.parametrize(("name", "value"), [("tf_prefix", "front_person_"), ("backend", "onnxruntime")])
+def test_a_parameter_only_where_it_is_given(pose3d, context, name, value):
+    assert name not in parameters_of(node_of(pose3d, context), context)
+    context.launch_configurations[name] = value
+    given = parameters_of(node_of(pose3d, context), context)[name]
+    assert yaml.safe_load("".join(map(context.perform_substitution, given))) == value
 
 
 def test_demo_starts_publisher_and_node():
@@ -205,7 +263,6 @@ def arguments(tmp_path):
     pytest.importorskip("onnx", reason="onnx is not installed: it makes this test's networks")
     import cv2
     import numpy as np
-    import yaml
     from tiny_networks import write_models
 
     clip = tmp_path / "clip.mp4"
@@ -316,6 +373,28 @@ def test_demo_publishes_joints_and_stops_cleanly(launch, arguments):
     demo.wait_for(lambda: transforms and any(cloud.width == 24 for cloud in clouds))
     assert transforms[-1].transforms[0].header.frame_id == "camera_optical_frame"
     demo.stops_cleanly(processes=2)
+
+
+def test_without_autostart_the_node_waits_for_its_transitions(launch, arguments):
+    """As a lifecycle manager that knows no bond would do it."""
+    from lifecycle_msgs.msg import State, Transition
+    from lifecycle_msgs.srv import ChangeState, GetState
+
+    waiting = launch("pose3d.launch.py", *arguments[1:], "autostart:=false")
+    change = waiting.node.create_client(ChangeState, "/front/pose3d/change_state")
+    ask = waiting.node.create_client(GetState, "/front/pose3d/get_state")
+
+    def answer(client, request):
+        future = client.call_async(request)
+        waiting.wait_for(future.done)
+        return future.result()
+
+    waiting.wait_for(lambda: change.service_is_ready() and ask.service_is_ready())
+    assert answer(ask, GetState.Request()).current_state.id == State.PRIMARY_STATE_UNCONFIGURED
+    for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
+        assert answer(change, ChangeState.Request(transition=Transition(id=transition))).success
+    assert answer(ask, GetState.Request()).current_state.id == State.PRIMARY_STATE_ACTIVE
+    waiting.stops_cleanly(processes=1)
 
 
 def test_one_node_for_several_cameras(launch, arguments, tmp_path):

@@ -91,6 +91,11 @@ def test_every_import_is_a_declared_dependency(package):
     assert not missing
 
 
+def test_no_bond(package):
+    """A lifecycle manager that insists on one would wait in vain: the node sends none."""
+    assert not [element.text for element in package.iter() if "bond" in (element.text or "")]
+
+
 def test_share_holds_what_lies_in_the_tree(setup_arguments):
     installed = installed_files(setup_arguments)
     assert installed["package.xml"] == f"share/{NAME}"
@@ -161,7 +166,12 @@ def test_rviz_shows_the_node_s_topics():
         "MarkerArray": "/pose3d/markers",
         "PointCloud2": "/pose3d/joints",
     }
+    # RViz takes both words for whether a display is on.
+    off = {display["Class"] for display in view["Displays"] if not (display["Enabled"] and display["Value"])}
+    assert not off & {f"rviz_default_plugins/{kind}" for kind in (*topics, "TF")}
     assert "rviz_default_plugins/TF" in {display["Class"] for display in view["Displays"]}
+    grid = next(display for display in view["Displays"] if display["Class"] == "rviz_default_plugins/Grid")
+    assert grid["Reference Frame"] == "<Fixed Frame>"
 
 
 def test_fast_dds_profile_has_room_for_a_full_hd_image():

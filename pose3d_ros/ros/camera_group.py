@@ -97,7 +97,9 @@ class CameraGroup:
     # ---- the executor's thread -------------------------------------------------------------------------------------
 
     def findings(self) -> list[Finding]:
-        """What there is to say of cameras and networks since the last call; looks after the subscriptions, too."""
+        """What there is to say of cameras and networks since the last call; looks after the topics, too."""
+        if self._hri is not None:
+            self._hri.forget_the_silent()
         of_fusion = [self._fusion.finding()] if self._fusion is not None else []
         of_cameras = (finding for stream in self._streams for finding in stream.findings())
         return [*of_cameras, *of_fusion, self.networks_finding()]

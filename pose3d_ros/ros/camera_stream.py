@@ -89,6 +89,7 @@ class CameraStream:
         self._rate_limit = RateLimit()
         self._applied: Values | None = None
         self._last_report: StreamStatistics | None = None
+        self._best_rate_hz = 0.0
         self._frame_id = ""
         self._said: set[str] = set()
         self.failure = ""
@@ -100,6 +101,8 @@ class CameraStream:
         put: leaves an image to the worker; True if an older one was lost by it.
         """
         self._processor.restart()
+        self._monitor.restart()
+        self._best_rate_hz = 0.0
         self.seen = None
         self._watch.start()
         self._put = put
@@ -144,6 +147,7 @@ class CameraStream:
         self._companions.refresh()
         now_ns = self._now_ns()
         figures = self._monitor.read(now_ns)
+        self._best_rate_hz = max(self._best_rate_hz, figures.gaps.steady_rate_hz)
         images, infos = self._images, self._camera_infos
         source = ImageSource(
             images.topic,
@@ -153,6 +157,7 @@ class CameraStream:
             self._frame_id,
             now_ns > 0,
             self._named("image"),
+            self._values()["expected_rate_hz"] or self._best_rate_hz,
         )
         findings = [
             image_finding(figures, self._last_report, source),

@@ -10,11 +10,13 @@ from pose3d_ros.person import Ground
 from pose3d_ros.ros.beside import Use
 from pose3d_ros.ros.calibration import CalibrationState
 from pose3d_ros.ros.health import Finding, Level
-from pose3d_ros.ros.stream_monitor import StreamStatistics
+from pose3d_ros.ros.stream_monitor import NOTABLE_LOSS, StreamStatistics
 
-_NOTABLE_LOSS = 0.05
-_WARN_AHEAD_S = 0.05  # more than two synchronised computers differ by
-_WARN_AGE_S = 5.0  # more than any driver takes
+WARN_AHEAD_S = 0.05
+"""Stamps in the future: more than two synchronised computers differ by."""
+WARN_AGE_S = 5.0
+"""Stamps in the past: more than any driver takes."""
+_SLOW_SHARE = 0.5  # of the expected rate
 _SILENT_PERIODS = 2.5  # of the camera, which may be as long as a second
 _PROFILE_ADVICE = (
     "start camera driver and this node with pose3d_ros' Fast DDS profile "
@@ -26,6 +28,7 @@ class ImageSource(NamedTuple):
     """Where images come from: topic, what we ask for, who publishes, what is wrong with them, their frame.
 
     clock_runs: False if the node waits for the first /clock. input: the topic's name before it was remapped.
+    expected_rate_hz: images per second that the camera should send; 0: unknown.
     """
 
     topic: str
@@ -35,6 +38,7 @@ class ImageSource(NamedTuple):
     frame_id: str
     clock_runs: bool = True
     input: str = "image"
+    expected_rate_hz: float = 0.0
 
 
 def image_finding(now: StreamStatistics, before: StreamStatistics | None, source: ImageSource) -> Finding:
@@ -45,6 +49,7 @@ def image_finding(now: StreamStatistics, before: StreamStatistics | None, source
         "publishers": str(source.publishers),
         "reliability": source.reliability,
         "input_rate_hz": f"{now.input_rate_hz:.1f}",
+        "expected_rate_hz": f"{source.expected_rate_hz:.1f}",
         "output_rate_hz": f"{now.output_rate_hz:.1f}",
         "latency_p50_ms": f"{1e3 * now.latency_p50_s:.1f}",
         "latency_p95_ms": f"{1e3 * now.latency_p95_s:.1f}",
@@ -97,13 +102,22 @@ def _troubles(
     yield from _time_troubles(now, before, source)
     if now.processed and not source.frame_id:
         yield Level.WARN, "images have no frame_id, so there is no TF: set the driver's frame_id"
-    if now.lost_share > _NOTABLE_LOSS:
+    if now.lost_share > NOTABLE_LOSS:
         yield Level.WARN, f"{100 * now.lost_share:.0f} % of the images are lost on the way: {_PROFILE_ADVICE}"
-    if now.gaps.share > _NOTABLE_LOSS:
+    if now.gaps.share > NOTABLE_LOSS:
         missing = f"{100 * now.gaps.share:.0f} % of the images are missing, as the gaps in their stamps tell"
         if math.isnan(now.lost_share):
             yield Level.WARN, f"{missing}: {_PROFILE_ADVICE}"
         yield Level.WARN, f"{missing}, but none is lost on the way: the camera or its computer is too slow"
+    if 0 < now.gaps.steady_rate_hz < _SLOW_SHARE * source.expected_rate_hz:
+        yield (
+            Level.WARN,
+            (
+                f"the camera takes {now.gaps.steady_rate_hz:.1f} images a second, not half of the "
+                f"{source.expected_rate_hz:.1f} expected: look at its exposure time (in the dark), its USB port and "
+                "the load of its computer, or set expected_rate_hz"
+            ),
+        )
 
 
 def _time_troubles(
@@ -120,7 +134,7 @@ def _time_troubles(
         )
     if not source.clock_runs:
         yield Level.WARN, "use_sim_time is set, but nobody publishes /clock: play the bag with --clock, or unset it"
-    elif now.age_s < -_WARN_AHEAD_S:
+    elif now.age_s < -WARN_AHEAD_S:
         yield (
             Level.WARN,
             (
@@ -128,7 +142,7 @@ def _time_troubles(
                 "this one (chrony, PTP), or set use_sim_time for a bag"
             ),
         )
-    elif now.age_s > _WARN_AGE_S:
+    elif now.age_s > WARN_AGE_S:
         yield (
             Level.WARN,
             (

@@ -13,20 +13,29 @@ from typing import Any, NamedTuple
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.srv import GetParameters
+from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.parameter import Parameter
+from rclpy.parameter import Parameter, parameter_value_to_python
 from rclpy.qos import QoSCompatibility, qos_check_compatible
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from pose3d_ros.ros.doctor_checks import Observed, SeenCamera, machine_findings, system_findings
+from pose3d_ros.ros.doctor_checks import (
+    NODE_PARAMETERS,
+    Observed,
+    SeenCamera,
+    machine_findings,
+    system_findings,
+)
 from pose3d_ros.ros.frame_listener import FrameListener
 from pose3d_ros.ros.health import Finding, Level
 from pose3d_ros.ros.qos import MatchedSubscription
 
 _DISCOVERY_S = 2.0
 _MORE_DISCOVERY_S = 5.0
-"""How much longer to wait for the node to tell its topics."""
+"""How much longer to wait for the node to tell its topics and parameters."""
+_ASK_PERIOD_S = 0.5
 
 
 class _Topics(NamedTuple):
@@ -76,6 +85,24 @@ class _CameraProbe:
         self._info = message
 
 
+class _ParameterProbe:
+    """Asks a node, by its full name, for parameters until it answers."""
+
+    def __init__(self, node: Node, name: str) -> None:
+        self.found: dict[str, Any] = {}
+        self._client = node.create_client(GetParameters, f"{name}/get_parameters")
+        self._timer = node.create_timer(_ASK_PERIOD_S, self._ask, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def _ask(self) -> None:
+        if self._client.service_is_ready():
+            self._timer.cancel()
+            self._client.call_async(GetParameters.Request(names=NODE_PARAMETERS)).add_done_callback(self._on_answer)
+
+    def _on_answer(self, future: Any) -> None:
+        values = map(parameter_value_to_python, future.result().values)
+        self.found = dict(zip(NODE_PARAMETERS, values, strict=False))  # none of them from a node of another kind
+
+
 class _Probe(Node):
     """Looks at the graph, and listens to cameras, TF and the node's diagnostics."""
 
@@ -87,11 +114,12 @@ class _Probe(Node):
         self._topics: dict[str, _Topics] = {}
         self._reports: dict[str, tuple[Level, str]] = {}
         self._frames = FrameListener(self).frames
+        self._asked = _ParameterProbe(self, options.node)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 100)
 
-    def knows_inputs(self) -> bool:
-        """Has the node told its cameras' topics?"""
-        return bool(self._topics)
+    def knows_node(self) -> bool:
+        """Has the node told its cameras' topics, and its parameters?"""
+        return bool(self._topics and self._asked.found)
 
     def listen(self) -> None:
         """Subscribes to the cameras' topics: those that were named, else the node's, else the usual ones."""
@@ -102,21 +130,19 @@ class _Probe(Node):
 
     def observed(self) -> Observed:
         """All that was seen."""
+        names = [f"{space.rstrip('/')}/{name}" for name, space in self.get_node_names_and_namespaces()]
+        wanted = self._options.node
         return Observed(
-            node=self._options.node,
-            node_runs=self._node_runs(),
+            node=wanted,
+            node_runs=wanted in names,
+            namesakes=tuple(sorted({name for name in names if name != wanted and _last(name) == _last(wanted)})),
+            parameters=self._asked.found,
             reports=self._reports,
             mismatches=tuple(self._mismatches()),
             cameras=tuple(camera.seen() for camera in self._cameras),
             frames=self._frames,
             target=self._options.frame,
         )
-
-    def _node_runs(self) -> bool:
-        return self._options.node in (f"{space.rstrip('/')}/{name}" for name, space in self._all_nodes())
-
-    def _all_nodes(self) -> list[tuple[str, str]]:
-        return list(self.get_node_names_and_namespaces())
 
     def _mismatches(self) -> Iterator[str]:
         """Connections from and to the node that its or the other's quality of service makes impossible."""
@@ -148,12 +174,16 @@ class _Probe(Node):
             self._topics[camera] = known._replace(info=topic)
 
 
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The doctor's options."""
     parser.add_argument("--node", default="/pose3d", help="full name of the node to look at (%(default)s)")
     parser.add_argument("--image", default="", help="image topic in place of the node's (…/compressed: compressed)")
     parser.add_argument("--camera-info", default="", help="camera_info topic; default: beside the image topic")
-    parser.add_argument("--frame", default="", help="a frame that TF should connect the camera with, such as base_link")
+    parser.add_argument("--frame", default="", help="a frame that TF should connect the camera with, beside the node's")
     parser.add_argument("--seconds", type=float, default=5.0, help="how long to listen (%(default)s)")
     parser.add_argument("--sim-time", action="store_true", help="take the time from /clock")
 
@@ -162,7 +192,8 @@ def run(options: argparse.Namespace) -> int:
     """Prints the findings; returns the exit status."""
     rclpy.init(args=[])
     try:
-        findings = [*machine_findings(), *system_findings(_observe(options))]
+        seen = _observe(options)
+        findings = [*machine_findings(seen.parameters), *system_findings(seen)]
     finally:
         rclpy.try_shutdown()
     for finding in findings:
@@ -181,7 +212,7 @@ def _observe(options: argparse.Namespace) -> Observed:
             executor.spin_once(timeout_sec=0.1)
 
     spin(_DISCOVERY_S, until=lambda: False)
-    spin(_MORE_DISCOVERY_S, until=probe.knows_inputs)
+    spin(_MORE_DISCOVERY_S, until=probe.knows_node)
     probe.listen()
     spin(options.seconds, until=lambda: False)
     observed = probe.observed()

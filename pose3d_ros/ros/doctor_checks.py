@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,8 +17,10 @@ from pose3d_ros.camera_check import implausibility
 from pose3d_ros.camera_file import camera_for_image
 from pose3d_ros.engines.engine import EngineError
 from pose3d_ros.engines.kept import kept_engines
+from pose3d_ros.models import models_dir, pipeline_models
 from pose3d_ros.pipeline import Pipeline
 from pose3d_ros.ros.camera_conversion import camera_from_info, stamp_to_ns
+from pose3d_ros.ros.diagnosis import WARN_AGE_S, WARN_AHEAD_S
 from pose3d_ros.ros.frame_tree import FrameTree, TransformError
 from pose3d_ros.ros.health import Finding, Level
 from pose3d_ros.ros.image_conversion import BadImageError, Picture, compressed_to_bgr, image_to_bgr
@@ -27,8 +29,13 @@ from pose3d_ros.ros.processes import PROFILE_VARIABLES, profile_file
 if TYPE_CHECKING:
     from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-_MOST_SKEW_S = 5.0
+FRAME_PARAMETERS = ("target_frame", "fusion_frame", "ground_frame")
+NODE_PARAMETERS = ("model_dir", "backend", "precision", *FRAME_PARAMETERS)
+"""What to ask the node for."""
+_TF_TOLERANCE_S = 5.0  # whether frames are connected at all; how late TF may be, the node says itself
+_START_ADVICE = "ros2 launch pose3d_ros pose3d.launch.py"
 _GOVERNORS = Path("/sys/devices/system/cpu")
+_DRIVERS_THAT_CHOOSE = ("intel_pstate", "amd-pstate-epp")
 
 
 class SeenCamera(NamedTuple):
@@ -53,12 +60,16 @@ class SeenCamera(NamedTuple):
 class Observed(NamedTuple):
     """What was seen within some seconds.
 
-    node: the name that was looked for, in full. reports: the node's last diagnostics by part. mismatches: connections
-    of the node that cannot work, in words. target: a frame that the cameras should be connected with; empty: none.
+    node: the name that was looked for, in full. namesakes: nodes of the same name in other namespaces, in full.
+    parameters: the node's, of NODE_PARAMETERS; empty: it did not tell them. reports: the node's last diagnostics by
+    part. mismatches: connections of the node that cannot work, in words. target: a frame that the cameras should be
+    connected with, besides those that the node uses; empty: none.
     """
 
     node: str
     node_runs: bool
+    namesakes: tuple[str, ...]
+    parameters: Mapping[str, Any]
     reports: Mapping[str, tuple[Level, str]]
     mismatches: tuple[str, ...]
     cameras: tuple[SeenCamera, ...]
@@ -69,10 +80,13 @@ class Observed(NamedTuple):
 # ---- the machine -----------------------------------------------------------------------------------------------------
 
 
-def machine_findings() -> Iterator[Finding]:
-    """Networks, their TensorRT engines, Fast DDS, NumPy and the processor of this machine."""
-    yield _networks()
-    for engine in kept_engines():
+def machine_findings(node: Mapping[str, Any]) -> Iterator[Finding]:
+    """Networks, their TensorRT engines, Fast DDS, NumPy and the processor of this machine.
+
+    node: NODE_PARAMETERS of the running node, whose networks are looked at; empty: the package's own are.
+    """
+    yield _networks_of(node) if node else _own_networks()
+    for engine in kept_engines() if node.get("backend") != "onnxruntime" else ():
         level = Level.WARN if engine.warnings else Level.OK
         yield Finding("engine", level, "; ".join([f"{engine.plan.name}: {engine.about}", *engine.warnings]), {})
     yield _fast_dds(os.environ)
@@ -81,7 +95,22 @@ def machine_findings() -> Iterator[Finding]:
     yield governor_finding(_GOVERNORS)
 
 
-def _networks() -> Finding:
+def _networks_of(node: Mapping[str, Any]) -> Finding:
+    """Whether the files are those that were exported; the node tells itself how they run, and a second set of them
+    would take its memory and its time."""
+    try:
+        folder = Path(node["model_dir"]).expanduser() if node["model_dir"] else models_dir()
+        models = pipeline_models(folder).values()
+        for model in models:
+            if model.int8 is not None and node["precision"] in ("auto", "int8"):
+                model.int8.verify()
+    except EngineError as error:
+        return Finding("networks", Level.ERROR, f"{error} (the node's model_dir, on this machine)", {})
+    names = ", ".join(f"{model.path.name} {model.short_hash}" for model in models)
+    return Finding("networks", Level.OK, f"{folder}: {names}", {})
+
+
+def _own_networks() -> Finding:
     try:
         pipeline = Pipeline()
     except EngineError as error:
@@ -125,9 +154,12 @@ def governor_finding(folder: Path) -> Finding:
     """The processor's frequency governor, from /sys/devices/system/cpu."""
     slow = []
     for file in sorted(folder.glob("cpu[0-9]*/cpufreq/scaling_governor")):
-        driver = (file.parent / "scaling_driver").read_text().strip()
-        # Under this driver, powersave only means that the processor chooses by itself.
-        if file.read_text().strip() == "powersave" and driver != "intel_pstate":
+        try:
+            driver, governor = ((file.parent / name).read_text().strip() for name in ("scaling_driver", file.name))
+        except OSError:  # switched off
+            continue
+        # Under these drivers, powersave only means that the processor chooses by itself.
+        if governor == "powersave" and driver not in _DRIVERS_THAT_CHOOSE:
             slow.append(file.parent.parent.name)
     if slow:
         advice = "sudo cpupower frequency-set -g performance (on a Jetson: sudo jetson_clocks)"
@@ -141,7 +173,8 @@ def governor_finding(folder: Path) -> Finding:
 def system_findings(seen: Observed) -> Iterator[Finding]:
     """The node, its connections, the cameras and TF."""
     if not seen.node_runs:
-        yield Finding("node", Level.ERROR, f"no node {seen.node}: ros2 launch pose3d_ros pose3d.launch.py", {})
+        advice = f"give --node {' or '.join(seen.namesakes)}, which runs" if seen.namesakes else _START_ADVICE
+        yield Finding("node", Level.ERROR, f"no node {seen.node}: {advice}", {})
     elif not seen.reports:
         yield Finding("node", Level.ERROR, f"{seen.node} sends no /diagnostics: it hangs; restart it", {})
     for part, (level, message) in seen.reports.items():
@@ -156,8 +189,10 @@ def system_findings(seen: Observed) -> Iterator[Finding]:
 def _camera_findings(seen: Observed, camera: SeenCamera) -> Iterator[Finding]:
     yield from _image_findings(camera)
     yield from _info_findings(camera)
-    if seen.target and camera.image is not None:
-        yield _tf_finding(seen, camera.image)
+    if camera.image is not None:
+        targets = (seen.target, *(seen.parameters.get(name, "") for name in FRAME_PARAMETERS))
+        for target in dict.fromkeys(filter(None, targets)):
+            yield _tf_finding(seen.frames, target, camera.image)
 
 
 def _image_findings(seen: SeenCamera) -> Iterator[Finding]:
@@ -194,10 +229,10 @@ def _stamp_finding(image: Image | CompressedImage, now_ns: int) -> Finding:
     if stamp_ns <= 0:
         return Finding("stamps", Level.ERROR, "zero: the driver must stamp its images with the time of exposure", {})
     age_s = 1e-9 * (now_ns - stamp_ns)
-    if abs(age_s) > _MOST_SKEW_S:
+    if not -WARN_AHEAD_S <= age_s <= WARN_AGE_S:
         where = "in the past" if age_s > 0 else "in the future"
         advice = "synchronise the computers (chrony, PTP); for a bag, --sim-time here and use_sim_time for the node"
-        return Finding("stamps", Level.WARN, f"{abs(age_s):.1f} s {where}: {advice}", {})
+        return Finding("stamps", Level.WARN, f"{abs(age_s):.2f} s {where}: {advice}", {})
     return Finding("stamps", Level.OK, f"{1e3 * age_s:.0f} ms old when they come", {})
 
 
@@ -229,10 +264,10 @@ def _calibration_finding(info: CameraInfo, image: Image | CompressedImage | None
     return Finding("camera_info", Level.OK, f"{camera.model}, {camera.width}x{camera.height}", {})
 
 
-def _tf_finding(seen: Observed, image: Image | CompressedImage) -> Finding:
+def _tf_finding(frames: FrameTree, target: str, image: Image | CompressedImage) -> Finding:
     try:
-        seen.frames.rotation(seen.target, image.header.frame_id, stamp_to_ns(image.header.stamp), _MOST_SKEW_S)
+        frames.motion(target, image.header.frame_id, stamp_to_ns(image.header.stamp), _TF_TOLERANCE_S)
     except TransformError as error:
         advice = "start robot_state_publisher, or static_transform_publisher for the camera's mount"
         return Finding("TF", Level.ERROR, f"{error}: {advice}", {})
-    return Finding("TF", Level.OK, f"{image.header.frame_id} is connected with {seen.target}", {})
+    return Finding("TF", Level.OK, f"{image.header.frame_id} is connected with {target}", {})

@@ -83,7 +83,10 @@ class FrameTree:
         stamp_ns: int | None,
         translation_m: tuple[float, ...] = (0.0, 0.0, 0.0),
     ) -> None:
-        """Takes a transform. stamp_ns: None if it is static. One without a rotation (all zeros, NaN) is left out."""
+        """Takes a transform. stamp_ns: None if it is static. One without a rotation (all zeros, NaN) is left out.
+
+        A frame is static or moves, as its last transform says.
+        """
         if not (1e-6 < np.linalg.norm(quaternion_xyzw) < np.inf and np.isfinite(translation_m).all()):
             return
         edge = _Edge(parent, quaternion_xyzw, translation_m, stamp_ns or 0)
@@ -91,6 +94,7 @@ class FrameTree:
             if stamp_ns is None:
                 self._static[child] = edge
             else:
+                self._static.pop(child, None)
                 self._put_moving(child, edge)
             self._changed.notify_all()
 

@@ -38,13 +38,15 @@ class GroundSource:
             try:
                 self.ground = self._from_tf(values["ground_frame"], camera_frame, stamp_ns)
             except TransformError as error:
-                self.problem = f"{error}; publish it, or set ground_frame to a frame on the ground"
+                self.problem = f"{error}: correct TF, or set ground_frame to a frame on the ground"
         elif values["camera_height_m"] > 0:
             self.ground = Ground.of_tilted_camera(values["camera_pitch_deg"], values["camera_height_m"])
         return self.ground
 
     def _from_tf(self, ground_frame: str, camera_frame: str, stamp_ns: int) -> Ground:
-        """Raises TransformError where TF does not connect the two."""
+        """Raises TransformError where TF does not connect the two, or puts the camera into the ground."""
         assert self._frames is not None
         camera = self._frames.motion(ground_frame, camera_frame, stamp_ns, _MAX_TF_AGE_S)
+        if camera.shift[2] <= 0:
+            raise TransformError(f"by TF, the camera is {-camera.shift[2]:.2f} m below {ground_frame}")
         return Ground(camera.turn.inv().apply(np.array([0.0, 0.0, 1.0])), float(camera.shift[2]))

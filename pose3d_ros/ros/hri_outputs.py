@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from threading import Lock
+from threading import RLock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,15 +37,16 @@ USUAL_NAME = "pose3d"
 """Of the node; one of another name puts that before its bodies' ids, as it does its namespace."""
 _DEPTH = 10
 _TF_DEPTH = 100
-_SILENCE_NS = 2_000_000_000  # of a camera, until its bodies count as gone
+_SILENCE_S = 2.0  # of a camera, until its bodies count as gone
 _IN_SPACE = {"joint_states": JointState, "velocity": TwistStamped}
 _IN_THE_IMAGE = {"roi": NormalizedRegionOfInterest2D, "cropped": Image, "skeleton2d": Skeleton2D}
 
 
 class _Seen(NamedTuple):
-    """Whom a camera saw last."""
+    """Whom a camera saw last. noted_s: real time."""
 
     stamp_ns: int
+    noted_s: float
     bodies: list[str]
 
 
@@ -53,6 +55,7 @@ class HriOutputs:
 
     Frames are sent while anybody listens to the others: whoever listens to TF alone has the node's own frames.
     with_images: whether bodies belong to an image; else they have neither roi, cropped nor skeleton2d.
+    Thread-safe: the worker publishes, while the executor's thread looks after who listens and who has fallen silent.
     """
 
     def __init__(self, node: LifecycleNode, with_images: bool) -> None:
@@ -67,7 +70,7 @@ class HriOutputs:
         # Bodies of all nodes share one namespace.
         name = node.get_name() if node.get_name() != USUAL_NAME else ""
         self._prefix = "_".join(filter(None, [*node.get_namespace().split("/"), name]))
-        self._lock = Lock()  # of `_bodies`: the worker changes it, the executor's thread looks at it
+        self._lock = RLock()
         self._bodies: dict[str, dict[str, Publisher]] = {}
         self._seen: dict[str, _Seen] = {}
 
@@ -85,11 +88,36 @@ class HriOutputs:
 
         camera: its name; empty if it has none. image: its BGR image [h, w, 3]; None if there is none.
         """
-        if not self.wanted:
-            return
+        with self._lock:
+            if self.wanted:
+                self._publish(header, people, camera, image)
+
+    def forget_the_silent(self) -> None:
+        """Tells that those are gone whose camera has sent nothing for two seconds of real time; called now and then."""
+        with self._lock:
+            now_s = time.monotonic()
+            heard = {name: seen for name, seen in self._seen.items() if now_s - seen.noted_s <= _SILENCE_S}
+            if len(heard) < len(self._seen):
+                self._seen = heard
+                self._tell_tracked(Header(stamp=self._node.get_clock().now().to_msg()))
+
+    def clear(self) -> None:
+        """Tells that nobody is there."""
+        with self._lock:
+            self._seen.clear()
+            self._tell_tracked(Header(stamp=self._node.get_clock().now().to_msg()))
+
+    def destroy(self) -> None:
+        """Ends the publishers."""
+        with self._lock:
+            self._keep(())
+            for publisher in (self._tracked, self._tf):
+                self._node.destroy_lifecycle_publisher(publisher)
+
+    def _publish(self, header: Header, people: Sequence[Person], camera: str, image: NDArray[np.uint8] | None) -> None:
         person_of = {body_id(person.id, self._prefix, camera): person for person in people}
-        everybody = self._note(camera, header, list(person_of))
-        self._tracked.publish(IdsList(header=header, ids=everybody))
+        self._note(camera, header, list(person_of))
+        self._tell_tracked(header)
         for body, person in person_of.items():
             if image is not None:
                 height, width = image.shape[:2]
@@ -98,18 +126,6 @@ class HriOutputs:
                 self._send(body, "skeleton2d", skeleton_of, person, header, width, height)
             self._send(body, "velocity", velocity_of, person, header)
         self._publish_pose(header, person_of)
-
-    def clear(self) -> None:
-        """Tells that nobody is there."""
-        self._seen.clear()
-        self._keep(())
-        self._tracked.publish(IdsList(header=Header(stamp=self._node.get_clock().now().to_msg())))
-
-    def destroy(self) -> None:
-        """Ends the publishers."""
-        self._keep(())
-        for publisher in (self._tracked, self._tf):
-            self._node.destroy_lifecycle_publisher(publisher)
 
     def _publish_pose(self, header: Header, person_of: Mapping[str, Person]) -> None:
         """Frames and angles of those whose place is known."""
@@ -140,25 +156,28 @@ class HriOutputs:
         if self._is_heard(body, topic) and (message := make(*values)) is not None:
             self._bodies[body][topic].publish(message)
 
-    def _note(self, camera: str, header: Header, bodies: list[str]) -> list[str]:
-        """All who are there: these, and those whom the other cameras saw last, unless they have fallen silent."""
+    def _note(self, camera: str, header: Header, bodies: list[str]) -> None:
+        """Remembers whom a camera sees; forgets the other cameras whose last image is too far from this one."""
         now_ns = stamp_to_ns(header.stamp)
-        self._seen[camera] = _Seen(now_ns, bodies)
-        self._seen = {name: seen for name, seen in self._seen.items() if abs(now_ns - seen.stamp_ns) <= _SILENCE_NS}
+        self._seen[camera] = _Seen(now_ns, time.monotonic(), bodies)
+        silence_ns = 1e9 * _SILENCE_S
+        self._seen = {name: seen for name, seen in self._seen.items() if abs(now_ns - seen.stamp_ns) <= silence_ns}
+
+    def _tell_tracked(self, header: Header) -> None:
+        """Publishes the list of all who are there, each of whom has publishers from then on."""
         everybody = [body for seen in self._seen.values() for body in seen.bodies]
         self._keep(everybody)
-        return everybody
+        self._tracked.publish(IdsList(header=header, ids=everybody))
 
     def _keep(self, bodies: Collection[str]) -> None:
         """Makes publishers for those who are new, and ends those of who has gone."""
-        with self._lock:
-            for body in self._bodies.keys() - set(bodies):
-                for publisher in self._bodies.pop(body).values():
-                    self._node.destroy_publisher(publisher)
-            for body in bodies:
-                if body not in self._bodies:
-                    # Not managed ones: they live only while the node is active.
-                    self._bodies[body] = {
-                        topic: self._node.create_publisher(kind, f"{BODIES}/{body}/{topic}", _DEPTH)
-                        for topic, kind in self._types.items()
-                    }
+        for body in self._bodies.keys() - set(bodies):
+            for publisher in self._bodies.pop(body).values():
+                self._node.destroy_publisher(publisher)
+        for body in bodies:
+            if body not in self._bodies:
+                # Not managed ones: they live only while the node is active.
+                self._bodies[body] = {
+                    topic: self._node.create_publisher(kind, f"{BODIES}/{body}/{topic}", _DEPTH)
+                    for topic, kind in self._types.items()
+                }

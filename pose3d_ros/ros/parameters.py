@@ -66,6 +66,7 @@ _TYPE_NAMES: dict[type, str] = {
     str: "text",
     list: "list of texts",
 }
+_TF_FRAME = (r"([A-Za-z_][A-Za-z0-9_/.-]*)?", "frame names begin with a letter, not with /")
 _TYPE_ADVICE: dict[type, str] = {float: " (write 1.0, not 1)"}
 
 PARAMETERS: tuple[ParameterSpec, ...] = (
@@ -105,6 +106,7 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         "",
         "Frame, z up, that TF connects with those of all cameras: people whom several see are fused there into one, on "
         "~/fused/joints, ~/fused/markers and /tf. Empty: they are not.",
+        pattern=_TF_FRAME,
     ),
     ParameterSpec(
         "max_people",
@@ -166,6 +168,15 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         "max_rate_hz",
         0.0,
         "Most images of each camera worked on per second of their stamps; the others are dropped. 0: all.",
+        0.0,
+        1000.0,
+        change=Change.LIVE,
+    ),
+    ParameterSpec(
+        "expected_rate_hz",
+        0.0,
+        "Images per second that each camera should send; below half of it, diagnostics warn. 0: the best rate since "
+        "activation.",
         0.0,
         1000.0,
         change=Change.LIVE,
@@ -254,8 +265,8 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "camera_pitch_deg",
         0.0,
-        "By how much the camera looks down, in degrees; up: negative. It must not be rolled. Counts only with "
-        "camera_height_m.",
+        "By how much the camera looks down, in degrees; up: negative. It must not be rolled. It needs "
+        "camera_height_m: set both together.",
         -90.0,
         90.0,
         change=Change.LIVE,
@@ -265,6 +276,7 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         "",
         "TF frame on the ground, z up, for example base_footprint: tells where up and the ground are, in place of "
         "camera_height_m. Empty: none.",
+        pattern=_TF_FRAME,
     ),
     ParameterSpec(
         "max_prediction_s",
@@ -280,7 +292,7 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         "",
         "Frame of ~/joints, ~/joints_predicted and ~/markers, such as base_link or map, by TF at the image's stamp. "
         "Empty: the camera's. /tf is always relative to the camera's.",
-        pattern=(r"([A-Za-z_][A-Za-z0-9_/.-]*)?", "frame names begin with a letter, not with /"),
+        pattern=_TF_FRAME,
     ),
     ParameterSpec(
         "target_frame_timeout_s",
@@ -351,6 +363,10 @@ def problems_together(values: Mapping[str, Any]) -> list[str]:
         problems.append(str(error))
     if values["ground_frame"] and values["camera_height_m"] > 0:
         problems.append("ground_frame and camera_height_m both tell where the ground is: set one of them")
+    if values["camera_pitch_deg"] != 0 and values["camera_height_m"] == 0:
+        problems.append(
+            f"camera_pitch_deg is {values['camera_pitch_deg']}: it needs camera_height_m, set both together"
+        )
     return problems
 
 

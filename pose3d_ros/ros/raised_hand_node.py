@@ -10,6 +10,7 @@ import sys
 import time
 
 import numpy as np
+from numpy.typing import NDArray
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -22,16 +23,27 @@ from pose3d_ros.ros.frame_listener import FrameListener
 from pose3d_ros.ros.frame_tree import Array, TransformError
 from pose3d_ros.ros.parameter_declaration import NodeParameters, ParameterError
 from pose3d_ros.ros.parameters import Change, ParameterSpec
-from pose3d_ros.ros.people_conversion import cloud_to_joints
+from pose3d_ros.ros.people_conversion import CLOUD_DTYPE, cloud_to_joints
 from pose3d_ros.ros.run_node import run_node
+from pose3d_ros.skeleton import NUM_JOINTS
+
+try:
+    from sensor_msgs_py.point_cloud2 import read_points
+except ImportError:  # no wheel brings it
+    read_points = None
 
 _CHECK_PERIOD_S = 0.1
 _UP_OF_A_LEVEL_CAMERA = np.array([0.0, -1.0, 0.0])
+_CAMERAS_END_WITH = ("_optical", "_optical_frame")  # REP-103
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 RAISED_HAND_PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
-        "up_frame", "", "Frame whose z points up, such as base_link. Empty: the camera is level.", change=Change.LIVE
+        "up_frame",
+        "",
+        "Frame whose z points up, such as base_link. Empty: the joints are in the frame of a level camera, which ends "
+        "with _optical_frame.",
+        change=Change.LIVE,
     ),
     ParameterSpec("min_confidence", 0.5, "Least confidence of wrist and shoulder.", 0.0, 1.0, change=Change.LIVE),
     ParameterSpec("max_sigma_m", 0.5, "Most standard deviation of their places.", 0.01, 10.0, change=Change.LIVE),
@@ -71,7 +83,7 @@ class RaisedHandNode(Node):
             return
         try:
             up = self._up(cloud.header.frame_id, stamp_ns)
-            people = cloud_to_joints(cloud)
+            people = joints_of(cloud)
         except (TransformError, ValueError) as error:
             self._tell(str(error))
             return
@@ -83,6 +95,8 @@ class RaisedHandNode(Node):
         """The unit vector that points up, in the frame of the joints."""
         values = self._declared.values
         if not values["up_frame"]:
+            if not frame.endswith(_CAMERAS_END_WITH):
+                raise TransformError(f"the joints are in '{frame}', not in a camera's _optical_frame: set up_frame")
             return _UP_OF_A_LEVEL_CAMERA
         turn = self._frames.rotation(frame, values["up_frame"], stamp_ns, values["timeout_s"])
         return np.asarray(turn.apply([0.0, 0.0, 1.0]))
@@ -101,6 +115,19 @@ class RaisedHandNode(Node):
             self._said = text
             self._publisher.publish(String(data=text))
             self.get_logger().info(text)
+
+
+def joints_of(cloud: PointCloud2) -> NDArray[np.void]:
+    """[people, 24] with the fields of ~/joints, unpacked by ROS' own reader where that is installed.
+
+    Raises ValueError when the cloud is of another kind.
+    """
+    if read_points is None:
+        return cloud_to_joints(cloud)
+    try:
+        return np.asarray(read_points(cloud, field_names=list(CLOUD_DTYPE.names or ()))).reshape(-1, NUM_JOINTS)
+    except (AssertionError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"not a cloud of joints: {error}") from error
 
 
 def main(args: list[str] | None = None) -> int:

@@ -21,6 +21,8 @@ _FEWEST_STAMPS = 10
 _PAUSE_NS = 5_000_000_000  # the camera was switched off for so long, or time jumped: no frames are missing in between
 _GAP_PERIODS = 1.5
 _FAST_SHARE_PERCENTILE = 10
+NOTABLE_LOSS = 0.05
+"""Share of the images that may be missing without a word."""
 
 
 class Drop(Enum):
@@ -39,6 +41,11 @@ class Gaps(NamedTuple):
     number: int
     missing: int
     share: float
+
+    @property
+    def steady_rate_hz(self) -> float:
+        """Images per second that the camera takes; 0: unknown, or so many are missing that the period may be wrong."""
+        return 1e9 / self.period_ns if self.period_ns and self.share <= NOTABLE_LOSS else 0.0
 
 
 def find_gaps(stamps_ns: Sequence[int]) -> Gaps:
@@ -157,6 +164,11 @@ class StreamMonitor:
         self._info_stamps_ns: deque[int] = deque(maxlen=_STAMP_FRAMES)
         self._latencies_ns: deque[int] = deque(maxlen=_LATENCY_FRAMES)
         self._input, self._output, self._camera_info = RateMeter(), RateMeter(), RateMeter()
+
+    def restart(self) -> None:
+        """Clears all windows (not the counters)."""
+        with self._lock:
+            self._forget_times()
 
     def frame_received(self, stamp_ns: int, now_ns: int) -> None:
         """An image arrived. A stamp before the last one's clears all windows (not the counters)."""

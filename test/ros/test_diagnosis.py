@@ -25,6 +25,7 @@ EMPTY = StreamMonitor().read(0)
 BEFORE = replace(EMPTY, received=100, processed=90, dropped=10)
 GOOD = replace(BEFORE, received=130, processed=117, dropped=13, input_rate_hz=30.0, output_rate_hz=27.0, lost_share=0.0)
 SLOW = replace(GOOD, input_rate_hz=1.0, output_rate_hz=1.0)
+AT_14_HZ = Gaps(int(1e9 / 14), 0, 0, 0.0)
 SOURCE = ImageSource("/image", "reliable", 1, "", "camera")
 
 
@@ -58,6 +59,24 @@ SOURCE = ImageSource("/image", "reliable", 1, "", "camera")
             "fastdds.xml",
         ),
         (replace(GOOD, gaps=Gaps(33, 9, 20, 0.4)), BEFORE, SOURCE, Level.WARN, "too slow"),
+        (
+            replace(GOOD, gaps=AT_14_HZ),
+            BEFORE,
+            SOURCE._replace(expected_rate_hz=30.0),
+            Level.WARN,
+            "14.0 images a second",
+        ),
+        (replace(GOOD, gaps=AT_14_HZ), BEFORE, SOURCE._replace(expected_rate_hz=27.0), Level.OK, "27.0 of 30.0 Hz"),
+        (replace(GOOD, gaps=AT_14_HZ), BEFORE, SOURCE, Level.OK, "27.0 of 30.0 Hz"),
+        (GOOD, BEFORE, SOURCE._replace(expected_rate_hz=30.0), Level.OK, "27.0 of 30.0 Hz"),  # too few to tell
+        (
+            replace(GOOD, gaps=AT_14_HZ, output_rate_hz=2.0),  # max_rate_hz
+            BEFORE,
+            SOURCE._replace(expected_rate_hz=15.0),
+            Level.OK,
+            "2.0 of 30.0 Hz",
+        ),
+        (BEFORE, BEFORE, SOURCE._replace(expected_rate_hz=30.0), Level.WARN, "no image on /image"),
         (replace(GOOD, unwanted=9), BEFORE, SOURCE, Level.OK, "nobody subscribes"),
         (replace(GOOD, time_jumps=1, last_jump_s=9.5), BEFORE, SOURCE, Level.WARN, "jumped back by 9.500 s"),
         (replace(GOOD, age_s=-0.3), BEFORE, SOURCE, Level.WARN, "0.300 s in the future"),
@@ -71,6 +90,31 @@ def test_the_images_state(now, before, source, level, text):
     assert finding.level == level
     assert text in finding.message
     assert finding.values["received"] == str(now.received)
+
+
+@pytest.mark.parametrize(
+    ("rates_hz", "told"),
+    [
+        ([(30, 400), (5, 400)], True),  # from one moment to the next
+        ([(rate, 60) for rate in range(30, 4, -1)], True),
+        ([(30, 400), (16, 400)], False),
+        ([(5, 100), (30, 400)], False),  # a camera that is just starting
+        ([(30, 200), (0.25, 1), (30, 200)], False),  # a pause
+        ([(30, 200), (0.1, 1), (30, 200)], False),  # switched off for a while
+    ],
+)
+def test_a_camera_that_slows_down(rates_hz, told):
+    """Of the images' steps alone, against the best rate so far; the node reports every ten of them."""
+    monitor = StreamMonitor()
+    now_ns, best_hz, messages = 1_000_000_000, 0.0, []
+    for number, rate_hz in enumerate(rate_hz for rate_hz, images in rates_hz for _ in range(images)):
+        now_ns += round(1e9 / rate_hz)
+        monitor.frame_received(now_ns, now_ns)
+        if number % 10 == 0:
+            now = monitor.read(now_ns)
+            best_hz = max(best_hz, now.gaps.steady_rate_hz)
+            messages.append(image_finding(now, None, SOURCE._replace(expected_rate_hz=best_hz)).message)
+    assert any("not half of the 30" in message for message in messages) == told
 
 
 def test_the_calibrations_state():

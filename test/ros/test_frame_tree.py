@@ -76,6 +76,16 @@ def test_a_newer_transform_replaces_the_older(tree):
     np.testing.assert_allclose(up(tree, "optical", stamp_ns=11 * SECOND), [0, -1, 0], atol=1e-12)
 
 
+def test_a_frame_is_static_or_moves_as_its_last_transform_says(tree):
+    tree.put("base_link", "lamp", (0.0, 0.0, 0.0, 1.0), 10 * SECOND, (1.0, 0.0, 0.0))
+    tree.put("base_link", "lamp", (0.0, 0.0, 0.0, 1.0), 11 * SECOND, (2.0, 0.0, 0.0))
+    np.testing.assert_allclose(tree.motion("base_link", "lamp", int(10.5 * SECOND)).shift, [1.5, 0, 0])
+    tree.put("base_link", "lamp", (0.0, 0.0, 0.0, 1.0), None, (3.0, 0.0, 0.0))
+    np.testing.assert_allclose(tree.motion("base_link", "lamp", 10 * SECOND).shift, [3, 0, 0])
+    tree.put("base_link", "lamp", (0.0, 0.0, 0.0, 1.0), 12 * SECOND, (4.0, 0.0, 0.0))
+    np.testing.assert_allclose(tree.motion("base_link", "lamp", 12 * SECOND).shift, [4, 0, 0])
+
+
 def test_a_circle_has_an_end():
     tree = FrameTree()
     tree.put("a", "b", (0.0, 0.0, 0.0, 1.0), None)

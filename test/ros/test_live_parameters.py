@@ -2,6 +2,7 @@
 
 import time
 
+import numpy as np
 import pytest
 from camera_driver import Driver
 
@@ -10,6 +11,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
 from rcl_interfaces.srv import GetParameters
 
 from pose3d_ros.ros.camera_conversion import stamp_to_ns
+from pose3d_ros.ros.health import Level
 from pose3d_ros.ros.people_conversion import cloud_to_joints
 
 
@@ -24,9 +26,17 @@ def driver(start_node, robot, clip):
 
 @pytest.fixture(autouse=True)
 def defaults(driver, robot):
+    picture = driver.picture
     yield
+    driver.picture = picture
     assert not robot.set_parameters(
-        tf_prefix="person_", score_threshold=0.3, new_person_threshold=0.5, visible_threshold=0.5, max_rate_hz=0.0
+        tf_prefix="person_",
+        score_threshold=0.3,
+        new_person_threshold=0.5,
+        visible_threshold=0.5,
+        max_rate_hz=0.0,
+        smoothing=1.0,
+        track_timeout_s=0.5,
     )
 
 
@@ -95,6 +105,59 @@ def test_a_change_never_falls_into_an_image(driver, robot):
     assert all(pair in together for pair in pairs())
 
 
+@pytest.mark.parametrize(("parameter", "output"), [("publish_tf", "tf"), ("publish_markers", "markers")])
+def test_an_output_ends_and_comes_back(driver, robot, parameter, output):
+    """None comes with the images in between; the last output of an image tells that it is done."""
+    assert robot.set_parameters(**{parameter: False}) == ""
+    for _ in range(5):
+        driver.answer("overlay")
+    robot.spin_for(0.3)
+    robot.forget()
+    for _ in range(5):
+        driver.answer("overlay")
+    robot.spin_for(0.3)
+    assert robot.heard["joints"]
+    assert not robot.heard[output]
+    assert robot.set_parameters(**{parameter: True}) == ""
+    driver.answer("overlay")
+    robot.spin_until(lambda: robot.heard[output], 60, f"{output} again")
+
+
+def test_smoothing_holds_from_the_next_image_on(driver, robot, clip):
+    """A calmer node follows people who move less."""
+
+    def travelled():
+        driver.stamp_ns += 2_000_000_000
+        path = []
+        for picture in clip[0][100:140]:
+            driver.picture = picture
+            joints = cloud_to_joints(driver.answer())
+            path.append(np.stack([joints[0][axis] for axis in "xyz"], 1))
+        return float(np.linalg.norm(np.diff(path, axis=0), axis=2).mean())
+
+    lengths = []
+    for smoothing in (0.1, 10.0):
+        assert robot.set_parameters(smoothing=smoothing) == ""
+        lengths.append(travelled())
+    assert lengths[1] < 0.8 * lengths[0], lengths
+
+
+def test_people_are_kept_as_long_as_track_timeout_s_says(driver, robot):
+    """After a picture of nobody, predicted; then not at all."""
+    still = driver.picture
+
+    def people_in_the_dark(step_s):
+        driver.picture = still
+        for _ in range(8):  # until it is sure of them
+            assert driver.answer().width
+        driver.picture = np.zeros_like(still)
+        return robot.answer_to(driver.images, driver.message(step_s)).width
+
+    for timeout_s, width in ((2.0, 24), (0.2, 0), (2.0, 24)):
+        assert robot.set_parameters(track_timeout_s=timeout_s) == ""
+        assert people_in_the_dark(step_s=0.4) == width
+
+
 def test_the_rate_is_limited_by_the_stamps(driver, robot):
     assert robot.set_parameters(max_rate_hz=10.0) == ""
     before = robot.stats()["cameras"][""]["images"]
@@ -137,6 +200,18 @@ def test_joints_predicted_to_now(driver, robot):
         robot.heard["joints_predicted"].clear()
         driver.answer("overlay")  # the last of the outputs
         assert not robot.heard["joints_predicted"]
+
+
+def test_a_camera_that_is_slower_than_expected_is_told(driver, robot):
+    driver.stamp_ns = time.time_ns() - 500_000_000
+    timer = robot.node.create_timer(1 / 30, lambda: driver.images.publish(driver.message()))
+    robot.wait_for_status("images", lambda level, _: level == Level.OK, "a camera that is fast enough")
+    assert robot.set_parameters(expected_rate_hz=100.0) == ""
+    slow = "not half of the 100.0 expected"
+    robot.wait_for_status("images", lambda level, text: level == Level.WARN and slow in text, "the warning")
+    assert robot.set_parameters(expected_rate_hz=0.0) == ""
+    robot.wait_for_status("images", lambda level, _: level == Level.OK, "the end of the warning")
+    robot.node.destroy_timer(timer)
 
 
 def test_without_a_listener_no_image_is_worked_on(driver, robot):

@@ -125,6 +125,14 @@ def test_who_has_gone_is_not_tracked_and_has_no_topics(node, robot):
     robot.spin_until(lambda: not robot.node.count_publishers("/humans/bodies/p1/roi"), 60, "the end of p1's topics")
 
 
+def test_nobody_is_tracked_by_a_camera_that_has_died(node, robot):
+    tracked = robot.heard["/humans/bodies/tracked"]
+    show(robot, BRIGHT, lambda: tracked and list(tracked[-1].ids), "somebody")
+    robot.spin_until(lambda: not tracked[-1].ids, 60, "the end of the list")
+    robot.spin_until(lambda: not robot.node.count_publishers("/humans/bodies/p1/roi"), 60, "the end of p1's topics")
+    show(robot, BRIGHT, lambda: tracked[-1].ids, "somebody again")
+
+
 def test_without_hri_msgs_the_node_says_what_to_do():
     from pose3d_ros.ros.optional_packages import check_packages
 

@@ -57,6 +57,9 @@ def test_the_pipeline_takes_the_ends_of_every_range(spec):
         ("tf_prefix", "", "frame names"),
         ("tf_prefix", "/person", "frame names"),
         ("tf_prefix", "person 1", "frame names"),
+        ("target_frame", "/base_link", "frame names"),
+        ("fusion_frame", "/base_link", "frame names"),
+        ("ground_frame", "base link", "frame names"),
         ("cameras", "front", "list of texts"),
         ("cameras", [1, 2], "list of texts"),
         ("cameras", ["front", "le ft"], "'le ft': camera names"),
@@ -94,6 +97,30 @@ def test_cameras_are_checked_together(cameras, frame, text):
     problems = problems_together({**values, "cameras": cameras, "fusion_frame": frame})
     assert bool(problems) == bool(text)
     assert text in "".join(problems)
+
+
+@pytest.mark.parametrize(
+    ("height_m", "pitch_deg", "frame", "text"),
+    [
+        (1.2, 0.0, "", ""),
+        (1.2, -5.0, "", ""),
+        (0.0, 0.0, "base_footprint", ""),
+        (0.0, 5.0, "", "camera_pitch_deg is 5.0: it needs camera_height_m"),
+        (0.0, 5.0, "base_footprint", "it needs camera_height_m"),
+        (1.2, 0.0, "base_footprint", "set one of them"),
+    ],
+)
+def test_what_tells_the_ground_is_checked_together(height_m, pitch_deg, frame, text):
+    values = {spec.name: spec.default for spec in PARAMETERS}
+    values |= {"camera_height_m": height_m, "camera_pitch_deg": pitch_deg, "ground_frame": frame}
+    problems = problems_together(values)
+    assert bool(problems) == bool(text)
+    assert text in "".join(problems)
+
+
+def test_fused_people_and_those_of_each_camera_may_have_frames_of_their_own():
+    values = {spec.name: spec.default for spec in PARAMETERS} | {"cameras": ["front", "left"]}
+    assert problems_together({**values, "fusion_frame": "base_link", "target_frame": "map"}) == []
 
 
 @pytest.mark.skipif(not CONFIG.is_file(), reason="no config/pose3d.yaml here")

@@ -18,6 +18,7 @@ from tf2_msgs.msg import TFMessage
 from pose3d_ros.ros.camera_conversion import camera_to_info
 from pose3d_ros.ros.image_conversion import bgr_to_image
 from pose3d_ros.ros.people_conversion import people_to_cloud
+from pose3d_ros.ros.processes import NodeProcess
 from pose3d_ros.skeleton import INDEX
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -26,10 +27,10 @@ LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 class Watcher:
     """Sends joints to the node, and hears what it tells."""
 
-    def __init__(self, robot):
+    def __init__(self, robot, name="raised_hand"):
         self.robot = robot
         self.told = []
-        robot.node.create_subscription(String, "raised_hand/raised_hands", self._on_told, LATCHED)
+        robot.node.create_subscription(String, f"{name}/raised_hands", self._on_told, LATCHED)
         self.joints = robot.node.create_publisher(PointCloud2, "pose3d/joints", 10)
 
     def _on_told(self, message):
@@ -108,6 +109,58 @@ def test_it_stops_on_a_cloud_of_another_kind(watcher, person):
         watcher.joints.publish(PointCloud2(header=watcher.robot.header(), point_step=16))
 
     watcher.wait_for(stopped("not a cloud of joints"), "the stop", send)
+
+
+def test_it_stops_where_nothing_tells_what_is_up(watcher, person):
+    def send():
+        watcher.send(person, frame_id="base_link")
+
+    watcher.wait_for(stopped("the joints are in 'base_link'"), "the stop", send)
+
+
+READER = """
+import sys
+import numpy as np
+from sensor_msgs.msg import PointField
+
+KINDS = {PointField.FLOAT32: "<f4", PointField.UINT8: "u1", PointField.UINT32: "<u4"}
+
+
+def read_points(cloud, field_names=None, skip_nans=False):
+    known = {field.name: field for field in cloud.fields}
+    assert set(field_names) <= set(known), "a field is missing"
+    fields = [known[name] for name in field_names]
+    print("the stand-in reads", file=sys.stderr, flush=True)
+    dtype = {
+        "names": field_names,
+        "formats": [KINDS[field.datatype] for field in fields],
+        "offsets": [field.offset for field in fields],
+        "itemsize": cloud.point_step,
+    }
+    return np.ndarray((cloud.width * cloud.height,), np.dtype(dtype), cloud.data)
+"""
+
+
+def test_ros_own_reader_is_used_where_it_is_installed(ros_environment, robot, person, tmp_path):
+    """A module of its name and ways stands for sensor_msgs_py, which no wheel brings."""
+    (tmp_path / "sensor_msgs_py").mkdir()
+    (tmp_path / "sensor_msgs_py" / "__init__.py").touch()
+    (tmp_path / "sensor_msgs_py" / "point_cloud2.py").write_text(READER)
+    path = ":".join(filter(None, [str(tmp_path), ros_environment.get("PYTHONPATH", "")]))
+    environment = {**ros_environment, "PYTHONPATH": path}
+    arguments = ("-r", "__node:=reader")
+    with NodeProcess("raised_hand_node", {}, environment, tmp_path / "log", *arguments) as node:
+        watcher = Watcher(robot, "reader")
+        robot.spin_until(lambda: watcher.told and watcher.joints.get_subscription_count(), 60, "the node")
+        watcher.wait_for(hands("down", "up"), "the hand", lambda: watcher.send(person))
+        assert "the stand-in reads" in node.output()
+        other = PointCloud2(point_step=16)
+
+        def send():
+            other.header = robot.header(time.time_ns(), "camera_optical_frame")
+            watcher.joints.publish(other)
+
+        watcher.wait_for(stopped("not a cloud of joints: a field is missing"), "the stop", send)
 
 
 def test_up_comes_from_tf(start_node, robot, node, watcher, person):

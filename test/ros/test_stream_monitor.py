@@ -119,6 +119,16 @@ def test_a_jump_back_in_time_clears_the_windows_and_keeps_the_counters():
     assert figures.gaps.period_ns == pytest.approx(PERIOD, rel=0.01)
 
 
+def test_a_restart_clears_the_windows_and_keeps_the_counters():
+    monitor = StreamMonitor()
+    for i in range(30):
+        monitor.frame_received(SECOND + i * PERIOD, SECOND + i * PERIOD)
+    assert monitor.read(2 * SECOND).gaps.steady_rate_hz == pytest.approx(30, rel=0.01)
+    monitor.restart()
+    figures = monitor.read(2 * SECOND)
+    assert (figures.received, figures.input_rate_hz, figures.gaps.steady_rate_hz) == (30, 0.0, 0.0)
+
+
 def test_unstamped_images_are_no_jump_in_time():
     monitor = StreamMonitor()
     for stamp in (SECOND, 0, SECOND + PERIOD, 0):

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -63,6 +64,32 @@ def test_a_dark_camera_is_told_and_forgiven(driver, robot):
     assert "cover off the lens" in message
     send(driver, [grain(200, i) for i in range(12)])
     assert robot.report("picture")[0] == Level.OK
+
+
+@pytest.mark.parametrize(
+    ("spoil", "trouble", "advice"),
+    [
+        (lambda picture: cv2.GaussianBlur(picture, (0, 0), 0.01 * SIZE[1]), "blurred", "focus the lens"),
+        (lambda picture: 0.2 * picture, "underexposed", "raise exposure"),
+        (lambda picture: 4.0 * picture, "overexposed", "lower exposure"),
+    ],
+)
+def test_a_camera_that_is_out_of_focus_or_wrongly_exposed_is_told_and_forgiven(
+    driver, robot, clip, spoil, trouble, advice
+):
+    def sensed(pictures):
+        """With the noise of a sensor."""
+        random = np.random.default_rng(1)
+        return [np.clip(picture + random.normal(0, 2, SIZE), 0, 255).astype(np.uint8) for picture in pictures]
+
+    pictures = clip[0][60:180:10]
+    send(driver, sensed(map(spoil, pictures)))
+    level, message, values = robot.report("picture")
+    assert level == Level.WARN
+    assert trouble in values["troubles"].split()
+    assert advice in message
+    send(driver, sensed(pictures))
+    assert robot.report("picture")[:2] == (Level.OK, "well")
 
 
 def test_a_frozen_camera_is_told(driver, robot):
