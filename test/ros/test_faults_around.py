@@ -148,3 +148,28 @@ def test_the_disk_of_hard_frames_is_full(driver, robot, tmp_path):
     assert robot.set_parameters(record_hard_frames=False) == ""
     driver.picture = BRIGHT
     assert people(driver) == 1
+
+
+def test_a_disk_that_hangs_does_not_keep_the_node_from_ending(
+    driver, robot, start_node, models, tmp_path, shutdown_limit_s
+):
+    """Each picture that may be kept is written to a pipe that nobody reads."""
+    step_s = 0.3
+    for number in range(1, 200):
+        os.mkfifo(tmp_path / f"hard_{driver.stamp_ns + number * int(1e9 * step_s):019d}.jpg.part")
+    parameters = {"model_dir": str(models), "threads": 1, "record_hard_frames": True, "hard_frames_dir": str(tmp_path)}
+    hanging = start_node("pose3d_node", parameters, "-r", "__node:=hanging")
+    driver.picture = np.full_like(BRIGHT, 100)  # the tiny networks are unsure
+
+    def records():
+        robot.answer_to(driver.images, driver.message(step_s))
+        return "record_hard_frames is on" in hanging.output()
+
+    robot.spin_until(records, 60, "the other node to record")
+    for _ in range(HARD_FRAMES):
+        robot.answer_to(driver.images, driver.message(step_s))
+    began = time.monotonic()
+    assert hanging.stop() == 0
+    assert time.monotonic() - began < shutdown_limit_s
+    assert not list(tmp_path.glob("*.jpg"))
+    driver.picture = BRIGHT
