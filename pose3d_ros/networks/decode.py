@@ -23,15 +23,15 @@ class Decoder(nn.Module):
         """Heatmap logits [n, j, h, w] -> candidates [n, j, CANDIDATES, 2], best first, and their covariance
         [n, j, CANDIDATES, 2, 2] in the crop's pixels, and the share [n, j, CANDIDATES] of the probability that lies
         in each peak's window."""
-        n, j, h, w = logits.shape
-        p = torch.softmax(logits.flatten(2), -1).reshape(n, j, h, w)
+        h, w = logits.shape[2:]
+        p = torch.softmax(logits.flatten(2), -1).unflatten(2, (h, w))
         found = []
         for _ in range(CANDIDATES):
             near, *peak = _highest_peak(p)
             found.append(peak)
             p = p - near
         cells, covariance, mass = (torch.stack(parts, 2) for parts in zip(*found, strict=True))
-        covariance = covariance.reshape(n, j, CANDIDATES, 2, 2)
+        covariance = covariance.unflatten(3, (2, 2))
         return cells * HEATMAP_STRIDE + (HEATMAP_STRIDE - 1) / 2, covariance * HEATMAP_STRIDE**2, mass
 
 

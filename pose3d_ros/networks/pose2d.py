@@ -50,13 +50,15 @@ def look_both_ways(net: Pose2DNet, images: Tensor) -> tuple[Tensor, Tensor]:
     Columns are turned round by gathering them, as not every TensorRT slices backwards.
     """
     logits, visibility = look_once(net, torch.cat([images, _reversed(images)]))
-    there, back = logits.chunk(2)
-    seen_there, seen_back = visibility.chunk(2)
+    # Unflattened, not halved: the exported graph keeps a free number of people.
+    logits, visibility = logits.unflatten(0, (2, -1)), visibility.unflatten(0, (2, -1))
+    there, back, seen_there, seen_back = logits[0], logits[1], visibility[0], visibility[1]
     return (there + _reversed(back[:, MIRROR])) / 2, (seen_there + seen_back[:, MIRROR]) / 2
 
 
 def _reversed(maps: Tensor) -> Tensor:
-    return maps[..., torch.arange(maps.shape[-1] - 1, -1, -1, device=maps.device)]
+    columns = torch.tensor(range(int(maps.shape[-1]))[::-1], device=maps.device)
+    return maps.index_select(-1, columns)
 
 
 def normalise(images: Tensor) -> Tensor:

@@ -11,7 +11,8 @@ from pose3d_ros.networks.decode import Decoder  # noqa: E402
 from pose3d_ros.networks.export_pose2d import Pose2DGraph, write_onnx  # noqa: E402
 from pose3d_ros.networks.heatmap_losses import HEATMAP_LOSSES, gaussian_targets  # noqa: E402
 from pose3d_ros.networks.onnx_file import read_weights  # noqa: E402
-from pose3d_ros.networks.pose2d import Pose2DNet  # noqa: E402
+from pose3d_ros.networks.pose2d import Pose2DNet, look_both_ways, look_once  # noqa: E402
+from pose3d_ros.skeleton import MIRROR  # noqa: E402
 
 
 @pytest.mark.parametrize("depth", [18, 34, 50])
@@ -53,9 +54,10 @@ def test_losses_are_least_at_the_target(name):
     assert HEATMAP_LOSSES[name](right, target) < HEATMAP_LOSSES[name](wrong, target)
 
 
-def test_exported_file_equals_pytorch(tmp_path):
+@pytest.mark.parametrize("look", [look_once, look_both_ways])
+def test_exported_file_equals_pytorch(tmp_path, look):
     torch.manual_seed(0)
-    graph = Pose2DGraph(Pose2DNet(18, 8, 16).eval(), Calibration(1.2, 0.3, -0.1, 0.8, 0.004)).eval()
+    graph = Pose2DGraph(Pose2DNet(18, 8, 16).eval(), Calibration(1.2, 0.3, -0.1, 0.8, 0.004), look).eval()
     write_onnx(graph, 64, tmp_path / "net.onnx")
     engine = OnnxRuntimeEngine(tmp_path / "net.onnx", threads=1)
     for people in (1, 3):
@@ -67,6 +69,19 @@ def test_exported_file_equals_pytorch(tmp_path):
             )
         for name, value in theirs.items():
             np.testing.assert_allclose(ours[name], value, atol=1e-4 * max(1.0, float(value.abs().max())), err_msg=name)
+
+
+def test_who_looks_both_ways_finds_the_same_in_the_mirror():
+    torch.manual_seed(0)
+    net = Pose2DNet(18, 8, 16).eval()
+    images = torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        logits, visible = look_both_ways(net, images)
+        mirrored_logits, mirrored_visible = look_both_ways(net, images.flip(-1))
+        once, _ = look_once(net, images)
+    torch.testing.assert_close(mirrored_logits[:, MIRROR].flip(-1), logits)
+    torch.testing.assert_close(mirrored_visible[:, MIRROR], visible)
+    assert not torch.allclose(once, logits)
 
 
 def test_exported_file_gives_back_the_weights(tmp_path):
