@@ -14,6 +14,7 @@ from pose3d_ros.networks.onnx_file import write_onnx_file
 from pose3d_ros.networks.pose2d import normalise
 
 _MOST_PEOPLE = 32
+STRIDE = 32  # of the coarsest features
 _ABOUT = "a letterboxed picture -> people's boxes and scores, best first"
 
 
@@ -46,14 +47,25 @@ def load_finder(checkpoint: Path) -> tuple[FinderNet, tuple[int, int]]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint.pt of a training")
+    parser.add_argument(
+        "--size",
+        type=int,
+        nargs=2,
+        metavar=("WIDTH", "HEIGHT"),
+        help="of the pictures it takes, multiples of 32 (default: as in the training)",
+    )
     parser.add_argument("--output", type=Path, default=Path("models/finder.onnx"), help="file to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Writes the ONNX file."""
-    net, size = load_finder(args.checkpoint)
-    write_onnx(FinderGraph(net), size, args.output)
-    record_model(Model("find", args.output, "", input_size=size[::-1], about=_ABOUT))
+    net, (height, width) = load_finder(args.checkpoint)
+    if args.size:
+        width, height = args.size
+    if width % STRIDE or height % STRIDE:
+        raise ValueError(f"the finder's pictures cannot be {width} x {height}: both must be multiples of {STRIDE}")
+    write_onnx(FinderGraph(net), (height, width), args.output)
+    record_model(Model("find", args.output, "", input_size=(width, height), about=_ABOUT))
 
 
 def write_onnx(graph: FinderGraph, size: tuple[int, int], path: Path) -> None:
