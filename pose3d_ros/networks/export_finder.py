@@ -14,7 +14,7 @@ from pose3d_ros.networks.onnx_file import write_onnx_file
 from pose3d_ros.networks.pose2d import normalise
 
 _MOST_PEOPLE = 32
-STRIDE = 32  # of the coarsest features
+_COARSEST_STRIDE = 32
 _ABOUT = "a letterboxed picture -> people's boxes and scores, best first"
 
 
@@ -62,8 +62,10 @@ def run(args: argparse.Namespace) -> None:
     net, (height, width) = load_finder(args.checkpoint)
     if args.size:
         width, height = args.size
-    if width % STRIDE or height % STRIDE:
-        raise ValueError(f"the finder's pictures cannot be {width} x {height}: both must be multiples of {STRIDE}")
+    if width % _COARSEST_STRIDE or height % _COARSEST_STRIDE:
+        raise ValueError(
+            f"the finder's pictures cannot be {width} x {height}: both must be multiples of {_COARSEST_STRIDE}"
+        )
     write_onnx(FinderGraph(net), (height, width), args.output)
     record_model(Model("find", args.output, "", input_size=(width, height), about=_ABOUT))
 

@@ -1,12 +1,14 @@
 """The finder: targets, losses, and the exported file against PyTorch."""
 
+import argparse
+
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is needed to train and export only")
 
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine  # noqa: E402
-from pose3d_ros.networks.export_finder import FinderGraph, write_onnx  # noqa: E402
+from pose3d_ros.networks.export_finder import FinderGraph, add_arguments, run, write_onnx  # noqa: E402
 from pose3d_ros.networks.finder import FINDER_STRIDE, FinderNet  # noqa: E402
 from pose3d_ros.networks.finder_losses import box_loss, centre_targets, focal_loss  # noqa: E402
 
@@ -43,3 +45,21 @@ def test_exported_file_equals_pytorch(tmp_path):
     np.testing.assert_allclose(ours["scores"], scores, atol=1e-4)
     some = scores.numpy() > 1e-6
     np.testing.assert_allclose(ours["boxes"][some], boxes.numpy()[some], atol=1e-3)
+
+
+def test_the_size_of_the_exported_file_is_free_but_a_multiple_of_the_coarsest_stride(tmp_path):
+    net = FinderNet(18, 8, 16)
+    checkpoint, output = tmp_path / "checkpoint.pt", tmp_path / "finder.onnx"
+    config = {"depth": 18, "width": 8, "head_width": 16, "input_height": 64, "input_width": 96}
+    torch.save({"config": config, "ema": net.state_dict()}, checkpoint)
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+
+    def export(*size):
+        run(parser.parse_args(["--checkpoint", str(checkpoint), "--output", str(output), *size]))
+        return OnnxRuntimeEngine(output, threads=1).inputs[0].shape
+
+    assert export() == (1, 64, 96, 3)
+    assert export("--size", "160", "128") == (1, 128, 160, 3)
+    with pytest.raises(ValueError, match="100 x 64: both must be multiples of 32"):
+        export("--size", "100", "64")
