@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pose3d_ros.camera import Camera
 from pose3d_ros.crop import box_of_joints
 from pose3d_ros.loaded_networks import Lift, Locate, Question, Search
-from pose3d_ros.person import Frame, Person
+from pose3d_ros.person import Frame, JointState, Person
 from pose3d_ros.pipeline_settings import PipelineSettings
 from pose3d_ros.stage_times import StageTimes
 from pose3d_ros.stages.body import Body, body_of, sized
@@ -217,6 +217,7 @@ class Follower:
         self._seen = {track.id: seen.get(track.id) or self._seen[track.id] for track in tracked}
 
     def _people(self, tracked: list[Tracked]) -> list[Person]:
+        assert self._last is not None
         return [
             Person(
                 track.id,
@@ -225,13 +226,19 @@ class Follower:
                 track.joints_px,
                 self._seen[track.id][0],
                 track.score,
-                track.joint_state,
+                _state_within(track, self._last.image.shape),
                 track.joints_m,
                 track.joints_cov,
                 track.joints_m_s,
             )
             for track in tracked
         ]
+
+
+def _state_within(track: Tracked, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """The joints' states [24]: outside the picture [h, w, …] none is visible, however sure it may be."""
+    inside = ((track.joints_px >= -0.5) & (track.joints_px < np.array(shape[1::-1]) - 0.5)).all(-1)
+    return np.where(inside, track.joint_state, np.maximum(track.joint_state, JointState.INFERRED)).astype(np.uint8)
 
 
 def _tracker_config(settings: PipelineSettings) -> TrackerConfig:

@@ -64,6 +64,16 @@ def test_a_person_is_found_and_placed(pipeline: Pipeline) -> None:
     assert all(pipeline.timings_ms[stage] > 0 for stage in STAGES)
 
 
+def test_outside_the_picture_no_joint_is_visible(tmp_path: Path) -> None:
+    """Of somebody who stands at its left edge."""
+    folder = tiny_networks.write_models(tmp_path / "models", [(-16.0, 20.0, 24.0, 110.0)])
+    [[person]] = play(Pipeline(folder, PipelineSettings(threads=1)), [BRIGHT])
+    outside = person.joints_px[:, 0] < -0.5
+    assert outside.any()
+    assert (person.joint_state[outside] == JointState.INFERRED).all()
+    assert (person.joint_state[~outside] == JointState.VISIBLE).all()
+
+
 def test_without_a_calibration_there_are_no_metres(pipeline: Pipeline) -> None:
     people = play(pipeline, [BRIGHT] * 3, camera=None)
     assert [[person.id for person in frame] for frame in people] == [[1]] * 3
