@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
+_MOST_PX, _LEAST_PX = 1e7, 1e-3  # of K: beyond, rays and their variances are no numbers to reckon with
 _COEFFICIENT_COUNTS = {
     "plumb_bob": (0, 4, 5),
     "rational_polynomial": (8, 12, 14),
@@ -55,6 +56,8 @@ class Camera:
                 f"focal lengths are ({K[0, 0]:g}, {K[1, 1]:g}): the camera is not calibrated; calibrate it, "
                 "or give an assumed field of view"
             )
+        if np.abs(K).max() > _MOST_PX or np.abs(np.linalg.det(K[:2, :2])) < _LEAST_PX**2:
+            raise CameraError(f"K is {K.ravel().tolist()}, which no camera's can be: calibrate the camera again")
         if model not in _COEFFICIENT_COUNTS:
             raise CameraError(f"unknown distortion model '{self.model}': use one of {sorted(_COEFFICIENT_COUNTS)}")
         if not np.isfinite(distortion).all():

@@ -99,6 +99,9 @@ def test_field_of_view() -> None:
     [
         ({"K": np.zeros(9)}, "not calibrated"),
         ({"K": np.full(9, np.nan)}, "not calibrated"),
+        ({"K": np.array([1.0, 1, 640, 1, 1, 360, 0, 0, 1])}, "no camera's can be"),
+        ({"K": np.array([1e-300, 0, 640, 0, 1000, 360, 0, 0, 1])}, "no camera's can be"),
+        ({"K": np.array([1000, 0, 1e300, 0, 1000, 360, 0, 0, 1])}, "no camera's can be"),
         ({"width": 0}, "publish width and height"),
         ({"distortion": np.ones(3)}, "3 coefficients do not fit"),
         ({"distortion": np.array([np.nan] * 5)}, "not finite"),

@@ -190,8 +190,8 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "reliability",
         "auto",
-        "Reliability of the subscriptions. auto: reliable if all of a topic's publishers are, else best effort. A change "
-        "is taken up within a second.",
+        "Reliability of the subscriptions. auto: reliable if all of a topic's publishers are, else best effort. "
+        "A change is taken up within a second.",
         choices=("auto", "reliable", "best_effort"),
         change=Change.LIVE,
     ),

@@ -24,6 +24,7 @@ of the mocap's validation people."""
 
 _MIN_SCORE = 0.05
 _MIN_JOINTS = 4
+_MOST = 1e4  # of rays, their variances, and metres
 _MIN_DEPTH_M = 0.1
 _MAX_DEPTH_M = 100.0
 _PASSES = 5
@@ -62,7 +63,7 @@ def place(
     Args:
         joints_m: [n, 24, 3] root-relative joints, camera frame, metres.
         sigma_m: [n, 24] standard deviation of one axis of them, metres.
-        rays: [n, 24, 2] measured rays, normalised coordinates; NaN counts as not seen.
+        rays: [n, 24, 2] measured rays, normalised coordinates; NaN and absurd numbers count as not seen.
         cov: [n, 24, 2, 2] their covariance.
         score: [n, 24] probability that the ray is right; weighs the equations, below 0.05 leaves them out.
         size_sd: relative standard deviation of body size.
@@ -76,7 +77,8 @@ def place(
     people, joints = weight.shape
     parts = (rays, np.reshape(cov, (people, joints, 4)), joints_m, np.reshape(sigma_m, (people, joints, 1)))
     known = np.concatenate(parts, -1, dtype=np.float64)
-    used = (weight > _MIN_SCORE) & np.isfinite(known).all(-1)
+    # What an impossible calibration makes of pixels would leave nothing of the other numbers.
+    used = (weight > _MIN_SCORE) & (np.abs(known) < _MOST).all(-1)
     known = np.where(used[..., None], known, _UNUSED)
     ray, pose = known[..., :2], known[..., 6:9]
     ray_cov = known[..., 2:6].reshape(people, joints, 2, 2)

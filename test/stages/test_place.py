@@ -96,6 +96,17 @@ def test_says_so_when_there_is_no_place(case):
     assert np.isnan(placed.root_m).all()
 
 
+@pytest.mark.parametrize("absurd", [1e5, 1e150, 1e298])
+def test_an_impossible_calibration_is_no_place_but_does_no_harm(absurd):
+    joints, root = people(2)
+    sigma, score = np.full((2, NUM_JOINTS), 0.03), np.ones((2, NUM_JOINTS))
+    rays = rays_of(joints, root)
+    rays[1] += absurd
+    placed = place(joints, sigma, rays, covariance(2, 1e-4), score)
+    assert placed.ok.tolist() == [True, False]
+    np.testing.assert_allclose(placed.root_m[0], root[0], atol=1e-2)
+
+
 def test_nobody():
     empty = np.zeros((0, NUM_JOINTS))
     placed = place(np.zeros((0, NUM_JOINTS, 3)), empty, np.zeros((0, NUM_JOINTS, 2)), covariance(0, 1), empty)
