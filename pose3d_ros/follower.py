@@ -193,7 +193,7 @@ class Follower:
             body.root_m,
             body.root_cov,
             body.root_noise_cov,
-            lifted.state,
+            lifted.states,
             size,
             size_variance,
         )

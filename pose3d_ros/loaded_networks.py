@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pose3d_ros.backend import Engines
-from pose3d_ros.engines.engine import Engine, EngineError
+from pose3d_ros.engines.engine import Engine, EngineError, Rows
 from pose3d_ros.models import Model
 from pose3d_ros.skeleton import NUM_JOINTS
 from pose3d_ros.stages.find import Finder
@@ -41,14 +41,13 @@ class Locate(NamedTuple):
 class Lift(NamedTuple):
     """Where are these joints in space? Answered with a Lifted.
 
-    rays [n, 24, 2], cov [n, 24, 2, 2], score [n, 24] as in Lifter; states: one [H] a person, None for whoever is new;
-    up: [3] or None.
+    rays [n, 24, 2], cov [n, 24, 2, 2], score [n, 24] and states as in Lifter; up: [3] or None.
     """
 
     rays: Array
     cov: Array
     score: Array
-    states: Sequence[NDArray[np.float32] | None]
+    states: Rows
     up: ArrayLike | None
 
 
@@ -87,10 +86,9 @@ class Networks:
         """Joints in space, all people in one batch."""
         counts = [len(question.states) for question in questions]
         rays, cov, score = (np.concatenate(parts) for parts in zip(*(q[:3] for q in questions), strict=True))
-        new = self._lifter.new_state()[0]
-        states = [new if state is None else state for question in questions for state in question.states]
+        states = [state for question in questions for state in question.states]
         ups = [_UNKNOWN if q.up is None else np.asarray(q.up, float) for q in questions for _ in q.states]
-        lifted = self._lifter(rays, cov, score, np.reshape(states, (-1, len(new))), np.reshape(ups, (-1, 3)))
+        lifted = self._lifter(rays, cov, score, states, np.reshape(ups, (-1, 3)))
         return [Lifted(*parts) for parts in split(lifted, counts)]
 
     def close(self) -> None:
@@ -139,6 +137,5 @@ def _try_poses(poses: PoseEstimator) -> bool:
 def _try_lifter(lifter: Lifter) -> bool:
     joints = (2, NUM_JOINTS)
     cov = np.tile(1e-4 * np.eye(2), (*joints, 1, 1))
-    lifted = lifter(np.zeros((*joints, 2)), cov, np.ones(joints), lifter.new_state(2))
-    shapes = ((*joints, 3), joints, (2, lifter.state_size))
-    return all(values.shape == shape for values, shape in zip(lifted, shapes, strict=True))
+    lifted = lifter(np.zeros((*joints, 2)), cov, np.ones(joints), [None, None])
+    return (lifted.joints_m.shape, lifted.sigma_m.shape, len(lifted.states)) == ((*joints, 3), joints, 2)

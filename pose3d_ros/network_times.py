@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pose3d_ros.engines.engine import Engine, TensorSpec
+from pose3d_ros.engines.engine import Engine, TensorSpec, recurrent_outputs
 
 BATCHES = (1, 2, 4, 8)
 """Batch sizes to try where a network's batch is free."""
@@ -29,12 +30,14 @@ def _sizes(engine: Engine) -> tuple[int, ...]:
 
 
 def _median_ms(engine: Engine, size: int, runs: int) -> float:
-    arrays = {spec.name: _content(spec, size) for spec in engine.inputs}
+    recurrent = recurrent_outputs(engine.inputs, engine.outputs)
+    arrays: dict[str, Any] = {spec.name: _content(spec, size) for spec in engine.inputs}
     times = []
     for _ in range(_WARM_UP_RUNS + runs):
         started = time.perf_counter()
-        engine.run(arrays)
+        answers = engine.run(arrays)
         times.append(1e3 * (time.perf_counter() - started))
+        arrays |= {old: answers[new] for new, old in recurrent.items()}
     return float(np.median(times[_WARM_UP_RUNS:]))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 from pose3d_ros.camera import Camera
 from pose3d_ros.camera_file import read_camera
 from pose3d_ros.crop import box_of_joints
-from pose3d_ros.engines.engine import Engine, TensorSpec
+from pose3d_ros.engines.engine import Engine, Rows, TensorSpec
 from pose3d_ros.stages.find import Finder
 from pose3d_ros.stages.lift import Lifter
 from pose3d_ros.stages.pose2d import PoseEstimator
 from pose3d_ros.video import open_source
 
 Image = NDArray[np.uint8]
-Arrays = Mapping[str, NDArray]
+Arrays = Mapping[str, Any]
+"""Inputs or outputs by name; a recurrent state in Rows."""
 
 _CLIP = Path(__file__).parent / "assets" / "clip.mp4"
 _FRAMES = range(60, 180, 15)
@@ -107,7 +108,7 @@ class _Recorder:
     def device(self) -> str:
         return self._engine.device
 
-    def run(self, arrays: Arrays) -> dict[str, NDArray]:
+    def run(self, arrays: Arrays) -> dict[str, Any]:
         answers = self._engine.run(arrays)
         self.samples.append(Sample(dict(arrays), answers))
         return answers
@@ -146,9 +147,9 @@ def _show_lifter(engine: Engine, camera: Camera, __: list[Image], joints_m: NDAr
     cov = _SPREAD_PX**2 * jacobian @ np.swapaxes(jacobian, -1, -2)
     score = np.ones(rays.shape[:2])
     for count in (*_BATCHES, len(rays)):
-        state = lifter.new_state(count)
-        for _ in range(2):  # the second time with a state that remembers
-            state = lifter(rays[:count], cov[:count], score[:count], state).state
+        states: Rows = [None] * count
+        for _ in range(2):  # the second time with states that remember
+            states = lifter(rays[:count], cov[:count], score[:count], states).states
 
 
 def _box_shifts(answers: Arrays, expected: Arrays) -> NDArray[np.float64]:
@@ -176,7 +177,7 @@ def _metre_shifts(answers: Arrays, expected: Arrays) -> NDArray[np.float64]:
 def _changes(answers: Arrays, expected: Arrays, name: str) -> NDArray[np.float64]:
     """By what part of themselves [n] the values of an output have changed."""
     wanted = expected[name].astype(float)
-    return (np.abs(answers[name] - wanted) / (np.abs(wanted) + _SMALLEST)).ravel()
+    return (np.abs(np.asarray(answers[name]) - wanted) / (np.abs(wanted) + _SMALLEST)).ravel()
 
 
 def _moved(answers: Arrays, expected: Arrays, name: str) -> NDArray[np.float64]:

@@ -55,3 +55,20 @@ def write_heatmaps(path: Path, batch: int | str = "n") -> Path:
 def pictures(count: int) -> dict[str, np.ndarray]:
     """Inputs for the network."""
     return {"pictures": np.random.default_rng(count).integers(0, 256, (count, SIZE, SIZE, 3), np.uint8)}
+
+
+def write_memory(path: Path) -> Path:
+    """levels [n, 2] and state [n, 5] -> seen [n, 5], a mixture of both, which is the new state too."""
+    weights = {"mix": np.linspace(-1, 1, 10).astype(np.float32).reshape(2, 5), "half": np.array(0.5, np.float32)}
+    nodes = [
+        helper.make_node("MatMul", ["levels", "mix"], ["mixed"]),
+        helper.make_node("Mul", ["state", "half"], ["faded"]),
+        helper.make_node("Add", ["mixed", "faded"], ["new_state"]),
+        helper.make_node("Tanh", ["new_state"], ["seen"]),
+    ]
+    tensors = {"levels": 2, "state": 5, "seen": 5, "new_state": 5}
+    infos = [helper.make_tensor_value_info(k, TensorProto.FLOAT, ["n", width]) for k, width in tensors.items()]
+    constants = [numpy_helper.from_array(value, name) for name, value in weights.items()]
+    graph = helper.make_graph(nodes, "memory", infos[:2], infos[2:], constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+    return path

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pose3d_ros.engines.engine import EngineError, OutOfMemoryError
 
-_HOST_TO_DEVICE, _DEVICE_TO_HOST = 1, 2
+_HOST_TO_DEVICE, _DEVICE_TO_HOST, _DEVICE_TO_DEVICE = 1, 2, 3
 _NON_BLOCKING = 1
 _THREAD_LOCAL = 1
 _PROCESSORS, _INTEGRATED, _MAJOR, _MINOR = 16, 18, 75, 76  # of enum cudaDeviceAttr
@@ -158,6 +158,10 @@ class Cuda:
     def download(self, memory: NDArray[np.uint8], address: int, stream: int) -> None:
         """Copies from the GPU to pinned memory, in its turn in the stream."""
         self._call("cudaMemcpyAsync", memory.ctypes.data, address, memory.nbytes, _DEVICE_TO_HOST, stream)
+
+    def copy(self, target: int, source: int, size: int, stream: int) -> None:
+        """Copies so many bytes from one place on the GPU to another, in its turn in the stream."""
+        self._call("cudaMemcpyAsync", target, source, size, _DEVICE_TO_DEVICE, stream)
 
     def begin_capture(self, stream: int) -> None:
         """From here on, what this thread puts into the stream is recorded instead of done."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pose3d_ros.engines.engine import EngineError, TensorSpec
+from pose3d_ros.engines.engine import EngineError, Rows, TensorSpec, recurrent_outputs
 
 _DTYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int64)": np.int64, "tensor(bool)": np.bool_}
 
@@ -59,11 +59,18 @@ class OnnxRuntimeEngine:
         self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
         self.device = f"{_described(self._session.get_providers(), providers, threads)}, ONNX Runtime {ort.__version__}"
         self._name = path.name
+        recurrent = set(recurrent_outputs(self.inputs, self.outputs).values())
+        self._begins = {
+            spec.name: np.zeros([extent or 0 for extent in spec.shape[1:]], spec.dtype)
+            for spec in self.inputs
+            if spec.name in recurrent
+        }
 
-    def run(self, arrays: Mapping[str, NDArray]) -> dict[str, NDArray]:
+    def run(self, arrays: Mapping[str, Any]) -> dict[str, NDArray]:
         """The network's outputs by name. Raises EngineError when the arrays do not fit the network, or a GPU fails."""
         try:
-            values = self._session.run(None, dict(arrays))
+            states = {name: _stacked(arrays[name], begin) for name, begin in self._begins.items()}
+            values = self._session.run(None, {**arrays, **states})
         except Exception as error:  # as above
             raise EngineError(f"{self._name}: {error}") from error
         return {spec.name: value for spec, value in zip(self.outputs, values, strict=True)}
@@ -71,6 +78,11 @@ class OnnxRuntimeEngine:
     def close(self) -> None:
         """Frees the session; the engine must not be run again."""
         del self._session
+
+
+def _stacked(rows: Rows, begin: NDArray) -> NDArray:
+    """A recurrent state's rows [n, H] as one array."""
+    return np.stack([begin if row is None else np.asarray(row, begin.dtype) for row in rows])
 
 
 def _onnxruntime() -> Any:

@@ -4,9 +4,8 @@ A batch is padded to the next size that the engine was built for (1, 2, 4, 8), a
 execution context, and a CUDA graph where one can be made: upload, network and download start with one call. Inputs and
 outputs travel in one piece each, through pinned memory that is allocated once.
 
-A recurrent state is an input and an output like any other. States are immutable values: a frame that fails must not
-have advanced anybody's. To stay on the GPU they would need a pool there, with Gather and ScatterND in the graph, which
-would save 1.3 kB per person each way within copies that happen anyway; and on a Jetson the memory is shared.
+A recurrent state stays on the GPU: its tensors lie between those that are uploaded and those that are downloaded, and
+each person's row is copied there from where it was kept, and from there to a new place, beside the graph.
 """
 
 from __future__ import annotations
@@ -17,7 +16,8 @@ from collections import deque
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from functools import cache
-from typing import NamedTuple
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorrt as trt
@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from pose3d_ros.engines.cache import StalePlanError
 from pose3d_ros.engines.cuda import Cuda, CudaError
-from pose3d_ros.engines.engine import EngineError, OutOfMemoryError, TensorSpec
+from pose3d_ros.engines.engine import EngineError, OutOfMemoryError, Rows, TensorSpec, recurrent_outputs
+from pose3d_ros.engines.resident import DeviceRow, DeviceRows
 
 _ALIGNMENT = 256
 _WARM_UP_RUNS = 3
@@ -105,7 +106,7 @@ class _Lane:
         self.slots: dict[str, _Slot] = {}
         self.views: dict[str, NDArray] = {}
         self.bytes = end = 0
-        for spec in (*network.inputs, *network.outputs):
+        for spec in network.layout:
             shape = tuple(self._context.get_tensor_shape(spec.name))
             if -1 in shape:
                 raise EngineError(
@@ -114,7 +115,9 @@ class _Lane:
             self.slots[spec.name] = _Slot(end, shape)
             self.bytes = end + int(np.prod(shape)) * spec.dtype.itemsize
             end = -(-self.bytes // _ALIGNMENT) * _ALIGNMENT
-        self.outputs_start = self.slots[network.outputs[0].name].start
+        resident = recurrent_outputs(network.inputs, network.outputs)
+        self.upload_end = self.slots[next(iter(resident.values()), network.outputs[0].name)].start
+        self.download_start = self.slots[network.layout[len(network.inputs) + len(resident)].name].start
 
     def bind(self, network: _Network, memory: Bytes, address: int) -> None:
         """Gives the tensors their memory: `memory` on the CPU, pinned, and at `address` on the GPU."""
@@ -132,15 +135,33 @@ class _Lane:
 
 
 class _Network(NamedTuple):
-    """A deserialised engine and its tensors. is_profiled: its batch is one of several sizes, else it is fixed."""
+    """A deserialised engine and its tensors. is_profiled: its batch is one of several sizes, else it is fixed.
+
+    layout: all tensors, inputs first; those that stay on the GPU are in the middle.
+    """
 
     engine: trt.ICudaEngine
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 
     @property
+    def layout(self) -> tuple[TensorSpec, ...]:
+        resident = recurrent_outputs(self.inputs, self.outputs)
+        inputs = sorted(self.inputs, key=lambda spec: spec.name in resident.values())
+        outputs = sorted(self.outputs, key=lambda spec: spec.name not in resident)
+        return (*inputs, *outputs)
+
+    @property
     def is_profiled(self) -> bool:
         return any(None in spec.shape for spec in self.inputs)
+
+
+class _State(NamedTuple):
+    """A recurrent state: the input that takes it, the output that gives it, and the places of its rows."""
+
+    old: str
+    new: str
+    rows: DeviceRows
 
 
 class TensorRTEngine:
@@ -180,20 +201,28 @@ class TensorRTEngine:
             held.callback(self._end_lanes)
             for lane in self._lanes:
                 lane.bind(network, self._memory, self._address)
+            cuda.upload(self._address, self._memory, self._stream)  # zeros, also where nothing is uploaded later
+            recurrent = recurrent_outputs(self.inputs, self.outputs)
+            self._states = [self._make_state(old, new, held) for new, old in recurrent.items()]
             without_graph = [reason for lane in self._lanes if (reason := self._warm_up(lane))]
             self._held = held.pop_all()
         graphs = f"no CUDA graphs ({without_graph[0]})" if without_graph else "CUDA graphs"
         self.device = f"{cuda.gpu()}, TensorRT {trt.__version__}, {about}, {graphs}"
 
-    def run(self, arrays: Mapping[str, NDArray]) -> dict[str, NDArray]:
-        """The network's outputs by name, as arrays of the caller's own. Raises EngineError when the arrays do not fit,
-        or the GPU fails."""
+    def run(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
+        """The network's outputs by name, as arrays of the caller's own, and a recurrent state as rows that stay on the
+        GPU. Raises EngineError when the arrays do not fit, or the GPU fails."""
         rows = self._checked_rows(arrays)
         most = self._lanes[-1].size
         parts = [self._run_part(arrays, slice(at, min(at + most, rows))) for at in range(0, rows, most)]
         if len(parts) == 1:
             return parts[0]
-        return {spec.name: np.concatenate([part[spec.name] for part in parts]) for spec in self.outputs}
+        resident = {state.new for state in self._states}
+        return {
+            spec.name: list(chain(*values)) if spec.name in resident else np.concatenate(values)
+            for spec in self.outputs
+            if (values := [part[spec.name] for part in parts])
+        }
 
     def close(self) -> None:
         """Frees the GPU's memory; the engine must not be run again."""
@@ -201,31 +230,63 @@ class TensorRTEngine:
         # The contexts have gone with their lanes, and the engine with them: now the runtime may.
         del self._runtime, self._memory
 
+    def _make_state(self, old: str, new: str, held: ExitStack) -> _State:
+        """A recurrent state with places for its rows, which end with what is held."""
+        row = self._lanes[0].views[old][0]
+        rows = DeviceRows(self._cuda, self._stream, self._memory[: row.nbytes], row.dtype)
+        held.callback(rows.close)
+        return _State(old, new, rows)
+
     def _end_lanes(self) -> None:
         for lane in self._lanes:
             if lane.graph:
                 self._cuda.destroy_graph(lane.graph)
         self._lanes.clear()
 
-    def _run_part(self, arrays: Mapping[str, NDArray], rows: slice) -> dict[str, NDArray]:
+    def _run_part(self, arrays: Mapping[str, Any], rows: slice) -> dict[str, Any]:
         count = rows.stop - rows.start
         lane = next(lane for lane in self._lanes if lane.size >= count)
+        resident = {state.old for state in self._states}
+        for state in self._states:
+            self._put_rows(lane, state, arrays[state.old][rows])
         for spec in self.inputs:
-            lane.views[spec.name][:count] = arrays[spec.name][rows]
+            if spec.name not in resident:
+                lane.views[spec.name][:count] = arrays[spec.name][rows]
         if lane.graph:
             self._cuda.launch(lane.graph, self._stream)
         else:
             self._start(lane)
+        kept = {state.new: self._keep_rows(lane, state, count) for state in self._states}
         self._cuda.synchronize(self._stream)
-        return {spec.name: lane.views[spec.name][:count].copy() for spec in self.outputs}
+        return kept | {
+            spec.name: lane.views[spec.name][:count].copy() for spec in self.outputs if spec.name not in kept
+        }
+
+    def _put_rows(self, lane: _Lane, state: _State, rows: Rows) -> None:
+        """Copies a state's rows to where the network reads them: on the GPU, if they are there already."""
+        start, size = lane.slots[state.old].start, state.rows.row_bytes
+        for i, row in enumerate(rows):
+            at = start + i * size
+            if isinstance(row, DeviceRow) and row.rows is state.rows:
+                self._cuda.copy(self._address + at, row.address, size, self._stream)
+            else:
+                lane.views[state.old][i] = 0 if row is None else np.asarray(row)
+                self._cuda.upload(self._address + at, self._memory[at : at + size], self._stream)
+
+    def _keep_rows(self, lane: _Lane, state: _State, count: int) -> list[DeviceRow]:
+        """Copies a new state's rows from where the network wrote them to places of their own."""
+        start, size = self._address + lane.slots[state.new].start, state.rows.row_bytes
+        kept = [state.rows.new() for _ in range(count)]
+        for i, row in enumerate(kept):
+            self._cuda.copy(row.address, start + i * size, size, self._stream)
+        return kept
 
     def _start(self, lane: _Lane) -> None:
         """Upload, network, download, one after the other."""
-        inputs_end = lane.outputs_start
-        self._cuda.upload(self._address, self._memory[:inputs_end], self._stream)
+        self._cuda.upload(self._address, self._memory[: lane.upload_end], self._stream)
         lane.enqueue(self._stream)
-        outputs = self._memory[inputs_end : lane.bytes]
-        self._cuda.download(outputs, self._address + inputs_end, self._stream)
+        outputs = self._memory[lane.download_start : lane.bytes]
+        self._cuda.download(outputs, self._address + lane.download_start, self._stream)
 
     def _warm_up(self, lane: _Lane) -> str:
         """Runs a lane until it is fast, on zeros, and makes its graph; says why where none can be made."""
@@ -257,13 +318,18 @@ class TensorRTEngine:
             raise
         return self._cuda.end_capture(self._stream)
 
-    def _checked_rows(self, arrays: Mapping[str, NDArray]) -> int:
+    def _checked_rows(self, arrays: Mapping[str, Any]) -> int:
         """How many rows the arrays have. Raises EngineError unless all fit the inputs."""
+        resident = {state.old for state in self._states}
         for spec in self.inputs:
             array = arrays.get(spec.name)
             if array is None:
                 raise EngineError(f"input {spec.name} is missing: there are {sorted(arrays)}")
-            if array.dtype != spec.dtype or array.shape[1:] != spec.shape[1:]:
+            if spec.name in resident:
+                wrong = [np.shape(row) for row in array if row is not None and np.shape(row) != spec.shape[1:]]
+                if wrong:
+                    raise EngineError(f"{spec.name} has rows of {wrong[0]}: they must be {spec.shape[1:]}, or None")
+            elif array.dtype != spec.dtype or array.shape[1:] != spec.shape[1:]:
                 raise EngineError(
                     f"{spec.name} is {array.dtype} {array.shape}: it must be {spec.dtype} {spec.shape} (None: free)"
                 )

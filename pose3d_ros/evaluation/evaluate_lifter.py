@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from pose3d_ros.data.mocap import MOCAP_JOINTS, SPLITS, MocapClips, load_mocap
 from pose3d_ros.data.virtual_cameras import ErrorModel, Observations, Views, observe, observe_clean, sample_views
+from pose3d_ros.engines.engine import Rows
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine
 from pose3d_ros.evaluation.metrics import acceleration_error, coverage, joint_errors, mpjpe, n_mpjpe, pa_mpjpe
 from pose3d_ros.models import read_models, record_model
@@ -82,19 +83,19 @@ def lift_sequences(
     order = np.argsort([-len(s.rays) for s in sequences], kind="stable")
     lengths = np.array([len(sequences[i].rays) for i in order])
     out = [Estimate(np.zeros((n, NUM_JOINTS, 3)), np.zeros((n, NUM_JOINTS))) for n in lengths]
-    state = lifter.new_state(len(order))
+    states: Rows = [None] * len(order)
     for t in range(lengths[0]):
         running = int((lengths > t).sum())
         now = [sequences[i] for i in order[:running]]
-        state = state[:running] if recurrent else lifter.new_state(running)
+        states = states[:running] if recurrent else [None] * running
         lifted = lifter(
             np.stack([s.rays[t] for s in now]),
             np.stack([s.cov[t] for s in now]),
             np.stack([s.score[t] for s in now]),
-            state,
+            states,
             np.stack([s.up for s in now]) if know_up else None,
         )
-        state = lifted.state
+        states = lifted.states
         for estimate, joints, sigma in zip(out[:running], lifted.joints_m, lifted.sigma_m, strict=True):
             estimate.joints_m[t], estimate.sigma_m[t] = joints, sigma
     estimates: list[Estimate] = [out[0]] * len(out)

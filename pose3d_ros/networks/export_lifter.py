@@ -13,6 +13,7 @@ import torch
 from pose3d_ros import skeleton
 from pose3d_ros.models import Model, record_model
 from pose3d_ros.networks.lifter import Lifter, LifterConfig
+from pose3d_ros.networks.lifter_graph import LifterGraph
 
 OPSET = 17
 INPUTS = ("rays", "cov", "score", "up", "state")
@@ -31,15 +32,15 @@ def load_lifter(checkpoint: Path) -> Lifter:
     return model.eval()
 
 
-def example_inputs(model: Lifter, people: int = 2) -> tuple[torch.Tensor, ...]:
+def example_inputs(model: LifterGraph, people: int = 2) -> tuple[torch.Tensor, ...]:
     """Zeros of the graph's input shapes."""
     joints = skeleton.NUM_JOINTS
-    state = (people, model.config.state_size)
+    state = (people, model.state_size)
     shapes = ((people, joints, 2), (people, joints, 2, 2), (people, joints), (people, 3), state)
     return tuple(torch.zeros(shape) for shape in shapes)
 
 
-def write_onnx(model: Lifter, path: Path) -> None:
+def write_onnx(model: LifterGraph, path: Path) -> None:
     """Writes the graph with a free number of people."""
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.onnx.export(
@@ -63,8 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Writes the ONNX file."""
-    model = load_lifter(args.checkpoint)
+    lifter = load_lifter(args.checkpoint)
+    model = LifterGraph(lifter)
     write_onnx(model, args.output)
     if args.record:
-        record_model(Model("lift", args.output, "", joints=skeleton.JOINTS, about=_ABOUT[model.config.kind]))
-    print(f"{args.output}: {args.output.stat().st_size / 1e6:.1f} MB, state of {model.config.state_size}")
+        record_model(Model("lift", args.output, "", joints=skeleton.JOINTS, about=_ABOUT[lifter.config.kind]))
+    print(f"{args.output}: {args.output.stat().st_size / 1e6:.1f} MB, state of {model.state_size}")

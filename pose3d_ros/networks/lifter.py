@@ -122,7 +122,7 @@ class _Residual(nn.Module):
 
 
 class Lifter(nn.Module):
-    """Rays, covariance, score, state → root-relative joints in the camera frame, sigma, new state.
+    """Rays, covariance, score, state → root-relative joints in the camera frame, their scale, new state.
 
     The head gives, per joint, a gate on the measured point, a correction to it, a depth relative to the root and a
     log-scale; and one log-depth of the root. A well-measured joint thus follows its ray, and the network's strength
@@ -147,12 +147,12 @@ class Lifter(nn.Module):
     def forward(
         self, rays: Tensor, cov: Tensor, score: Tensor, up: Tensor, state: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """One frame of N people, as exported.
+        """One frame of N people.
 
         Args: rays [N,24,2], cov [N,24,2,2] (normalised coordinates), score [N,24] in 0..1, up [N,3] unit
             vector against gravity in the camera frame (zeros: unknown), state [N,H] (zeros for a new track).
-        Returns: joints_m [N,24,3] (metres, camera frame, pelvis at 0), sigma_m [N,24] (metres, one axis,
-            calibrated, spread of stature included), new state [N,H].
+        Returns: joints_m [N,24,3] (metres, camera frame, pelvis at 0), Laplace scale [N,24] in metres, not yet
+            calibrated (`sigma`), new state [N,H].
         """
         view = canonical_view(rays, cov, score)
         features = self.encoder(self.enter(_features(view, up)))
@@ -161,27 +161,38 @@ class Lifter(nn.Module):
             state = self._gru_step(functional.linear(features, weight_in, bias_in), state)
             features = features + state
         joints, scale = _decode(self.head(self.blocks(features)), view)
-        return joints, self.sigma(joints, scale), state
+        return joints, scale, state
 
     def forward_sequence(
-        self, rays: Tensor, cov: Tensor, score: Tensor, up: Tensor, half: bool = False
-    ) -> tuple[Tensor, Tensor]:
-        """Whole sequences from a zero state: [B,T,24,...], up [B,3] → joints_m [B,T,24,3], Laplace scale [B,T,24].
+        self,
+        rays: Tensor,
+        cov: Tensor,
+        score: Tensor,
+        up: Tensor,
+        state: Tensor | None = None,
+        *,
+        half: bool = False,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Whole sequences: [B,T,24,...], up [B,3] → joints_m [B,T,24,3], Laplace scale [B,T,24], last state [B,H].
 
+        ``state`` [B,H] is that before the first frame; zero when left out.
         ``half`` runs the hidden layers in bfloat16 (training on CPUs that have it); geometry, the first and the last
         layer always stay in float32, as 8 bits of mantissa would cost millimetres there.
         """
         batch, frames = rays.shape[:2]
         view = canonical_view(rays.flatten(0, 1), cov.flatten(0, 1), score.flatten(0, 1))
         features = self.enter(_features(view, up.repeat_interleave(frames, dim=0)))
+        if state is None:
+            state = features.new_zeros(batch, self.config.state_size)
         with torch.autocast(rays.device.type, torch.bfloat16, enabled=half):
             features = self.encoder(features)
             if self.gru is not None:
-                states = self._gru_sequence(features.unflatten(0, (batch, frames)))
+                states = self._gru_sequence(features.unflatten(0, (batch, frames)), state)
+                state = states[:, -1]
                 features = features + states.flatten(0, 1)
             features = self.blocks(features)
         joints, scale = _decode(self.head(features.float()), view)
-        return joints.unflatten(0, (batch, frames)), scale.unflatten(0, (batch, frames))
+        return joints.unflatten(0, (batch, frames)), scale.unflatten(0, (batch, frames)), state
 
     def sigma(self, joints: Tensor, scale: Tensor) -> Tensor:
         """Standard deviation of one axis [...,24] in metres.
@@ -193,12 +204,18 @@ class Lifter(nn.Module):
         size_variance = (STATURE_SD**2 / 3) * joints.square().sum(-1)
         return torch.sqrt((2 * scale * self.sigma_scale).square() + size_variance + 1e-6)
 
-    def _gru_sequence(self, features: Tensor) -> Tensor:
-        """States [B,T,H] for features [B,T,W]; the input's share of the gates in one product."""
+    @torch.no_grad()
+    def silence_memory(self) -> None:
+        """Makes every new state zero, so that the network works per frame until it learns to remember."""
+        assert self.gru is not None
+        for values in self.gru.all_weights[0]:
+            values[2 * self.config.width :] = 0
+
+    def _gru_sequence(self, features: Tensor, state: Tensor) -> Tensor:
+        """States [B,T,H] for features [B,T,W] after ``state`` [B,H]; the input's share of the gates in one product."""
         assert self.gru is not None
         weight_in, _, bias_in, _ = self.gru.all_weights[0]
         given = functional.linear(features, weight_in, bias_in)
-        state = features.new_zeros(len(features), self.config.width)
         states = []
         for step in given.unbind(1):
             state = self._gru_step(step, state)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pose3d_ros.engines.engine import Engine, EngineError
+from pose3d_ros.engines.engine import Engine, EngineError, Rows
 from pose3d_ros.skeleton import NUM_JOINTS
 
 Array = NDArray[np.float32]
@@ -17,12 +17,12 @@ class Lifted(NamedTuple):
     """The 3D poses of n people, camera frame (x right, y down, z forward).
 
     joints_m: [n, 24, 3] metres, relative to the pelvis. sigma_m: [n, 24] standard deviation of one axis, metres.
-    state: [n, H] the recurrent state to give back with the next frame of the same person.
+    states: one a person, the recurrent state to give back with the next frame of the same person.
     """
 
     joints_m: Array
     sigma_m: Array
-    state: Array
+    states: Rows
 
 
 class Lifter:
@@ -46,15 +46,9 @@ class Lifter:
                 f"{sorted(outputs)}; export one with `pose3d export lifter`"
             )
         self._engine = engine
-        self.state_size: int = int(state[1] or 0)
-        """H of the recurrent state."""
-
-    def new_state(self, people: int = 1) -> Array:
-        """The state [people, H] of tracks that begin."""
-        return np.zeros((people, self.state_size), np.float32)
 
     def __call__(
-        self, rays: ArrayLike, cov: ArrayLike, score: ArrayLike, state: ArrayLike, up: ArrayLike | None = None
+        self, rays: ArrayLike, cov: ArrayLike, score: ArrayLike, states: Rows, up: ArrayLike | None = None
     ) -> Lifted:
         """Lift one frame.
 
@@ -62,23 +56,23 @@ class Lifter:
             rays: [n, 24, 2] undistorted normalised coordinates (`Camera.rays`).
             cov: [n, 24, 2, 2] their covariance, normalised units squared.
             score: [n, 24] probability that the joint is right, 0...1; joints below 0.05 are ignored.
-            state: [n, H] from the person's last frame, or `new_state`.
+            states: one a person, from the person's last frame; None for who is new.
             up: [3] (or [n, 3]) unit vector against gravity in the camera frame, where the robot knows it: a lean
                 towards the camera and a camera that looks down are hard to tell apart otherwise.
 
         A joint whose ray or covariance is not finite (outside what the lens model reaches) counts as not seen.
         """
         rays, cov = np.asarray(rays, np.float32), np.asarray(cov, np.float32)
-        score, state = np.asarray(score, np.float32), np.asarray(state, np.float32)
+        score = np.asarray(score, np.float32)
         if not len(rays):
-            return Lifted(np.zeros((0, NUM_JOINTS, 3), np.float32), np.zeros((0, NUM_JOINTS), np.float32), state)
+            return Lifted(np.zeros((0, NUM_JOINTS, 3), np.float32), np.zeros((0, NUM_JOINTS), np.float32), [])
         good = np.isfinite(rays).all(-1) & np.isfinite(cov).all((-1, -2)) & np.isfinite(score)
         arrays = {
             "rays": np.where(good[..., None], rays, 0),
             "cov": np.where(good[..., None, None], cov, 1),
             "score": np.where(good, score, 0),
             "up": np.broadcast_to(np.zeros(3) if up is None else np.asarray(up, np.float64), (len(rays), 3)),
-            "state": state,
         }
-        out = self._engine.run({name: np.ascontiguousarray(a, np.float32) for name, a in arrays.items()})
+        given = {name: np.ascontiguousarray(a, np.float32) for name, a in arrays.items()}
+        out = self._engine.run(given | {"state": states})
         return Lifted(out["joints_m"], out["sigma_m"], out["new_state"])

@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
 
 from pose3d_ros.crop import areas, iou
+from pose3d_ros.engines.engine import Rows
 from pose3d_ros.person import JointState
 from pose3d_ros.skeleton import NUM_JOINTS, ROOT
 from pose3d_ros.stages.choose import Belief, believe
@@ -68,7 +69,7 @@ class Measurement(NamedTuple):
 
     boxes [n,4] x0, y0, x1, y1 and joints_px [n,24,2] in pixels, score [n,24] 0...1; and, with a calibrated camera,
     joints_m [n,24,3] root-relative metres, sigma_m [n,24] metres, root_m [n,3], root_cov and root_noise_cov [n,3,3]
-    (`stages.place`; NaN roots count as not measured), state [n,H] the lifter's new state, size and size_variance [n]
+    (`stages.place`; NaN roots count as not measured), states the lifter's new ones, size and size_variance [n]
     relative to people of usual size (`stages.body`).
     """
 
@@ -80,7 +81,7 @@ class Measurement(NamedTuple):
     root_m: Array | None = None
     root_cov: Array | None = None
     root_noise_cov: Array | None = None
-    state: NDArray[np.float32] | None = None
+    states: Rows | None = None
     size: Array | None = None
     size_variance: Array | None = None
 
@@ -179,7 +180,8 @@ class Track:
     box: Array
     joints_px: Array
     score: Array
-    state: NDArray[np.float32] | None = None
+    state: ArrayLike | None = None
+    """The lifter's, see engines.engine.Rows."""
     hits: int = 0
     row: int = -1
     velocity_px: Array = field(default_factory=lambda: np.zeros(2))
@@ -320,8 +322,8 @@ class Tracker:
             track.belief = believe(places[i], scores[i], float(size[i]), track.belief, dt)
         return np.stack([t.belief.probability for t in tracks if t.belief is not None]) if tracks else scores
 
-    def states(self, tracks: Sequence[Track]) -> list[NDArray[np.float32] | None]:
-        """The lifter's state [H] of each track; None where it has not been lifted yet."""
+    def states(self, tracks: Sequence[Track]) -> Rows:
+        """The lifter's state of each track; None where it has not been lifted yet."""
         return [track.state for track in tracks]
 
     def sizes(self, tracks: Sequence[Track]) -> tuple[Array, Array]:
@@ -383,8 +385,8 @@ class Tracker:
         track.joints_px, track.box, track.score = joints, box, np.asarray(seen.score[i], np.float64)
         track.hits += 1
         track.seen_ns = self._now_ns
-        if seen.state is not None:
-            track.state = seen.state[i]
+        if seen.states is not None:
+            track.state = seen.states[i]
         if seen.size is not None and seen.size_variance is not None and np.isfinite(seen.size[i]):
             track.size = float(seen.size[i])
             track.size_variance = max(float(seen.size_variance[i]), _LEAST_SIZE_SD**2)

@@ -25,10 +25,12 @@ from pose3d_ros.data.pose_augmentation import augment
 from pose3d_ros.data.virtual_cameras import ErrorModel, Observations, observe, observe_clean, sample_views
 from pose3d_ros.evaluation.metrics import acceleration_error, mpjpe, pa_mpjpe
 from pose3d_ros.networks.lifter import Lifter, LifterConfig
+from pose3d_ros.networks.lifter_graph import LifterGraph
 from pose3d_ros.networks.losses import LossConfig, lifting_loss
 from pose3d_ros.skeleton import ROOT, STATURE_SD
 from pose3d_ros.training.config import read_config
 from pose3d_ros.training.half import multiplies_in_half
+from pose3d_ros.training.muon import Muon
 
 LOG = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.pt"
@@ -56,6 +58,9 @@ class TrainConfig:
     """Sequences in a batch."""
     frames: int = 40
     """Frames in a sequence."""
+    chunks: int = 1
+    """Parts of a sequence, each a step of the optimizers; the state is carried over them, the gradient is not. So
+    the memory learns from people whom it has followed for long, at the price of short sequences."""
     learning_rate: float = 1.5e-3
     """AdamW's, of the first and last layer, biases and norms."""
     hidden_learning_rate: float = 6e-3
@@ -80,6 +85,8 @@ class TrainConfig:
         object.__setattr__(self, "network", _section(LifterConfig, self.network, "network"))
         object.__setattr__(self, "loss", _section(LossConfig, self.loss, "loss"))
         object.__setattr__(self, "sigma_m", tuple(self.sigma_m))
+        if self.frames % self.chunks:
+            raise ValueError(f"{self.frames} frames cannot be cut into {self.chunks} chunks of one length")
 
 
 class Batch(NamedTuple):
@@ -95,6 +102,10 @@ class Batch(NamedTuple):
     ray: Tensor
     """[B,T,24,3] unit rays through the true joints."""
     reliable: Tensor
+
+    def part(self, begin: int, end: int) -> Batch:
+        """The frames from ``begin`` to ``end`` of all sequences."""
+        return Batch(*(value if value is self.up else value[:, begin:end] for value in self))
 
 
 def _choose(rows: np.ndarray, first: Observations, second: Observations) -> Observations:
@@ -147,9 +158,7 @@ def make_optimizers(model: Lifter, config: TrainConfig) -> tuple[torch.optim.Opt
     hidden = [p for p, is_hidden in named if is_hidden]
     rest = [p for p, is_hidden in named if not is_hidden]
     return (
-        torch.optim.Muon(
-            hidden, config.hidden_learning_rate, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"
-        ),
+        Muon(hidden, config.hidden_learning_rate, config.weight_decay),
         torch.optim.AdamW(rest, config.learning_rate, weight_decay=config.weight_decay),
     )
 
@@ -162,6 +171,23 @@ def rate_at(step: int, config: TrainConfig) -> float:
     rising = (step + 1) / config.warmup_steps
     falling = (config.steps - step) / (config.decay_fraction * config.steps)
     return max(min(rising, falling, 1.0), 0.0)
+
+
+def begin_from(model: Lifter, checkpoint: Path) -> None:
+    """Load the averaged weights of ``checkpoint``; a network over time may begin from one per frame.
+
+    Its memory then starts silent: a new state of zero whatever comes in, so that it begins as the network it came
+    from. Raises ValueError when the networks differ otherwise.
+    """
+    weights = torch.load(checkpoint, weights_only=True)["model"]
+    try:
+        missing, unknown = model.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        raise ValueError(f"{checkpoint} does not fit: {error}") from error
+    if unknown or any(not name.startswith("gru.") for name in missing):
+        raise ValueError(f"{checkpoint} holds another network: it lacks {missing} and has {unknown}")
+    if missing:
+        model.silence_memory()
 
 
 class Ema:
@@ -182,8 +208,11 @@ class Ema:
 
 @torch.no_grad()
 def validate(model: Lifter, batch: Batch) -> dict[str, float]:
-    """MPJPE, PA-MPJPE (mm) and acceleration error (mm/frame²) over the mocap's 20 joints, root included."""
-    joints, _ = model.forward_sequence(batch.rays, batch.cov, batch.score, batch.up)
+    """MPJPE, PA-MPJPE (mm) and acceleration error (mm/frame²) over the mocap's 20 joints, root included.
+
+    As shipped: the network looks both ways.
+    """
+    joints, _ = LifterGraph(model).forward_sequence(batch.rays, batch.cov, batch.score, batch.up)
     predicted = joints[:, :, MOCAP_JOINTS].numpy()
     target = batch.target[:, :, MOCAP_JOINTS].numpy()
     figures = {"mpjpe": mpjpe(predicted, target), "pa_mpjpe": pa_mpjpe(predicted, target)}
@@ -200,9 +229,10 @@ def calibrate(model: Lifter, batches: list[Batch], seed: int = 0) -> None:
     equal parts. The factor is found by bisection, as the size's part of sigma is not scaled.
     """
     generator = torch.Generator().manual_seed(seed)
+    graph = LifterGraph(model)
     joints, scales, errors = [], [], []
     for batch in batches:
-        predicted, scale = model.forward_sequence(batch.rays, batch.cov, batch.score, batch.up)
+        predicted, scale = graph.forward_sequence(batch.rays, batch.cov, batch.score, batch.up)
         size = 1 + STATURE_SD * torch.randn(len(predicted), 1, 1, 1, generator=generator)
         joints.append(predicted.flatten(0, 1))
         scales.append(scale.flatten(0, 1))
@@ -227,7 +257,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.model = Lifter(config.network)
         if init is not None:
-            self.model.load_state_dict(torch.load(init, weights_only=True)["model"])
+            begin_from(self.model, init)
         self.ema = Ema(self.model, config.ema)
         self.optimizers = make_optimizers(self.model, config)
         self._half = multiplies_in_half(torch.device("cpu"))
@@ -266,14 +296,29 @@ class Trainer:
         beside.replace(self.output / CHECKPOINT)
 
     def take_step(self) -> float:
-        """One step; returns the loss. The batch depends on the step: a resumed run sees what others do."""
+        """One batch; returns its loss. The batch depends on the step: a resumed run sees what others do."""
         batch = make_batch(np.random.default_rng((self.config.seed, self.step)), self.clips, self.config)
-        rate = rate_at(self.step, self.config)
+        self._set_rates(rate_at(self.step, self.config))
+        frames = self.config.frames // self.config.chunks
+        state = None
+        losses = []
+        for begin in range(0, self.config.frames, frames):
+            loss, state = self._learn(batch.part(begin, begin + frames), state)
+            losses.append(loss)
+        self.step += 1
+        return float(np.mean(losses))
+
+    def _set_rates(self, rate: float) -> None:
         for optimizer, full in zip(
             self.optimizers, (self.config.hidden_learning_rate, self.config.learning_rate), strict=True
         ):
             optimizer.param_groups[0]["lr"] = full * rate
-        predicted, scale = self.model.forward_sequence(batch.rays, batch.cov, batch.score, batch.up, self._half)
+
+    def _learn(self, batch: Batch, state: Tensor | None) -> tuple[float, Tensor]:
+        """One step of the optimizers; returns the loss and the state after the batch, without its history."""
+        predicted, scale, state = self.model.forward_sequence(
+            batch.rays, batch.cov, batch.score, batch.up, state, half=self._half
+        )
         loss = lifting_loss(predicted, scale, batch.target, batch.ray, batch.reliable, self.config.loss)
         self.model.zero_grad(set_to_none=True)
         loss.backward()
@@ -281,8 +326,7 @@ class Trainer:
         for optimizer in self.optimizers:
             optimizer.step()
         self.ema.update(self.model, self.step)
-        self.step += 1
-        return loss.item()
+        return loss.item(), state.detach()
 
     def train(self) -> Lifter:
         """To the configured number of steps; returns the averaged, calibrated network."""

@@ -10,11 +10,12 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
 
-HOST_TO_DEVICE, DEVICE_TO_HOST = 1, 2
+HOST_TO_DEVICE, DEVICE_TO_HOST, DEVICE_TO_DEVICE = 1, 2, 3
 ATTRIBUTES = {16: 8, 18: 1, 75: 8, 76: 7}  # 8 multiprocessors, integrated, sm_87
 NAME = b"Stand-in Orin"
 FREE_BYTES = 4 << 30
@@ -59,6 +60,7 @@ class Machine:
         self.graphs: dict[int, list[Callable[[], None]]] = {}
         self.executables: dict[int, list[Callable[[], None]]] = {}
         self.launches = 0
+        self.copied = Counter[int]()
         self._next = 0x7EAD_0000_0000
 
     def handle(self, size: int = 1) -> int:
@@ -147,9 +149,16 @@ def _copy(target: int, source: int, size: int, kind: int, stream: int) -> None:
         to, of = machine.device_bytes(target, size), machine.pinned_bytes(source, size)
     elif kind == DEVICE_TO_HOST:
         to, of = machine.pinned_bytes(target, size), machine.device_bytes(source, size)
+    elif kind == DEVICE_TO_DEVICE:
+        to, of = machine.device_bytes(target, size), machine.device_bytes(source, size)
     else:
         raise CallError(1, f"kind {kind}")
-    machine.stream(stream).put(lambda: np.copyto(to, of))
+
+    def copy() -> None:
+        np.copyto(to, of)
+        machine.copied[kind] += size
+
+    machine.stream(stream).put(copy)
 
 
 def _make_stream(stream: ctypes._Pointer, flags: int) -> None:

@@ -6,10 +6,12 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from pose3d_ros.networks.lifter import Lifter, LifterConfig, canonical_view  # noqa: E402
+from pose3d_ros.networks.lifter_graph import LifterGraph  # noqa: E402
 from pose3d_ros.networks.losses import POSITION_LOSSES, LossConfig, lifting_loss  # noqa: E402
-from pose3d_ros.skeleton import NUM_JOINTS, ROOT, indices  # noqa: E402
+from pose3d_ros.skeleton import MIRROR, NUM_JOINTS, ROOT, indices  # noqa: E402
 from pose3d_ros.training.config import read_config  # noqa: E402
-from pose3d_ros.training.train_lifter import TrainConfig, Trainer, make_optimizers, rate_at  # noqa: E402
+from pose3d_ros.training.muon import orthogonal  # noqa: E402
+from pose3d_ros.training.train_lifter import CHECKPOINT, TrainConfig, Trainer, make_optimizers, rate_at  # noqa: E402
 
 KINDS = ("gru", "mlp")
 
@@ -84,18 +86,64 @@ def test_one_step_at_a_time_equals_the_sequence(kind):
     up = up[:, 0]
     state = torch.zeros(2, model.config.state_size)
     with torch.no_grad():
-        whole, scale = model.forward_sequence(rays, cov, score, up)
+        whole, scale, last = model.forward_sequence(rays, cov, score, up)
         for t in range(6):
-            joints, sigma, state = model(rays[:, t], cov[:, t], score[:, t], up, state)
+            joints, now, state = model(rays[:, t], cov[:, t], score[:, t], up, state)
             assert torch.allclose(joints, whole[:, t], atol=1e-5)
-            assert torch.allclose(sigma, model.sigma(whole[:, t], scale[:, t]), atol=1e-5)
+            assert torch.allclose(now, scale[:, t], atol=1e-5)
+    assert torch.allclose(state, last, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sequence_in_parts_equals_the_whole(kind):
+    model = small(kind)
+    rays, cov, score, up = inputs(2 * 6)
+    rays, cov, score = (x.unflatten(0, (2, 6)) for x in (rays, cov, score))
+    with torch.no_grad():
+        whole, _, last = model.forward_sequence(rays, cov, score, up[:2])
+        _, _, state = model.forward_sequence(rays[:, :4], cov[:, :4], score[:, :4], up[:2])
+        rest, _, state = model.forward_sequence(rays[:, 4:], cov[:, 4:], score[:, 4:], up[:2], state)
+    assert torch.allclose(rest, whole[:, 4:], atol=1e-5)
+    assert torch.allclose(state, last, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_exported_lifter_sees_a_mirrored_person_mirrored(kind):
+    """Left and right exchanged and x turned round: exactly, as the graph looks both ways; and over time."""
+    graph = LifterGraph(small(kind))
+    flip = torch.tensor([-1.0, 1.0, 1.0])
+    states = [torch.zeros(3, graph.state_size)] * 2
+    for frame in range(3):
+        rays, cov, score, up = inputs(3, frame)
+        mirrored = (rays[:, MIRROR] * flip[:2], cov[:, MIRROR], score[:, MIRROR], up * flip)
+        with torch.no_grad():
+            joints, sigma, states[0] = graph(rays, cov, score, up, states[0])
+            other, other_sigma, states[1] = graph(*mirrored, states[1])
+        assert torch.allclose(joints[:, MIRROR] * flip, other, atol=1e-5)
+        assert torch.allclose(sigma[:, MIRROR], other_sigma, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_exported_step_equals_its_sequence(kind):
+    """What calibrates sigma is what the robot gets."""
+    graph = LifterGraph(small(kind))
+    rays, cov, score, up = inputs(2 * 4)
+    rays, cov, score = (x.unflatten(0, (2, 4)) for x in (rays, cov, score))
+    state = torch.zeros(2, graph.state_size)
+    with torch.no_grad():
+        whole, scale = graph.forward_sequence(rays, cov, score, up[:2])
+        for t in range(4):
+            joints, sigma, state = graph(rays[:, t], cov[:, t], score[:, t], up[:2], state)
+            assert torch.allclose(joints, whole[:, t], atol=1e-5)
+            assert torch.allclose(sigma, graph.lifter.sigma(whole[:, t], scale[:, t]), atol=1e-5)
 
 
 def test_the_written_out_step_is_a_gru():
     model = small("gru")
     features = torch.randn(2, 5, 32)
     with torch.no_grad():
-        assert torch.allclose(model._gru_sequence(features), model.gru(features)[0], atol=1e-6)
+        states = model._gru_sequence(features, torch.zeros(2, 32))
+        assert torch.allclose(states, model.gru(features)[0], atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -122,12 +170,12 @@ def test_onnx_equals_pytorch(kind, tmp_path):
     from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine
     from pose3d_ros.networks.export_lifter import INPUTS, OUTPUTS, write_onnx
 
-    model = small(kind)
-    model.sigma_scale[:] = 1.3
+    model = LifterGraph(small(kind))
+    model.lifter.sigma_scale[:] = 1.3
     write_onnx(model, tmp_path / "lifter.onnx")
     engine = OnnxRuntimeEngine(tmp_path / "lifter.onnx", threads=1)
     for people in (1, 2, 5):
-        arguments = (*inputs(people, people), torch.randn(people, model.config.state_size))
+        arguments = (*inputs(people, people), torch.randn(people, model.state_size))
         out = engine.run({name: x.numpy() for name, x in zip(INPUTS, arguments, strict=True)})
         with torch.no_grad():
             for name, expected in zip(OUTPUTS, model(*arguments), strict=True):
@@ -245,3 +293,39 @@ def test_training_learns_and_resumes(tiny_data, tmp_path):
         torch.testing.assert_close(mine, theirs, atol=1e-3, rtol=1e-3)
     with pytest.raises(ValueError, match="another network"):
         Trainer(TrainConfig(network=LifterConfig(width=16)), tiny_data, tmp_path / "parts")
+
+
+def test_chunks_learn_from_carried_memory(tiny_data, tmp_path):
+    config = TrainConfig(network=LifterConfig(width=32), steps=12, batch=8, frames=12, chunks=3, warmup_steps=3)
+    trainer = Trainer(config, tiny_data, tmp_path / "chunks")
+    losses = [trainer.take_step() for _ in range(12)]
+    assert trainer.step == 12
+    assert np.mean(losses[-3:]) < np.mean(losses[:3])
+    with pytest.raises(ValueError, match="chunks"):
+        TrainConfig(frames=10, chunks=3)
+
+
+def test_a_network_over_time_begins_as_the_one_per_frame(tiny_data, tmp_path):
+    per_frame = Trainer(TrainConfig(network=LifterConfig("mlp", 32), frames=3), tiny_data, tmp_path / "mlp")
+    torch.nn.init.normal_(per_frame.ema.model.head.weight, std=0.2)
+    per_frame.save()
+    init = tmp_path / "mlp" / CHECKPOINT
+    model = Trainer(TrainConfig(network=LifterConfig("gru", 32), frames=3), tiny_data, tmp_path / "gru", init).model
+    rays, cov, score, up = inputs(2)
+    with torch.no_grad():
+        before = per_frame.ema.model(rays, cov, score, up, torch.zeros(2, 1))
+        after = model(rays, cov, score, up, torch.zeros(2, 32))
+    assert torch.allclose(before[0], after[0], atol=1e-6)
+    assert (after[2] == 0).all()
+    joints, *_ = model(rays, cov, score, up, torch.zeros(2, 32))
+    joints.sum().backward()
+    assert model.gru.weight_ih_l0.grad.abs().max() > 0  # it can learn to remember
+    with pytest.raises(ValueError, match="does not fit"):
+        Trainer(TrainConfig(network=LifterConfig("gru", 16), frames=3), tiny_data, tmp_path / "other", init)
+
+
+@pytest.mark.parametrize("shape", [(40, 40), (90, 30), (30, 90)])
+def test_orthogonal_steps_have_singular_values_of_about_one(shape):
+    values = torch.linalg.svdvals(orthogonal(torch.randn(shape, generator=torch.Generator().manual_seed(0))))
+    assert values.quantile(0.05) > 0.3
+    assert values.max() < 1.3

@@ -26,7 +26,8 @@ class FakeEngine:
         self.given = arrays
         people = len(arrays["rays"])
         zeros = np.zeros((people, NUM_JOINTS, 3), np.float32)
-        return {"joints_m": zeros, "sigma_m": zeros[..., 0], "new_state": arrays["state"] + 1}
+        states = [(0 if row is None else row) + np.ones(5, np.float32) for row in arrays["state"]]
+        return {"joints_m": zeros, "sigma_m": zeros[..., 0], "new_state": states}
 
     def close(self):
         pass
@@ -40,35 +41,34 @@ def observation(people=2):
 
 def test_state_goes_round():
     lifter = Lifter(FakeEngine())
-    first = lifter(*observation(), lifter.new_state(2))
-    second = lifter(*observation(), first.state)
-    assert lifter.state_size == 5
-    np.testing.assert_array_equal(second.state, np.full((2, 5), 2))
+    first = lifter(*observation(), [None, None])
+    second = lifter(*observation(), [first.states[1], None])
+    np.testing.assert_array_equal(second.states, [[2] * 5, [1] * 5])
 
 
 def test_unreachable_rays_count_as_not_seen():
     engine = FakeEngine()
     rays, cov, score = observation()
     rays[0, 3], cov[1, 4] = np.nan, np.inf
-    Lifter(engine)(rays, cov, score, np.zeros((2, 5)))
+    Lifter(engine)(rays, cov, score, [None, None])
     assert np.isfinite(engine.given["rays"]).all()
     assert np.isfinite(engine.given["cov"]).all()
     assert (engine.given["score"][0, 3], engine.given["score"][1, 4]) == (0, 0)
     assert engine.given["score"].sum() == 2 * NUM_JOINTS - 2
-    assert {array.dtype for array in engine.given.values()} == {np.dtype(np.float32)}
+    assert {array.dtype for name, array in engine.given.items() if name != "state"} == {np.dtype(np.float32)}
 
 
 def test_up_is_passed_on_or_zero():
     engine = FakeEngine()
-    Lifter(engine)(*observation(), np.zeros((2, 5)))
+    Lifter(engine)(*observation(), [None, None])
     assert (engine.given["up"] == 0).all()
-    Lifter(engine)(*observation(), np.zeros((2, 5)), up=(0, -1, 0))
+    Lifter(engine)(*observation(), [None, None], up=(0, -1, 0))
     np.testing.assert_array_equal(engine.given["up"], [(0, -1, 0)] * 2)
 
 
 def test_nobody_runs_nothing():
     engine = FakeEngine()
-    lifted = Lifter(engine)(*observation(0), np.zeros((0, 5)))
+    lifted = Lifter(engine)(*observation(0), [])
     assert lifted.joints_m.shape == (0, NUM_JOINTS, 3)
     assert not hasattr(engine, "given")
 

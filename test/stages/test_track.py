@@ -20,13 +20,13 @@ def person(x: float, y: float = 240.0, size: float = 1.0, score: float = 0.9):
     return np.concatenate([joints.min(0), joints.max(0)]), joints, np.full(NUM_JOINTS, score)
 
 
-def measurement(people, root=(0.0, 0.0, 3.0), state=None) -> Measurement:
+def measurement(people, root=(0.0, 0.0, 3.0), states=None) -> Measurement:
     n = len(people)
     boxes, joints, score = (np.stack([p[k] for p in people]) for k in range(3))
     cov = np.tile(np.diag([0.01, 0.01, 0.05]) ** 2, (n, 1, 1))
     return Measurement(
         boxes, joints, score, np.tile(BODY_M, (n, 1, 1)), np.full((n, NUM_JOINTS), 0.03), np.tile(root, (n, 1)), cov,
-        cov, state,
+        cov, states,
     )  # fmt: skip
 
 
@@ -178,7 +178,7 @@ def test_root_depth_noise_does_not_shake_the_limbs():
 def test_lifter_states_stay_with_their_track():
     tracker = Tracker()
     tracker.predict(0)
-    seen = measurement([person(100), person(400)], state=np.array([[1] * 4, [2] * 4], np.float32))
+    seen = measurement([person(100), person(400)], states=np.array([[1] * 4, [2] * 4], np.float32))
     tracks = tracker.assign(seen.boxes, seen.joints_px, seen.score)
     assert tracker.states(tracks) == [None, None]
     tracker.update(tracks, seen)
