@@ -59,8 +59,8 @@ class TrainConfig:
     frames: int = 40
     """Frames in a sequence."""
     chunks: int = 1
-    """Parts of a sequence, each a step of the optimizers; the state is carried over them, the gradient is not. So
-    the memory learns from people whom it has followed for long, at the price of short sequences."""
+    """Parts of a sequence, a step each; the state is carried over them, the gradient is not. So the memory learns from
+    people whom it has followed for long, at the price of short sequences."""
     learning_rate: float = 1.5e-3
     """AdamW's, of the first and last layer, biases and norms."""
     hidden_learning_rate: float = 6e-3
@@ -262,6 +262,8 @@ class Trainer:
         self.optimizers = make_optimizers(self.model, config)
         self._half = multiplies_in_half(torch.device("cpu"))
         self.step = 0
+        self._batch: Batch | None = None
+        self._state: Tensor | None = None
         if (output / CHECKPOINT).exists():
             self._resume(output / CHECKPOINT)
         fixed = TrainConfig(batch=48, frames=max(config.frames, 3), augmentation=0.0, known_up_fraction=0.0)
@@ -296,37 +298,31 @@ class Trainer:
         beside.replace(self.output / CHECKPOINT)
 
     def take_step(self) -> float:
-        """One batch; returns its loss. The batch depends on the step: a resumed run sees what others do."""
-        batch = make_batch(np.random.default_rng((self.config.seed, self.step)), self.clips, self.config)
-        self._set_rates(rate_at(self.step, self.config))
+        """One step; returns the loss. The batch depends on the step: a resumed run sees what others do, but for the
+        memory of a batch that it was in the middle of."""
+        number, part = divmod(self.step, self.config.chunks)
+        if self._batch is None or part == 0:
+            rng = np.random.default_rng((self.config.seed, number))
+            self._batch, self._state = make_batch(rng, self.clips, self.config), None
         frames = self.config.frames // self.config.chunks
-        state = None
-        losses = []
-        for begin in range(0, self.config.frames, frames):
-            loss, state = self._learn(batch.part(begin, begin + frames), state)
-            losses.append(loss)
-        self.step += 1
-        return float(np.mean(losses))
-
-    def _set_rates(self, rate: float) -> None:
-        for optimizer, full in zip(
-            self.optimizers, (self.config.hidden_learning_rate, self.config.learning_rate), strict=True
-        ):
-            optimizer.param_groups[0]["lr"] = full * rate
-
-    def _learn(self, batch: Batch, state: Tensor | None) -> tuple[float, Tensor]:
-        """One step of the optimizers; returns the loss and the state after the batch, without its history."""
+        batch = self._batch.part(part * frames, (part + 1) * frames)
         predicted, scale, state = self.model.forward_sequence(
-            batch.rays, batch.cov, batch.score, batch.up, state, half=self._half
+            batch.rays, batch.cov, batch.score, batch.up, self._state, half=self._half
         )
+        self._state = state.detach()
         loss = lifting_loss(predicted, scale, batch.target, batch.ray, batch.reliable, self.config.loss)
         self.model.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
-        for optimizer in self.optimizers:
+        rate = rate_at(self.step, self.config)
+        for optimizer, full in zip(
+            self.optimizers, (self.config.hidden_learning_rate, self.config.learning_rate), strict=True
+        ):
+            optimizer.param_groups[0]["lr"] = full * rate
             optimizer.step()
         self.ema.update(self.model, self.step)
-        return loss.item(), state.detach()
+        self.step += 1
+        return loss.item()
 
     def train(self) -> Lifter:
         """To the configured number of steps; returns the averaged, calibrated network."""
