@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pose3d_ros.engines.engine import EngineError
+from pose3d_ros.engines.half_weights import whole_weights
 
 if TYPE_CHECKING:
     import onnx
@@ -34,13 +35,14 @@ _FIRST_INPUT_ONLY = frozenset({"Resize"})
 
 
 def read_network(path: Path) -> onnx.ModelProto:
-    """An ONNX file. Raises EngineError when `onnx` is not installed or the file is unreadable."""
+    """An ONNX file, with weights in single precision. Raises EngineError when `onnx` is not installed or the file is
+    unreadable."""
     try:
         import onnx
     except ImportError as error:
-        raise EngineError("building an engine in this precision needs the package onnx: pip install onnx") from error
+        raise EngineError("building an engine needs the package onnx: pip install onnx") from error
     try:
-        return onnx.load(str(path))
+        return whole_weights(onnx.load(str(path)))
     except Exception as error:  # protobuf's exceptions share no base class
         raise EngineError(f"{path} is not a readable ONNX network ({error}): copy the file again") from error
 

@@ -118,15 +118,14 @@ def _network_flags(strongly_typed: bool) -> int:
 
 def _typed(job: Job, strongly_typed: bool) -> bytes:
     """The network as TensorRT shall read it."""
-    has_old_parser = tensorrt_version() < _LAYER_NORMALIZATION_FROM
-    if job.precision == "fp32" and not has_old_parser:
-        return job.network.read_bytes()
-    network = merge_batch_normalization(read_network(job.network))
+    network = read_network(job.network)
+    if job.precision != "fp32":
+        network = merge_batch_normalization(network)
     if job.precision == "int8":
         network = to_int8(network, job.samples)
     elif job.precision == "fp16" and strongly_typed:
         network = to_half(network)
-    if has_old_parser:
+    if tensorrt_version() < _LAYER_NORMALIZATION_FROM:
         network = without_layer_normalization(network)
     return network.SerializeToString()
 

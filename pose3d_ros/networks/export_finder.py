@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from pose3d_ros.engines.half_weights import halve_weights
 from pose3d_ros.models import Model, record_model
 from pose3d_ros.networks.finder import FinderNet
 from pose3d_ros.networks.onnx_file import write_onnx_file
@@ -67,6 +68,7 @@ def run(args: argparse.Namespace) -> None:
             f"the finder's pictures cannot be {width} x {height}: both must be multiples of {_COARSEST_STRIDE}"
         )
     write_onnx(FinderGraph(net), (height, width), args.output)
+    halve_weights(args.output)
     record_model(Model("find", args.output, "", input_size=(width, height), about=_ABOUT))
 
 

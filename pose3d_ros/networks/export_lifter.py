@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from pose3d_ros import skeleton
+from pose3d_ros.engines.half_weights import halve_weights
 from pose3d_ros.models import Model, record_model
 from pose3d_ros.networks.lifter import Lifter, LifterConfig
 from pose3d_ros.networks.lifter_graph import LifterGraph
@@ -67,6 +68,7 @@ def run(args: argparse.Namespace) -> None:
     lifter = load_lifter(args.checkpoint)
     model = LifterGraph(lifter)
     write_onnx(model, args.output)
+    halve_weights(args.output)
     if args.record:
         record_model(Model("lift", args.output, "", joints=skeleton.JOINTS, about=_ABOUT[lifter.config.kind]))
     print(f"{args.output}: {args.output.stat().st_size / 1e6:.1f} MB, state of {model.state_size}")

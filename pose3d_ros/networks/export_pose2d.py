@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from pose3d_ros.engines.half_weights import halve_weights
 from pose3d_ros.models import Model, record_model
 from pose3d_ros.networks.calibrate_file import add_calibration_argument, calibrate_file, calibration_sets
 from pose3d_ros.networks.calibration import UNCALIBRATED, Calibration
@@ -81,6 +82,7 @@ def run(args: argparse.Namespace) -> None:
     net, trained_size = load_net(args.checkpoint)
     size = args.size or trained_size
     write_onnx(Pose2DGraph(net, UNCALIBRATED, _LOOKS[args.look]), size, args.output)
+    halve_weights(args.output)
     print(calibrate_file(args.output, calibration_sets(args.data, args.synthetic, size)))
     record_model(Model("pose2d", args.output, "", input_size=(size, size), joints=JOINTS, about=_ABOUT))
 

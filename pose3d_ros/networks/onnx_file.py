@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from pose3d_ros.engines.half_weights import whole_weights
+
 OPSET = 17
 
 
@@ -41,7 +43,7 @@ def read_weights(path: Path, prefix: str) -> dict[str, Tensor]:
     """The parameters of an exported graph's module `prefix`, by their names in it."""
     import onnx
 
-    weights = onnx.load(path).graph.initializer
+    weights = whole_weights(onnx.load(path)).graph.initializer
     return {
         weight.name.removeprefix(prefix): torch.from_numpy(onnx.numpy_helper.to_array(weight).copy())
         for weight in weights
