@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from pose3d_ros.data.mocap import MocapClips, load_mocap
+from pose3d_ros.data.virtual_cameras import ErrorModel
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine
 from pose3d_ros.evaluation.baselines import Exemplars, kinematic_fit, one_euro
 from pose3d_ros.evaluation.evaluate_lifter import (
@@ -60,8 +61,8 @@ def _sure(joints: np.ndarray) -> Estimate:
 def evaluate(ways: dict[str, Method], clips: MocapClips, cameras: int, seed: int) -> dict[str, dict[str, float]]:
     """The figures of each way by "2D input: way"."""
     rows = {}
-    for source in ("true 2D", "noisy 2D"):
-        sequences = make_sequences(clips, cameras, seed, noisy=source == "noisy 2D")
+    for source, errors in (("true 2D", None), ("noisy 2D", ErrorModel())):
+        sequences = make_sequences(clips, cameras, seed, errors)
         for name, method in ways.items():
             rows[f"{source}: {name}"] = figures(sequences, method(sequences))
     return rows

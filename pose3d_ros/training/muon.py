@@ -35,12 +35,13 @@ def orthogonal(matrix: Tensor) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Nesterov momentum, made orthogonal, scaled to the root mean square 0.2 of AdamW's steps."""
 
-    def __init__(self, params: Iterable[Tensor], lr: float, weight_decay: float = 0.01, momentum: float = 0.95) -> None:
-        matrices = list(params)
-        wrong = [tuple(p.shape) for p in matrices if p.ndim != 2]
+    def __init__(
+        self, params: Iterable[dict[str, Any]], lr: float, weight_decay: float = 0.01, momentum: float = 0.95
+    ) -> None:
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+        wrong = [tuple(p.shape) for group in self.param_groups for p in group["params"] if p.ndim != 2]
         if wrong:
             raise ValueError(f"Muon is for matrices, not for parameters of shape {wrong}")
-        super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]

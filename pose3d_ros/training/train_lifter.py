@@ -12,13 +12,14 @@ import argparse
 import json
 import logging
 import time
+from collections import defaultdict
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pose3d_ros.data.mocap import MOCAP_JOINTS, MocapClips, load_mocap, sample_windows
 from pose3d_ros.data.pose_augmentation import augment
@@ -34,6 +35,7 @@ from pose3d_ros.training.muon import Muon
 
 LOG = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.pt"
+_MEMORY = "gru."
 _CALIBRATION_BATCHES = 12
 
 
@@ -65,6 +67,9 @@ class TrainConfig:
     """AdamW's, of the first and last layer, biases and norms."""
     hidden_learning_rate: float = 6e-3
     """Muon's, of the matrices between hidden layers; steps are scaled to the size of AdamW's."""
+    kept_rate: float = 1.0
+    """Part of the learning rates for all but the memory: a network that already knows single frames (--init) learns to
+    remember without forgetting them."""
     decay_fraction: float = 0.4
     """Last part of the steps, over which the learning rate falls to zero."""
     weight_decay: float = 0.01
@@ -79,6 +84,8 @@ class TrainConfig:
     """Sequences of cameras that know which way is up, to about a degree."""
     sigma_m: tuple[float, float] = (0.004, 0.05)
     """Range of the error model's noise at the person's distance, metres."""
+    side_errors: float = 0.0
+    """The error model's, for every second sequence that passes it."""
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -130,7 +137,11 @@ def make_batch(rng: np.random.Generator, clips: MocapClips, config: TrainConfig)
     """Sample, augment, view and observe a batch."""
     joints = augment(rng, sample_windows(rng, clips, config.batch, config.frames), config.augmentation)
     views = sample_views(rng, joints)
-    seen = observe(rng, views, ErrorModel(sigma_m=config.sigma_m))
+    model = ErrorModel(sigma_m=config.sigma_m)
+    seen = observe(rng, views, model)
+    if config.side_errors:
+        mistaken = observe(rng, views, replace(model, side_errors=config.side_errors))
+        seen = _choose(rng.random(config.batch) < 0.5, mistaken, seen)
     draw = rng.random(config.batch)
     seen = _choose(draw < config.clean_fraction, observe_clean(views), seen)
     seen = _choose(draw < config.clean_fraction / 4, observe_clean(views, truncate=True), seen)
@@ -151,15 +162,21 @@ def make_batch(rng: np.random.Generator, clips: MocapClips, config: TrainConfig)
 def make_optimizers(model: Lifter, config: TrainConfig) -> tuple[torch.optim.Optimizer, ...]:
     """Muon (Jordan et al. 2024) for the matrices between hidden layers, AdamW for the rest.
 
-    Orthogonal steps need less than half as many of them here, for a quarter more time each.
+    Orthogonal steps need less than half as many of them here, for a quarter more time each. The groups' "share" is
+    that of the learning rate.
     """
     outer = ("enter.", "head.")
-    named = [(p, p.ndim == 2 and not name.startswith(outer)) for name, p in model.named_parameters()]
-    hidden = [p for p, is_hidden in named if is_hidden]
-    rest = [p for p, is_hidden in named if not is_hidden]
+    kinds: dict[tuple[bool, bool], list[nn.Parameter]] = defaultdict(list)
+    for name, p in model.named_parameters():
+        kinds[p.ndim == 2 and not name.startswith(outer), name.startswith(_MEMORY)].append(p)
+
+    def groups(hidden: bool) -> list[dict[str, Any]]:
+        shares = {True: 1.0, False: config.kept_rate}
+        return [{"params": kinds[hidden, new], "share": s} for new, s in shares.items() if kinds[hidden, new]]
+
     return (
-        Muon(hidden, config.hidden_learning_rate, config.weight_decay),
-        torch.optim.AdamW(rest, config.learning_rate, weight_decay=config.weight_decay),
+        Muon(groups(True), config.hidden_learning_rate, config.weight_decay),
+        torch.optim.AdamW(groups(False), config.learning_rate, weight_decay=config.weight_decay),
     )
 
 
@@ -184,7 +201,7 @@ def begin_from(model: Lifter, checkpoint: Path) -> None:
         missing, unknown = model.load_state_dict(weights, strict=False)
     except RuntimeError as error:
         raise ValueError(f"{checkpoint} does not fit: {error}") from error
-    if unknown or any(not name.startswith("gru.") for name in missing):
+    if unknown or any(not name.startswith(_MEMORY) for name in missing):
         raise ValueError(f"{checkpoint} holds another network: it lacks {missing} and has {unknown}")
     if missing:
         model.silence_memory()
@@ -318,7 +335,8 @@ class Trainer:
         for optimizer, full in zip(
             self.optimizers, (self.config.hidden_learning_rate, self.config.learning_rate), strict=True
         ):
-            optimizer.param_groups[0]["lr"] = full * rate
+            for group in optimizer.param_groups:
+                group["lr"] = full * rate * group["share"]
             optimizer.step()
         self.ema.update(self.model, self.step)
         self.step += 1

@@ -168,3 +168,28 @@ def test_error_model_is_seeded_and_has_the_errors_it_reports():
     clean = observe_clean(views)
     np.testing.assert_array_equal(clean.rays, views.rays())
     assert clean.reliable.all()
+
+
+def test_sides_are_mistaken_as_often_as_asked_for():
+    joints = augment(np.random.default_rng(4), sequences(300, 20))
+    views = sample_views(np.random.default_rng(4), joints, full_view_fraction=1.0)
+    exact = {"outlier_visible": 0.0, "outlier_occluded": 0.0, "joint_drop": 0.0, "occluder_fraction": 0.0}
+    model = ErrorModel(sigma_m=(1e-6, 1e-6), side_errors=0.3, **exact)
+    seen = observe(np.random.default_rng(5), views, model)
+    left, right = INDEX["left_ankle"], INDEX["right_ankle"]
+    inside = views.inside()[..., [left, right]].all(-1)
+
+    def lies_on(joint: int, other: int) -> np.ndarray:
+        gap = np.linalg.norm(seen.rays[:, :, joint] - views.rays()[:, :, other], axis=-1)
+        return (gap * views.joints_m[..., 0, 2] < 0.03)[inside]
+
+    own = lies_on(left, left) & lies_on(right, right)
+    both_on_one = (lies_on(left, left) & lies_on(right, left)) | (lies_on(left, right) & lies_on(right, right))
+    exchanged = lies_on(left, right) & lies_on(right, left)
+    assert own.mean() == pytest.approx(0.7 * 0.9, abs=0.06)  # for a third of the time, the whole body is turned
+    assert (both_on_one & ~own).mean() == pytest.approx(0.3 * 2 / 3, abs=0.06)
+    assert (exchanged & ~own).mean() > 0.1
+    wrong = ~own
+    assert not seen.reliable[..., [left, right]][inside][wrong].all(-1).any()
+    nose = seen.rays[..., INDEX["nose"], :] - views.rays()[..., INDEX["nose"], :]
+    assert np.abs(nose[views.inside()[..., INDEX["nose"]]]).max() < 0.05

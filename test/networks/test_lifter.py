@@ -324,6 +324,15 @@ def test_a_network_over_time_begins_as_the_one_per_frame(tiny_data, tmp_path):
         Trainer(TrainConfig(network=LifterConfig("gru", 16), frames=3), tiny_data, tmp_path / "other", init)
 
 
+def test_what_is_known_is_kept_while_the_memory_learns(tiny_data, tmp_path):
+    config = TrainConfig(network=LifterConfig("gru", 32), batch=8, frames=3, kept_rate=0.0, warmup_steps=1)
+    trainer = Trainer(config, tiny_data, tmp_path)
+    before = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
+    trainer.take_step()
+    changed = {name for name, p in trainer.model.named_parameters() if not torch.equal(p, before[name])}
+    assert changed == {name for name in before if name.startswith("gru.")}
+
+
 @pytest.mark.parametrize("shape", [(40, 40), (90, 30), (30, 90)])
 def test_orthogonal_steps_have_singular_values_of_about_one(shape):
     values = torch.linalg.svdvals(orthogonal(torch.randn(shape, generator=torch.Generator().manual_seed(0))))
