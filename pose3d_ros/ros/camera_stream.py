@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -279,6 +280,7 @@ class CameraStream:
         self.failure = f"{type(error).__name__}: {error}"
         self._monitor.frame_rejected(self.failure)
         self._logger.error(f"frame failed: {self.failure}", throttle_duration_sec=_LOG_THROTTLE_S)
+        self._logger.debug("".join(traceback.format_exception(error)))
 
     def _say_once(self, state: CalibrationState) -> None:
         if state.text in self._said:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import tempfile
 import time
@@ -34,6 +35,7 @@ _ANSWER_TIMEOUT_S = 30.0
 _ROUND = 1000
 _RATE_HZ = 200.0  # more, and the nodes would drop most of it unseen
 _NODES = ("raw", "compressed")
+_FAILURE = re.compile(r"^.*(frame failed|Traceback)", re.MULTILINE)
 
 
 class FuzzError(RuntimeError):
@@ -172,8 +174,11 @@ def _check(sender: _Sender, nodes: Sequence[NodeProcess], when: str) -> None:
     sender.send(bgr_to_compressed(picture, header))
     in_time = sender.spin_until(answered, _ANSWER_TIMEOUT_S)
     for node in nodes:
-        if not _lives(node) or "frame failed" in node.output() or "Traceback" in node.output():
-            raise FuzzError(f"{when}, {node.log.stem}:\n{node.output()[-3000:]}")
+        output = node.output()
+        failure = _FAILURE.search(output)
+        if failure or not _lives(node):
+            shown = output[failure.start() :][:3000] if failure else output[-3000:]
+            raise FuzzError(f"{when}, {node.log.stem}:\n{shown}")
     if not in_time:
         raise FuzzError(f"{when}: a sound image has no answer within {_ANSWER_TIMEOUT_S:g} s")
     sender.figures.clear()
