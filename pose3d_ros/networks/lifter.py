@@ -4,7 +4,7 @@ Everything that the robot needs lies in the graph: rays are turned so that the p
 divided by the person's angular size, the network runs, and the result is turned back into the camera frame. Pixels
 never enter, so a camera that was not trained on makes no difference.
 
-Sources: residual fully connected lifting after Martinez et al. 2017 (arXiv:1705.03098); GRU after Cho et al. 2014.
+Sources: residual fully connected lifting after Martinez et al. 2017 (arXiv:1705.03098); the memory is `_Memory`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from pose3d_ros.skeleton import NUM_JOINTS, ROOT, STATURE_SD, indices
 
@@ -45,7 +44,7 @@ class LifterConfig:
     @property
     def state_size(self) -> int:
         """H of the recurrent state [N,H]; a per-frame network passes a state of one zero through."""
-        return self.width if self.kind == "gru" else 1
+        return self.width + 1 if self.kind == "gru" else 1
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for a checkpoint."""
@@ -121,6 +120,42 @@ class _Residual(nn.Module):
         return x + self.leave(self.dropout(torch.relu(self.norm(self.enter(x)))))
 
 
+class _Memory(nn.Module):
+    """A gated recurrent unit (Cho et al. 2014) whose candidate is linear in the frame and knows nothing of the state.
+
+        c = W f + b        z = σ(W_z f + U_z s + b_z) · known        s' = c + z (s − c)        f' = f + (s' − c)
+
+    So a state is a mean of what was seen, weighted by gates: it cannot drift, however long the track. It begins as the
+    frame alone (W = 1, z ≈ 0), and a new track's first frame stays so: the last number of the state tells that it is
+    ``known``.
+    """
+
+    _START = -3.0
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.content = nn.Linear(width, width)
+        self.keep = nn.Linear(width, width)
+        self.keep_by_state = nn.Linear(width, width, bias=False)
+        nn.init.eye_(self.content.weight)
+        nn.init.zeros_(self.content.bias)
+        nn.init.normal_(self.keep.weight, std=0.01)
+        nn.init.constant_(self.keep.bias, self._START)
+        nn.init.zeros_(self.keep_by_state.weight)
+
+    def forward(self, frames: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Features [B,T,W] and the state [B,W+1] before them → features with what is remembered, the state after."""
+        contents, keeps = self.content(frames), self.keep(frames)
+        kept, known = state[:, :-1], state[:, -1:]
+        remembered = []
+        for content, keep in zip(contents.unbind(1), keeps.unbind(1), strict=True):
+            gate = torch.sigmoid(keep + self.keep_by_state(kept)) * known
+            change = gate * (kept - content)
+            kept, known = content + change, torch.ones_like(known)
+            remembered.append(change)
+        return frames + torch.stack(remembered, dim=1), torch.cat([kept, known], dim=1)
+
+
 class Lifter(nn.Module):
     """Rays, covariance, score, state → root-relative joints in the camera frame, their scale, new state.
 
@@ -137,7 +172,7 @@ class Lifter(nn.Module):
         width = config.width
         self.enter = nn.Sequential(nn.Linear(_FEATURES, width), nn.LayerNorm(width), nn.ReLU())
         self.encoder = _Residual(width, config.dropout)
-        self.gru = nn.GRU(width, width, batch_first=True) if config.kind == "gru" else None
+        self.memory = _Memory(width) if config.kind == "gru" else None
         self.blocks = nn.Sequential(*(_Residual(width, config.dropout) for _ in range(config.blocks)))
         self.head = nn.Linear(width, _OUTPUTS)
         nn.init.normal_(self.head.weight, std=0.01)
@@ -156,10 +191,9 @@ class Lifter(nn.Module):
         """
         view = canonical_view(rays, cov, score)
         features = self.encoder(self.enter(_features(view, up)))
-        if self.gru is not None:
-            weight_in, _, bias_in, _ = self.gru.all_weights[0]
-            state = self._gru_step(functional.linear(features, weight_in, bias_in), state)
-            features = features + state
+        if self.memory is not None:
+            remembered, state = self.memory(features[:, None], state)
+            features = remembered[:, 0]
         joints, scale = _decode(self.head(self.blocks(features)), view)
         return joints, scale, state
 
@@ -186,10 +220,9 @@ class Lifter(nn.Module):
             state = features.new_zeros(batch, self.config.state_size)
         with torch.autocast(rays.device.type, torch.bfloat16, enabled=half):
             features = self.encoder(features)
-            if self.gru is not None:
-                states = self._gru_sequence(features.unflatten(0, (batch, frames)), state)
-                state = states[:, -1]
-                features = features + states.flatten(0, 1)
+            if self.memory is not None:
+                remembered, state = self.memory(features.unflatten(0, (batch, frames)), state)
+                features = remembered.flatten(0, 1)
             features = self.blocks(features)
         joints, scale = _decode(self.head(features.float()), view)
         return joints.unflatten(0, (batch, frames)), scale.unflatten(0, (batch, frames)), state
@@ -203,38 +236,6 @@ class Lifter(nn.Module):
         """
         size_variance = (STATURE_SD**2 / 3) * joints.square().sum(-1)
         return torch.sqrt((2 * scale * self.sigma_scale).square() + size_variance + 1e-6)
-
-    @torch.no_grad()
-    def silence_memory(self) -> None:
-        """Makes every new state zero, so that the network works per frame until it learns to remember."""
-        assert self.gru is not None
-        for values in self.gru.all_weights[0]:
-            values[2 * self.config.width :] = 0
-
-    def _gru_sequence(self, features: Tensor, state: Tensor) -> Tensor:
-        """States [B,T,H] for features [B,T,W] after ``state`` [B,H]; the input's share of the gates in one product."""
-        assert self.gru is not None
-        weight_in, _, bias_in, _ = self.gru.all_weights[0]
-        given = functional.linear(features, weight_in, bias_in)
-        states = []
-        for step in given.unbind(1):
-            state = self._gru_step(step, state)
-            states.append(state)
-        return torch.stack(states, dim=1)
-
-    def _gru_step(self, given: Tensor, state: Tensor) -> Tensor:
-        """One step of `nn.GRU`, written out so that the exported graph holds plain products.
-
-        ``given`` [N,3H]: the input's share of reset, update and new gates.
-        """
-        assert self.gru is not None
-        _, weight, _, bias = self.gru.all_weights[0]
-        kept = functional.linear(state, weight, bias)
-        reset_in, update_in, new_in = given.chunk(3, dim=1)
-        reset_kept, update_kept, new_kept = kept.chunk(3, dim=1)
-        update = torch.sigmoid(update_in + update_kept)
-        new = torch.tanh(new_in + torch.sigmoid(reset_in + reset_kept) * new_kept)
-        return new + update * (state - new)
 
 
 def _features(view: Canonical, up: Tensor) -> Tensor:

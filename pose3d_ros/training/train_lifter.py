@@ -35,7 +35,7 @@ from pose3d_ros.training.muon import Muon
 
 LOG = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.pt"
-_MEMORY = "gru."
+_MEMORY = "memory."
 _CALIBRATION_BATCHES = 12
 
 
@@ -193,8 +193,7 @@ def rate_at(step: int, config: TrainConfig) -> float:
 def begin_from(model: Lifter, checkpoint: Path) -> None:
     """Load the averaged weights of ``checkpoint``; a network over time may begin from one per frame.
 
-    Its memory then starts silent: a new state of zero whatever comes in, so that it begins as the network it came
-    from. Raises ValueError when the networks differ otherwise.
+    Raises ValueError when the networks differ otherwise.
     """
     weights = torch.load(checkpoint, weights_only=True)["model"]
     try:
@@ -203,8 +202,6 @@ def begin_from(model: Lifter, checkpoint: Path) -> None:
         raise ValueError(f"{checkpoint} does not fit: {error}") from error
     if unknown or any(not name.startswith(_MEMORY) for name in missing):
         raise ValueError(f"{checkpoint} holds another network: it lacks {missing} and has {unknown}")
-    if missing:
-        model.silence_memory()
 
 
 class Ema:

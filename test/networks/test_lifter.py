@@ -138,12 +138,27 @@ def test_the_exported_step_equals_its_sequence(kind):
             assert torch.allclose(sigma, graph.lifter.sigma(whole[:, t], scale[:, t]), atol=1e-5)
 
 
-def test_the_written_out_step_is_a_gru():
-    model = small("gru")
-    features = torch.randn(2, 5, 32)
+def test_a_new_memory_changes_little_and_a_new_track_nothing():
+    memory = Lifter(LifterConfig("gru", 32)).memory
+    frames = torch.randn(2, 5, 32)
     with torch.no_grad():
-        states = model._gru_sequence(features, torch.zeros(2, 32))
-        assert torch.allclose(states, model.gru(features)[0], atol=1e-6)
+        remembered, state = memory(frames, torch.zeros(2, 33))
+    assert torch.equal(remembered[:, 0], frames[:, 0])
+    assert (remembered - frames).abs().max() < 0.3
+    assert (state[:, -1] == 1).all()
+
+
+def test_a_state_is_a_mean_of_what_was_seen():
+    """However long: it stays within the range of the contents."""
+    memory = Lifter(LifterConfig("gru", 32)).memory
+    torch.nn.init.normal_(memory.keep.weight, std=1.0)
+    torch.nn.init.normal_(memory.keep_by_state.weight, std=3.0)
+    frames = torch.randn(2, 2000, 32)
+    with torch.no_grad():
+        _, state = memory(frames, torch.zeros(2, 33))
+        contents = memory.content(frames)
+    assert (state[:, :-1] <= contents.amax(1)).all()
+    assert (state[:, :-1] >= contents.amin(1)).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -248,7 +263,7 @@ def test_every_weight_has_one_optimizer_and_hidden_matrices_have_muon(kind):
     assert muon | adam == {id(p) for p in model.parameters()}
     assert id(model.encoder.leave.weight) in muon
     assert {id(model.enter[0].weight), id(model.head.weight)} <= adam
-    assert model.gru is None or id(model.gru.weight_hh_l0) in muon
+    assert model.memory is None or id(model.memory.keep_by_state.weight) in muon
 
 
 @pytest.fixture
@@ -314,12 +329,11 @@ def test_a_network_over_time_begins_as_the_one_per_frame(tiny_data, tmp_path):
     rays, cov, score, up = inputs(2)
     with torch.no_grad():
         before = per_frame.ema.model(rays, cov, score, up, torch.zeros(2, 1))
-        after = model(rays, cov, score, up, torch.zeros(2, 32))
+        after = model(rays, cov, score, up, torch.zeros(2, 33))
     assert torch.allclose(before[0], after[0], atol=1e-6)
-    assert (after[2] == 0).all()
-    joints, *_ = model(rays, cov, score, up, torch.zeros(2, 32))
+    joints, *_ = model(*inputs(2, 1), after[2])
     joints.sum().backward()
-    assert model.gru.weight_ih_l0.grad.abs().max() > 0  # it can learn to remember
+    assert all(p.grad.abs().max() > 0 for p in model.memory.parameters())  # it can learn to remember
     with pytest.raises(ValueError, match="does not fit"):
         Trainer(TrainConfig(network=LifterConfig("gru", 16), frames=3), tiny_data, tmp_path / "other", init)
 
@@ -330,7 +344,7 @@ def test_what_is_known_is_kept_while_the_memory_learns(tiny_data, tmp_path):
     before = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
     trainer.take_step()
     changed = {name for name, p in trainer.model.named_parameters() if not torch.equal(p, before[name])}
-    assert changed == {name for name in before if name.startswith("gru.")}
+    assert changed == {name for name in before if name.startswith("memory.")}
 
 
 @pytest.mark.parametrize("shape", [(40, 40), (90, 30), (30, 90)])
