@@ -151,7 +151,7 @@ class _Memory(nn.Module):
         for content, keep in zip(contents.unbind(1), keeps.unbind(1), strict=True):
             gate = torch.sigmoid(keep + self.keep_by_state(kept)) * known
             change = gate * (kept - content)
-            kept, known = content + change, torch.ones_like(known)
+            kept, known = content + change, (known + 1).clamp(max=1)  # one; exported, ones_like would fix the batch
             remembered.append(change)
         return frames + torch.stack(remembered, dim=1), torch.cat([kept, known], dim=1)
 

@@ -311,11 +311,11 @@ def test_training_learns_and_resumes(tiny_data, tmp_path):
 
 
 def test_chunks_learn_from_carried_memory(tiny_data, tmp_path):
-    config = TrainConfig(network=LifterConfig(width=32), steps=12, batch=8, frames=12, chunks=3, warmup_steps=3)
+    config = TrainConfig(network=LifterConfig(width=32), steps=60, batch=8, frames=12, chunks=3, warmup_steps=3)
     trainer = Trainer(config, tiny_data, tmp_path / "chunks")
-    losses = [trainer.take_step() for _ in range(12)]
-    assert trainer.step == 12
-    assert np.mean(losses[-3:]) < np.mean(losses[:3])
+    losses = [trainer.take_step() for _ in range(60)]
+    assert trainer.step == 60
+    assert np.mean(losses[-15:]) < np.mean(losses[:15])
     with pytest.raises(ValueError, match="chunks"):
         TrainConfig(frames=10, chunks=3)
 
