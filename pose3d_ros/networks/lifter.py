@@ -1,10 +1,15 @@
-"""Stage 2: from 2D rays to root-relative metres, per frame (residual MLP) or over time (causal GRU).
+"""Stage 2: from 2D rays to root-relative metres, a residual network per frame, or recurrent: with what it said before.
 
 Everything that the robot needs lies in the graph: rays are turned so that the person is on the optical axis and
 divided by the person's angular size, the network runs, and the result is turned back into the camera frame. Pixels
 never enter, so a camera that was not trained on makes no difference.
 
-Sources: residual fully connected lifting after Martinez et al. 2017 (arXiv:1705.03098); the memory is `_Memory`.
+The recurrent network's state is its own answer to the last two frames: pose, motion and how sure it was. Compared with
+what is measured now, it tells outliers from movement, and fills in what is hidden. A state that means something, and is
+what it says, can be learned from single steps of thousands of people; a GRU's (Cho et al. 2014), which this network had
+before, takes its meaning from long sequences, of which a step holds few.
+
+Source: residual fully connected lifting after Martinez et al. 2017 (arXiv:1705.03098).
 """
 
 from __future__ import annotations
@@ -25,26 +30,34 @@ _MEAN_RADIUS_M = 0.52  # weighted RMS distance of the joints from their centre, 
 _MAX_COORDINATE = 6.0
 _START_SCALE_M = 0.03
 _FEATURES = 4 * NUM_JOINTS + 4
+_STATE = 7 * NUM_JOINTS + 1  # the last two poses, metres; the last log scale; how many, 0...2
+_REMEMBERED = 7 * NUM_JOINTS + 2
+_USUAL_STEP_M = 0.05
 _OUTPUTS = 5 * NUM_JOINTS + 1
 
 
 @dataclass(frozen=True)
 class LifterConfig:
-    """kind: "gru" (over time) or "mlp" (per frame). width: of all layers. blocks: residual blocks before the head."""
+    """kind: "recurrent" or "mlp" (per frame). width: of all layers. blocks: residual blocks after the first."""
 
-    kind: str = "gru"
+    kind: str = "recurrent"
     width: int = 320
     blocks: int = 1
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.kind not in ("gru", "mlp"):
-            raise ValueError(f"lifter kind must be 'gru' or 'mlp', not {self.kind!r}")
+        if self.kind not in ("recurrent", "mlp"):
+            raise ValueError(f"lifter kind must be 'recurrent' or 'mlp', not {self.kind!r}")
 
     @property
     def state_size(self) -> int:
         """H of the recurrent state [N,H]; a per-frame network passes a state of one zero through."""
-        return self.width + 1 if self.kind == "gru" else 1
+        return _STATE if self.kind == "recurrent" else 1
+
+    @property
+    def features(self) -> int:
+        """Number of the network's inputs."""
+        return _FEATURES + (_REMEMBERED if self.kind == "recurrent" else 0)
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for a checkpoint."""
@@ -120,42 +133,6 @@ class _Residual(nn.Module):
         return x + self.leave(self.dropout(torch.relu(self.norm(self.enter(x)))))
 
 
-class _Memory(nn.Module):
-    """A gated recurrent unit (Cho et al. 2014) whose candidate is linear in the frame and knows nothing of the state.
-
-        c = W f + b        z = σ(W_z f + U_z s + b_z) · known        s' = c + z (s − c)        f' = f + (s' − c)
-
-    So a state is a mean of what was seen, weighted by gates: it cannot drift, however long the track. It begins as the
-    frame alone (W = 1, z ≈ 0), and a new track's first frame stays so: the last number of the state tells that it is
-    ``known``.
-    """
-
-    _START = -3.0
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.content = nn.Linear(width, width)
-        self.keep = nn.Linear(width, width)
-        self.keep_by_state = nn.Linear(width, width, bias=False)
-        nn.init.eye_(self.content.weight)
-        nn.init.zeros_(self.content.bias)
-        nn.init.normal_(self.keep.weight, std=0.01)
-        nn.init.constant_(self.keep.bias, self._START)
-        nn.init.zeros_(self.keep_by_state.weight)
-
-    def forward(self, frames: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Features [B,T,W] and the state [B,W+1] before them → features with what is remembered, the state after."""
-        contents, keeps = self.content(frames), self.keep(frames)
-        kept, known = state[:, :-1], state[:, -1:]
-        remembered = []
-        for content, keep in zip(contents.unbind(1), keeps.unbind(1), strict=True):
-            gate = torch.sigmoid(keep + self.keep_by_state(kept)) * known
-            change = gate * (kept - content)
-            kept, known = content + change, (known + 1).clamp(max=1)  # one; exported, ones_like would fix the batch
-            remembered.append(change)
-        return frames + torch.stack(remembered, dim=1), torch.cat([kept, known], dim=1)
-
-
 class Lifter(nn.Module):
     """Rays, covariance, score, state → root-relative joints in the camera frame, their scale, new state.
 
@@ -170,9 +147,8 @@ class Lifter(nn.Module):
         super().__init__()
         self.config = config
         width = config.width
-        self.enter = nn.Sequential(nn.Linear(_FEATURES, width), nn.LayerNorm(width), nn.ReLU())
+        self.enter = nn.Sequential(nn.Linear(config.features, width), nn.LayerNorm(width), nn.ReLU())
         self.encoder = _Residual(width, config.dropout)
-        self.memory = _Memory(width) if config.kind == "gru" else None
         self.blocks = nn.Sequential(*(_Residual(width, config.dropout) for _ in range(config.blocks)))
         self.head = nn.Linear(width, _OUTPUTS)
         nn.init.normal_(self.head.weight, std=0.01)
@@ -180,7 +156,7 @@ class Lifter(nn.Module):
         self.register_buffer("sigma_scale", torch.ones(NUM_JOINTS))
 
     def forward(
-        self, rays: Tensor, cov: Tensor, score: Tensor, up: Tensor, state: Tensor
+        self, rays: Tensor, cov: Tensor, score: Tensor, up: Tensor, state: Tensor, *, half: bool = False
     ) -> tuple[Tensor, Tensor, Tensor]:
         """One frame of N people.
 
@@ -188,13 +164,20 @@ class Lifter(nn.Module):
             vector against gravity in the camera frame (zeros: unknown), state [N,H] (zeros for a new track).
         Returns: joints_m [N,24,3] (metres, camera frame, pelvis at 0), Laplace scale [N,24] in metres, not yet
             calibrated (`sigma`), new state [N,H].
+
+        ``half`` runs the hidden layers in bfloat16 (training on CPUs that have it); geometry, the first and the last
+        layer always stay in float32, as 8 bits of mantissa would cost millimetres there.
         """
         view = canonical_view(rays, cov, score)
-        features = self.encoder(self.enter(_features(view, up)))
-        if self.memory is not None:
-            remembered, state = self.memory(features[:, None], state)
-            features = remembered[:, 0]
-        joints, scale = _decode(self.head(self.blocks(features)), view)
+        given = [_features(view, up)]
+        if self.config.kind == "recurrent":
+            given.append(_remembered(view, state))
+        features = self.enter(torch.cat(given, dim=1))
+        with torch.autocast(rays.device.type, torch.bfloat16, enabled=half):
+            features = self.blocks(self.encoder(features))
+        joints, scale = _decode(self.head(features.float()), view)
+        if self.config.kind == "recurrent":
+            state = _new_state(joints, scale, state)
         return joints, scale, state
 
     def forward_sequence(
@@ -209,23 +192,17 @@ class Lifter(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Whole sequences: [B,T,24,...], up [B,3] → joints_m [B,T,24,3], Laplace scale [B,T,24], last state [B,H].
 
-        ``state`` [B,H] is that before the first frame; zero when left out.
-        ``half`` runs the hidden layers in bfloat16 (training on CPUs that have it); geometry, the first and the last
-        layer always stay in float32, as 8 bits of mantissa would cost millimetres there.
+        ``state`` [B,H] is that before the first frame; zero when left out. No gradient goes through the state: what
+        is remembered is taken as it is, so that a few frames of many people teach as much as many frames of few.
         """
-        batch, frames = rays.shape[:2]
-        view = canonical_view(rays.flatten(0, 1), cov.flatten(0, 1), score.flatten(0, 1))
-        features = self.enter(_features(view, up.repeat_interleave(frames, dim=0)))
         if state is None:
-            state = features.new_zeros(batch, self.config.state_size)
-        with torch.autocast(rays.device.type, torch.bfloat16, enabled=half):
-            features = self.encoder(features)
-            if self.memory is not None:
-                remembered, state = self.memory(features.unflatten(0, (batch, frames)), state)
-                features = remembered.flatten(0, 1)
-            features = self.blocks(features)
-        joints, scale = _decode(self.head(features.float()), view)
-        return joints.unflatten(0, (batch, frames)), scale.unflatten(0, (batch, frames)), state
+            state = rays.new_zeros(len(rays), self.config.state_size)
+        frames = []
+        for t in range(rays.shape[1]):
+            *out, state = self(rays[:, t], cov[:, t], score[:, t], up, state.detach(), half=half)
+            frames.append(out)
+        joints, scale = zip(*frames, strict=True)
+        return torch.stack(joints, dim=1), torch.stack(scale, dim=1), state.detach()
 
     def sigma(self, joints: Tensor, scale: Tensor) -> Tensor:
         """Standard deviation of one axis [...,24] in metres.
@@ -243,6 +220,23 @@ def _features(view: Canonical, up: Tensor) -> Tensor:
     turned_up = torch.matmul(view.rotation, up[..., None])[..., 0]
     log_sigma = torch.log(view.sigma).clamp(-7.0, 1.0) * view.mask / 3
     return torch.cat([view.points.flatten(1), view.score, log_sigma, torch.log(view.size), turned_up], dim=1)
+
+
+def _remembered(view: Canonical, state: Tensor) -> Tensor:
+    """The state [N,169] as the network's input [N,170], turned into the present view."""
+    last, before, log_scale, count = torch.split(state, [3 * NUM_JOINTS, 3 * NUM_JOINTS, NUM_JOINTS, 1], dim=1)
+    one, two = count.clamp(max=1), (count - 1).clamp(min=0)
+    turn = view.rotation.transpose(1, 2)
+    pose = torch.matmul(last.unflatten(1, (-1, 3)), turn).flatten(1) / _MEAN_RADIUS_M
+    step = torch.matmul((last - before).unflatten(1, (-1, 3)), turn).flatten(1) / _USUAL_STEP_M
+    return torch.cat([one * pose, two * step, one * log_scale, one, two], dim=1)
+
+
+def _new_state(joints: Tensor, scale: Tensor, state: Tensor) -> Tensor:
+    """The state [N,169] after a frame with these joints [N,24,3] and scales [N,24]."""
+    log_scale = torch.log(scale / _START_SCALE_M)
+    count = (state[:, -1:] + 1).clamp(max=2)
+    return torch.cat([joints.flatten(1), state[:, : 3 * NUM_JOINTS], log_scale, count], dim=1)
 
 
 def _decode(out: Tensor, view: Canonical) -> tuple[Tensor, Tensor]:

@@ -35,9 +35,7 @@ def orthogonal(matrix: Tensor) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Nesterov momentum, made orthogonal, scaled to the root mean square 0.2 of AdamW's steps."""
 
-    def __init__(
-        self, params: Iterable[dict[str, Any]], lr: float, weight_decay: float = 0.01, momentum: float = 0.95
-    ) -> None:
+    def __init__(self, params: Iterable[Tensor], lr: float, weight_decay: float = 0.01, momentum: float = 0.95) -> None:
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
         wrong = [tuple(p.shape) for group in self.param_groups for p in group["params"] if p.ndim != 2]
         if wrong:

@@ -12,14 +12,14 @@ import argparse
 import json
 import logging
 import time
-from collections import defaultdict
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional
 
 from pose3d_ros.data.mocap import MOCAP_JOINTS, MocapClips, load_mocap, sample_windows
 from pose3d_ros.data.pose_augmentation import augment
@@ -35,7 +35,6 @@ from pose3d_ros.training.muon import Muon
 
 LOG = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.pt"
-_MEMORY = "memory."
 _CALIBRATION_BATCHES = 12
 
 
@@ -61,15 +60,12 @@ class TrainConfig:
     frames: int = 40
     """Frames in a sequence."""
     chunks: int = 1
-    """Parts of a sequence, a step each; the state is carried over them, the gradient is not. So the memory learns from
-    people whom it has followed for long, at the price of short sequences."""
+    """Parts of a sequence, a step each, over which the state is carried: a step thus holds many people, whom the
+    network has followed for long."""
     learning_rate: float = 1.5e-3
     """AdamW's, of the first and last layer, biases and norms."""
     hidden_learning_rate: float = 6e-3
     """Muon's, of the matrices between hidden layers; steps are scaled to the size of AdamW's."""
-    kept_rate: float = 1.0
-    """Part of the learning rates for all but the memory: a network that already knows single frames (--init) learns to
-    remember without forgetting them."""
     decay_fraction: float = 0.4
     """Last part of the steps, over which the learning rate falls to zero."""
     weight_decay: float = 0.01
@@ -162,21 +158,15 @@ def make_batch(rng: np.random.Generator, clips: MocapClips, config: TrainConfig)
 def make_optimizers(model: Lifter, config: TrainConfig) -> tuple[torch.optim.Optimizer, ...]:
     """Muon (Jordan et al. 2024) for the matrices between hidden layers, AdamW for the rest.
 
-    Orthogonal steps need less than half as many of them here, for a quarter more time each. The groups' "share" is
-    that of the learning rate.
+    Orthogonal steps need less than half as many of them here, for a quarter more time each.
     """
     outer = ("enter.", "head.")
-    kinds: dict[tuple[bool, bool], list[nn.Parameter]] = defaultdict(list)
-    for name, p in model.named_parameters():
-        kinds[p.ndim == 2 and not name.startswith(outer), name.startswith(_MEMORY)].append(p)
-
-    def groups(hidden: bool) -> list[dict[str, Any]]:
-        shares = {True: 1.0, False: config.kept_rate}
-        return [{"params": kinds[hidden, new], "share": s} for new, s in shares.items() if kinds[hidden, new]]
-
+    named = [(p, p.ndim == 2 and not name.startswith(outer)) for name, p in model.named_parameters()]
+    hidden = [p for p, is_hidden in named if is_hidden]
+    rest = [p for p, is_hidden in named if not is_hidden]
     return (
-        Muon(groups(True), config.hidden_learning_rate, config.weight_decay),
-        torch.optim.AdamW(groups(False), config.learning_rate, weight_decay=config.weight_decay),
+        Muon(hidden, config.hidden_learning_rate, config.weight_decay),
+        torch.optim.AdamW(rest, config.learning_rate, weight_decay=config.weight_decay),
     )
 
 
@@ -191,17 +181,18 @@ def rate_at(step: int, config: TrainConfig) -> float:
 
 
 def begin_from(model: Lifter, checkpoint: Path) -> None:
-    """Load the averaged weights of ``checkpoint``; a network over time may begin from one per frame.
-
-    Raises ValueError when the networks differ otherwise.
+    """Load the averaged weights of ``checkpoint``. A recurrent network may begin from one per frame: it then gives no
+    heed to what it remembers, until it learns to. Raises ValueError when the networks differ otherwise.
     """
     weights = torch.load(checkpoint, weights_only=True)["model"]
+    first = "enter.0.weight"
+    lacking = model.config.features - weights[first].shape[1]
+    if model.config.kind == "recurrent" and lacking > 0:
+        weights[first] = functional.pad(weights[first], (0, lacking))
     try:
-        missing, unknown = model.load_state_dict(weights, strict=False)
+        model.load_state_dict(weights)
     except RuntimeError as error:
         raise ValueError(f"{checkpoint} does not fit: {error}") from error
-    if unknown or any(not name.startswith(_MEMORY) for name in missing):
-        raise ValueError(f"{checkpoint} holds another network: it lacks {missing} and has {unknown}")
 
 
 class Ema:
@@ -332,8 +323,7 @@ class Trainer:
         for optimizer, full in zip(
             self.optimizers, (self.config.hidden_learning_rate, self.config.learning_rate), strict=True
         ):
-            for group in optimizer.param_groups:
-                group["lr"] = full * rate * group["share"]
+            optimizer.param_groups[0]["lr"] = full * rate
             optimizer.step()
         self.ema.update(self.model, self.step)
         self.step += 1

@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from pose3d_ros.networks.lifter import Lifter, LifterConfig, canonical_view  # noqa: E402
+from pose3d_ros.networks.lifter import Lifter, LifterConfig, _remembered, canonical_view  # noqa: E402
 from pose3d_ros.networks.lifter_graph import LifterGraph  # noqa: E402
 from pose3d_ros.networks.losses import POSITION_LOSSES, LossConfig, lifting_loss  # noqa: E402
 from pose3d_ros.skeleton import MIRROR, NUM_JOINTS, ROOT, indices  # noqa: E402
@@ -13,7 +13,7 @@ from pose3d_ros.training.config import read_config  # noqa: E402
 from pose3d_ros.training.muon import orthogonal  # noqa: E402
 from pose3d_ros.training.train_lifter import CHECKPOINT, TrainConfig, Trainer, make_optimizers, rate_at  # noqa: E402
 
-KINDS = ("gru", "mlp")
+KINDS = ("recurrent", "mlp")
 
 
 @pytest.fixture(autouse=True)
@@ -138,27 +138,32 @@ def test_the_exported_step_equals_its_sequence(kind):
             assert torch.allclose(sigma, graph.lifter.sigma(whole[:, t], scale[:, t]), atol=1e-5)
 
 
-def test_a_new_memory_changes_little_and_a_new_track_nothing():
-    memory = Lifter(LifterConfig("gru", 32)).memory
-    frames = torch.randn(2, 5, 32)
+def test_a_network_without_memory_of_a_track_is_the_one_per_frame():
+    """Whatever lies in a state that counts no frames."""
+    model = small("recurrent")
+    state = torch.randn(2, model.config.state_size)
+    state[:, -1] = 0
     with torch.no_grad():
-        remembered, state = memory(frames, torch.zeros(2, 33))
-    assert torch.equal(remembered[:, 0], frames[:, 0])
-    assert (remembered - frames).abs().max() < 0.3
-    assert (state[:, -1] == 1).all()
+        empty = model(*inputs(2), torch.zeros(2, model.config.state_size))
+        other = model(*inputs(2), state)
+    assert torch.equal(empty[0], other[0])
 
 
-def test_a_state_is_a_mean_of_what_was_seen():
-    """However long: it stays within the range of the contents."""
-    memory = Lifter(LifterConfig("gru", 32)).memory
-    torch.nn.init.normal_(memory.keep.weight, std=1.0)
-    torch.nn.init.normal_(memory.keep_by_state.weight, std=3.0)
-    frames = torch.randn(2, 2000, 32)
+def test_what_is_remembered_turns_with_the_camera():
+    """The state holds the last two poses in the camera's frame; the network sees them from the person's front."""
+    model = small("recurrent")
+    rays, cov, score, up = inputs(2)
     with torch.no_grad():
-        _, state = memory(frames, torch.zeros(2, 33))
-        contents = memory.content(frames)
-    assert (state[:, :-1] <= contents.amax(1)).all()
-    assert (state[:, :-1] >= contents.amin(1)).all()
+        joints, _, state = model(rays, cov, score, up, torch.zeros(2, model.config.state_size))
+        again, _, after = model(rays, cov, score, up, state)
+        third = model(rays, cov, score, up, after)[2]
+    assert torch.equal(state[:, : 3 * NUM_JOINTS], joints.flatten(1))
+    assert torch.equal(after[:, 3 * NUM_JOINTS : 6 * NUM_JOINTS], joints.flatten(1))
+    assert torch.equal(after[:, : 3 * NUM_JOINTS], again.flatten(1))
+    assert [s[0, -1].item() for s in (state, after, third)] == [1, 2, 2]
+    view = canonical_view(rays, cov, score)
+    pose = _remembered(view, state)[:, : 3 * NUM_JOINTS].unflatten(1, (-1, 3))
+    assert torch.allclose(pose.norm(dim=-1) * 0.52, joints.norm(dim=-1), atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -233,7 +238,7 @@ def test_laplace_scale_is_best_at_a_third_of_the_mean_error():
 
 def test_unknown_keys_are_refused(tmp_path):
     file = tmp_path / "config.yaml"
-    file.write_text("network: {kind: gru, wdith: 3}\n")
+    file.write_text("network: {kind: recurrent, wdith: 3}\n")
     with pytest.raises(ValueError, match="wdith"):
         read_config(TrainConfig, file)
     file.write_text("stesp: 3\n")
@@ -263,7 +268,6 @@ def test_every_weight_has_one_optimizer_and_hidden_matrices_have_muon(kind):
     assert muon | adam == {id(p) for p in model.parameters()}
     assert id(model.encoder.leave.weight) in muon
     assert {id(model.enter[0].weight), id(model.head.weight)} <= adam
-    assert model.memory is None or id(model.memory.keep_by_state.weight) in muon
 
 
 @pytest.fixture
@@ -325,26 +329,16 @@ def test_a_network_over_time_begins_as_the_one_per_frame(tiny_data, tmp_path):
     torch.nn.init.normal_(per_frame.ema.model.head.weight, std=0.2)
     per_frame.save()
     init = tmp_path / "mlp" / CHECKPOINT
-    model = Trainer(TrainConfig(network=LifterConfig("gru", 32), frames=3), tiny_data, tmp_path / "gru", init).model
+    model = Trainer(
+        TrainConfig(network=LifterConfig("recurrent", 32), frames=3), tiny_data, tmp_path / "gru", init
+    ).model
     rays, cov, score, up = inputs(2)
     with torch.no_grad():
         before = per_frame.ema.model(rays, cov, score, up, torch.zeros(2, 1))
-        after = model(rays, cov, score, up, torch.zeros(2, 33))
+        after = model(rays, cov, score, up, torch.randn(2, model.config.state_size))
     assert torch.allclose(before[0], after[0], atol=1e-6)
-    joints, *_ = model(*inputs(2, 1), after[2])
-    joints.sum().backward()
-    assert all(p.grad.abs().max() > 0 for p in model.memory.parameters())  # it can learn to remember
     with pytest.raises(ValueError, match="does not fit"):
-        Trainer(TrainConfig(network=LifterConfig("gru", 16), frames=3), tiny_data, tmp_path / "other", init)
-
-
-def test_what_is_known_is_kept_while_the_memory_learns(tiny_data, tmp_path):
-    config = TrainConfig(network=LifterConfig("gru", 32), batch=8, frames=3, kept_rate=0.0, warmup_steps=1)
-    trainer = Trainer(config, tiny_data, tmp_path)
-    before = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
-    trainer.take_step()
-    changed = {name for name, p in trainer.model.named_parameters() if not torch.equal(p, before[name])}
-    assert changed == {name for name in before if name.startswith("memory.")}
+        Trainer(TrainConfig(network=LifterConfig("recurrent", 16), frames=3), tiny_data, tmp_path / "other", init)
 
 
 @pytest.mark.parametrize("shape", [(40, 40), (90, 30), (30, 90)])
