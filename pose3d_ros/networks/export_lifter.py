@@ -1,6 +1,6 @@
 """Stage 2 from a training's checkpoint to an ONNX file that takes rays and gives metres.
 
-pose3d export lifter --checkpoint runs/lifter/checkpoint.pt --output models/lifter.onnx
+pose3d export lifter --checkpoint runs/lifter_gru/checkpoint.pt --output models/lifter.onnx
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ OPSET = 17
 INPUTS = ("rays", "cov", "score", "up", "state")
 OUTPUTS = ("joints_m", "sigma_m", "new_state")
 _ABOUT = {
-    "recurrent": "rays and the last two answers to root-relative metres; trained on CMU mocap seen by virtual cameras",
+    "gru": "rays to root-relative metres over time (causal GRU); trained on CMU mocap seen by virtual cameras",
     "mlp": "rays to root-relative metres per frame (residual MLP); trained on CMU mocap seen by virtual cameras",
 }
 

@@ -1,15 +1,10 @@
-"""Stage 2: from 2D rays to root-relative metres, a residual network per frame, or recurrent: with what it said before.
+"""Stage 2: from 2D rays to root-relative metres, per frame (residual MLP) or over time (causal GRU).
 
 Everything that the robot needs lies in the graph: rays are turned so that the person is on the optical axis and
 divided by the person's angular size, the network runs, and the result is turned back into the camera frame. Pixels
 never enter, so a camera that was not trained on makes no difference.
 
-The recurrent network's state is its own answer to the last two frames: pose, motion and how sure it was. Compared with
-what is measured now, it tells outliers from movement, and fills in what is hidden. A state that means something, and is
-what it says, can be learned from single steps of thousands of people; a GRU's (Cho et al. 2014), which this network had
-before, takes its meaning from long sequences, of which a step holds few.
-
-Source: residual fully connected lifting after Martinez et al. 2017 (arXiv:1705.03098).
+Sources: residual fully connected lifting after Martinez et al. 2017 (arXiv:1705.03098); GRU after Cho et al. 2014.
 """
 
 from __future__ import annotations
@@ -18,6 +13,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pose3d_ros.skeleton import NUM_JOINTS, ROOT, STATURE_SD, indices
 
@@ -30,34 +26,26 @@ _MEAN_RADIUS_M = 0.52  # weighted RMS distance of the joints from their centre, 
 _MAX_COORDINATE = 6.0
 _START_SCALE_M = 0.03
 _FEATURES = 4 * NUM_JOINTS + 4
-_STATE = 7 * NUM_JOINTS + 1  # the last two poses, metres; the last log scale; how many, 0...2
-_REMEMBERED = 7 * NUM_JOINTS + 2
-_USUAL_STEP_M = 0.05
 _OUTPUTS = 5 * NUM_JOINTS + 1
 
 
 @dataclass(frozen=True)
 class LifterConfig:
-    """kind: "recurrent" or "mlp" (per frame). width: of all layers. blocks: residual blocks after the first."""
+    """kind: "gru" (over time) or "mlp" (per frame). width: of all layers. blocks: residual blocks before the head."""
 
-    kind: str = "recurrent"
+    kind: str = "gru"
     width: int = 320
     blocks: int = 1
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.kind not in ("recurrent", "mlp"):
-            raise ValueError(f"lifter kind must be 'recurrent' or 'mlp', not {self.kind!r}")
+        if self.kind not in ("gru", "mlp"):
+            raise ValueError(f"lifter kind must be 'gru' or 'mlp', not {self.kind!r}")
 
     @property
     def state_size(self) -> int:
         """H of the recurrent state [N,H]; a per-frame network passes a state of one zero through."""
-        return _STATE if self.kind == "recurrent" else 1
-
-    @property
-    def features(self) -> int:
-        """Number of the network's inputs."""
-        return _FEATURES + (_REMEMBERED if self.kind == "recurrent" else 0)
+        return self.width if self.kind == "gru" else 1
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for a checkpoint."""
@@ -147,8 +135,9 @@ class Lifter(nn.Module):
         super().__init__()
         self.config = config
         width = config.width
-        self.enter = nn.Sequential(nn.Linear(config.features, width), nn.LayerNorm(width), nn.ReLU())
+        self.enter = nn.Sequential(nn.Linear(_FEATURES, width), nn.LayerNorm(width), nn.ReLU())
         self.encoder = _Residual(width, config.dropout)
+        self.gru = nn.GRU(width, width, batch_first=True) if config.kind == "gru" else None
         self.blocks = nn.Sequential(*(_Residual(width, config.dropout) for _ in range(config.blocks)))
         self.head = nn.Linear(width, _OUTPUTS)
         nn.init.normal_(self.head.weight, std=0.01)
@@ -156,7 +145,7 @@ class Lifter(nn.Module):
         self.register_buffer("sigma_scale", torch.ones(NUM_JOINTS))
 
     def forward(
-        self, rays: Tensor, cov: Tensor, score: Tensor, up: Tensor, state: Tensor, *, half: bool = False
+        self, rays: Tensor, cov: Tensor, score: Tensor, up: Tensor, state: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """One frame of N people.
 
@@ -164,20 +153,14 @@ class Lifter(nn.Module):
             vector against gravity in the camera frame (zeros: unknown), state [N,H] (zeros for a new track).
         Returns: joints_m [N,24,3] (metres, camera frame, pelvis at 0), Laplace scale [N,24] in metres, not yet
             calibrated (`sigma`), new state [N,H].
-
-        ``half`` runs the hidden layers in bfloat16 (training on CPUs that have it); geometry, the first and the last
-        layer always stay in float32, as 8 bits of mantissa would cost millimetres there.
         """
         view = canonical_view(rays, cov, score)
-        given = [_features(view, up)]
-        if self.config.kind == "recurrent":
-            given.append(_remembered(view, state))
-        features = self.enter(torch.cat(given, dim=1))
-        with torch.autocast(rays.device.type, torch.bfloat16, enabled=half):
-            features = self.blocks(self.encoder(features))
-        joints, scale = _decode(self.head(features.float()), view)
-        if self.config.kind == "recurrent":
-            state = _new_state(joints, scale, state)
+        features = self.encoder(self.enter(_features(view, up)))
+        if self.gru is not None:
+            weight_in, _, bias_in, _ = self.gru.all_weights[0]
+            state = self._gru_step(functional.linear(features, weight_in, bias_in), state)
+            features = features + state
+        joints, scale = _decode(self.head(self.blocks(features)), view)
         return joints, scale, state
 
     def forward_sequence(
@@ -192,17 +175,24 @@ class Lifter(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Whole sequences: [B,T,24,...], up [B,3] → joints_m [B,T,24,3], Laplace scale [B,T,24], last state [B,H].
 
-        ``state`` [B,H] is that before the first frame; zero when left out. No gradient goes through the state: what
-        is remembered is taken as it is, so that a few frames of many people teach as much as many frames of few.
+        ``state`` [B,H] is that before the first frame; zero when left out.
+        ``half`` runs the hidden layers in bfloat16 (training on CPUs that have it); geometry, the first and the last
+        layer always stay in float32, as 8 bits of mantissa would cost millimetres there.
         """
+        batch, frames = rays.shape[:2]
+        view = canonical_view(rays.flatten(0, 1), cov.flatten(0, 1), score.flatten(0, 1))
+        features = self.enter(_features(view, up.repeat_interleave(frames, dim=0)))
         if state is None:
-            state = rays.new_zeros(len(rays), self.config.state_size)
-        frames = []
-        for t in range(rays.shape[1]):
-            *out, state = self(rays[:, t], cov[:, t], score[:, t], up, state.detach(), half=half)
-            frames.append(out)
-        joints, scale = zip(*frames, strict=True)
-        return torch.stack(joints, dim=1), torch.stack(scale, dim=1), state.detach()
+            state = features.new_zeros(batch, self.config.state_size)
+        with torch.autocast(rays.device.type, torch.bfloat16, enabled=half):
+            features = self.encoder(features)
+            if self.gru is not None:
+                states = self._gru_sequence(features.unflatten(0, (batch, frames)), state)
+                state = states[:, -1]
+                features = features + states.flatten(0, 1)
+            features = self.blocks(features)
+        joints, scale = _decode(self.head(features.float()), view)
+        return joints.unflatten(0, (batch, frames)), scale.unflatten(0, (batch, frames)), state
 
     def sigma(self, joints: Tensor, scale: Tensor) -> Tensor:
         """Standard deviation of one axis [...,24] in metres.
@@ -214,29 +204,37 @@ class Lifter(nn.Module):
         size_variance = (STATURE_SD**2 / 3) * joints.square().sum(-1)
         return torch.sqrt((2 * scale * self.sigma_scale).square() + size_variance + 1e-6)
 
+    def _gru_sequence(self, features: Tensor, state: Tensor) -> Tensor:
+        """States [B,T,H] for features [B,T,W] after ``state`` [B,H]; the input's share of the gates in one product."""
+        assert self.gru is not None
+        weight_in, _, bias_in, _ = self.gru.all_weights[0]
+        given = functional.linear(features, weight_in, bias_in)
+        states = []
+        for step in given.unbind(1):
+            state = self._gru_step(step, state)
+            states.append(state)
+        return torch.stack(states, dim=1)
+
+    def _gru_step(self, given: Tensor, state: Tensor) -> Tensor:
+        """One step of `nn.GRU`, written out so that the exported graph holds plain products.
+
+        ``given`` [N,3H]: the input's share of reset, update and new gates.
+        """
+        assert self.gru is not None
+        _, weight, _, bias = self.gru.all_weights[0]
+        kept = functional.linear(state, weight, bias)
+        reset_in, update_in, new_in = given.chunk(3, dim=1)
+        reset_kept, update_kept, new_kept = kept.chunk(3, dim=1)
+        update = torch.sigmoid(update_in + update_kept)
+        new = torch.tanh(new_in + torch.sigmoid(reset_in + reset_kept) * new_kept)
+        return new + update * (state - new)
+
 
 def _features(view: Canonical, up: Tensor) -> Tensor:
     """The network's input [N,100]."""
     turned_up = torch.matmul(view.rotation, up[..., None])[..., 0]
     log_sigma = torch.log(view.sigma).clamp(-7.0, 1.0) * view.mask / 3
     return torch.cat([view.points.flatten(1), view.score, log_sigma, torch.log(view.size), turned_up], dim=1)
-
-
-def _remembered(view: Canonical, state: Tensor) -> Tensor:
-    """The state [N,169] as the network's input [N,170], turned into the present view."""
-    last, before, log_scale, count = torch.split(state, [3 * NUM_JOINTS, 3 * NUM_JOINTS, NUM_JOINTS, 1], dim=1)
-    one, two = count.clamp(max=1), (count - 1).clamp(min=0)
-    turn = view.rotation.transpose(1, 2)
-    pose = torch.matmul(last.unflatten(1, (-1, 3)), turn).flatten(1) / _MEAN_RADIUS_M
-    step = torch.matmul((last - before).unflatten(1, (-1, 3)), turn).flatten(1) / _USUAL_STEP_M
-    return torch.cat([one * pose, two * step, one * log_scale, one, two], dim=1)
-
-
-def _new_state(joints: Tensor, scale: Tensor, state: Tensor) -> Tensor:
-    """The state [N,169] after a frame with these joints [N,24,3] and scales [N,24]."""
-    log_scale = torch.log(scale / _START_SCALE_M)
-    count = (state[:, -1:] + 1).clamp(max=2)
-    return torch.cat([joints.flatten(1), state[:, : 3 * NUM_JOINTS], log_scale, count], dim=1)
 
 
 def _decode(out: Tensor, view: Canonical) -> tuple[Tensor, Tensor]:

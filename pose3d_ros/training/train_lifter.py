@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from pose3d_ros.data.mocap import MOCAP_JOINTS, MocapClips, load_mocap, sample_windows
 from pose3d_ros.data.pose_augmentation import augment
@@ -28,6 +27,7 @@ from pose3d_ros.evaluation.metrics import acceleration_error, mpjpe, pa_mpjpe
 from pose3d_ros.networks.lifter import Lifter, LifterConfig
 from pose3d_ros.networks.lifter_graph import LifterGraph
 from pose3d_ros.networks.losses import LossConfig, lifting_loss
+from pose3d_ros.networks.onnx_file import read_weights
 from pose3d_ros.skeleton import ROOT, STATURE_SD
 from pose3d_ros.training.config import read_config
 from pose3d_ros.training.half import multiplies_in_half
@@ -35,6 +35,8 @@ from pose3d_ros.training.muon import Muon
 
 LOG = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.pt"
+_EXPORTED = "lifter."
+"""What `LifterGraph` calls the lifter."""
 _CALIBRATION_BATCHES = 12
 
 
@@ -60,8 +62,8 @@ class TrainConfig:
     frames: int = 40
     """Frames in a sequence."""
     chunks: int = 1
-    """Parts of a sequence, a step each, over which the state is carried: a step thus holds many people, whom the
-    network has followed for long."""
+    """Parts of a sequence, a step each; the state is carried over them, the gradient is not. So a step holds many
+    people, whom the network has followed for long."""
     learning_rate: float = 1.5e-3
     """AdamW's, of the first and last layer, biases and norms."""
     hidden_learning_rate: float = 6e-3
@@ -180,19 +182,15 @@ def rate_at(step: int, config: TrainConfig) -> float:
     return max(min(rising, falling, 1.0), 0.0)
 
 
-def begin_from(model: Lifter, checkpoint: Path) -> None:
-    """Load the averaged weights of ``checkpoint``. A recurrent network may begin from one per frame: it then gives no
-    heed to what it remembers, until it learns to. Raises ValueError when the networks differ otherwise.
-    """
-    weights = torch.load(checkpoint, weights_only=True)["model"]
-    first = "enter.0.weight"
-    lacking = model.config.features - weights[first].shape[1]
-    if model.config.kind == "recurrent" and lacking > 0:
-        weights[first] = functional.pad(weights[first], (0, lacking))
+def begin_from(model: Lifter, file: Path) -> None:
+    """Load the averaged weights of a checkpoint, or those of an exported network. Raises ValueError when the networks
+    differ."""
+    exported = file.suffix == ".onnx"
+    weights = read_weights(file, _EXPORTED) if exported else torch.load(file, weights_only=True)["model"]
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
-        raise ValueError(f"{checkpoint} does not fit: {error}") from error
+        raise ValueError(f"{file} holds another network: {error}") from error
 
 
 class Ema:
@@ -362,7 +360,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, required=True, help="folder of checkpoint and log; resumed when it exists"
     )
-    parser.add_argument("--init", type=Path, help="checkpoint whose weights to start from")
+    parser.add_argument("--init", type=Path, help="checkpoint or exported network whose weights to start from")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
 
 
