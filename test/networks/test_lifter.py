@@ -313,7 +313,7 @@ def test_training_goes_on_from_what_was_exported(tiny_data, tmp_path):
 
     source, file = small("gru"), tmp_path / "lifter.onnx"
     for values in source.state_dict().values():  # weights that are alike would be exported once
-        values += 0.1 * torch.rand(values.shape)
+        values.add_(0.1 * torch.rand(values.shape))
     write_onnx(LifterGraph(source), file)
     halve_weights(file)
     model = Trainer(TrainConfig(network=source.config, frames=3), tiny_data, tmp_path / "on", file).model
