@@ -219,6 +219,19 @@ class Robot:
         publisher.publish(message)
         self.spin_until(lambda: received() > before, WAIT_S, "an image to arrive")
 
+    def leave_unwanted(self, driver):
+        """Stops listening to what images are worked on for, and waits until the node knows; returns those outputs."""
+        outputs = ("markers", "joints", "joints_predicted", "overlay", "tf")
+        self.stop_listening(*outputs)
+
+        def is_unwanted():
+            before = self.stats()["cameras"][""]["images"]["unwanted"]
+            self.deliver(driver.images, driver.message())
+            return self.stats()["cameras"][""]["images"]["unwanted"] > before
+
+        self.spin_until(is_unwanted, 60, "the node to know that nobody listens")
+        return outputs
+
     def call_often(self, service_type, name, requests, between=lambda number: None):
         """Calls a service again and again, and returns the responses.
 

@@ -216,18 +216,11 @@ def test_a_camera_that_is_slower_than_expected_is_told(driver, robot):
 
 def test_without_a_listener_no_image_is_worked_on(driver, robot):
     driver.stamp_ns = time.time_ns() - 10_000_000_000
-    outputs = ("markers", "joints", "joints_predicted", "overlay", "tf")
-    robot.stop_listening(*outputs)
 
     def figures():
         return robot.stats()["cameras"][""]["images"]
 
-    def is_unwanted():
-        before = figures()["unwanted"]
-        robot.deliver(driver.images, driver.message())
-        return figures()["unwanted"] > before
-
-    robot.spin_until(is_unwanted, 60, "the node to know that nobody listens")
+    outputs = robot.leave_unwanted(driver)
     robot.forget()
     before = figures()
     for _ in range(20):

@@ -206,13 +206,4 @@ def test_a_transform_that_comes_a_little_late_is_waited_for(driver, frames, robo
 
 
 def test_the_node_s_own_listening_to_tf_does_not_count(driver, frames, robot):
-    outputs = ("markers", "joints", "joints_predicted", "overlay", "tf")
-    robot.stop_listening(*outputs)
-
-    def is_unwanted():
-        before = robot.stats()["cameras"][""]["images"]["unwanted"]
-        robot.deliver(driver.images, driver.message())
-        return robot.stats()["cameras"][""]["images"]["unwanted"] > before
-
-    robot.spin_until(is_unwanted, 60, "the node to know that nobody listens")
-    robot.listen(*outputs)
+    robot.listen(*robot.leave_unwanted(driver))
