@@ -206,7 +206,7 @@ def run(args: argparse.Namespace) -> None:
     rows = evaluate(Lifter(OnnxRuntimeEngine(args.model, threads=1)), clips, args.cameras, args.seed)
     print(f"{args.model}: mocap {args.split}, {len(clips)} clips x {args.cameras} cameras, seed {args.seed}; mm, %")
     for name, row in rows.items():
-        print(f"{name:28s}" + "  ".join(f"{key} {value:.1f}" for key, value in row.items()))
+        print(f"{name:31s}" + "  ".join(f"{key} {value:.1f}" for key, value in row.items()))
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if args.record:
