@@ -1,4 +1,4 @@
-"""New bodies and poses from mocap sequences: sizes, mixed halves, leans, sitting, free arms. NumPy, vectorised.
+"""New bodies and poses from mocap sequences: sizes, mixed halves, leans, bows, sitting, free arms. NumPy, vectorised.
 
 The mocap is mostly upright people walking; robots meet people of every size who sit, crouch, lie and gesture. All
 functions take and return sequences [B,T,24,3] in metres, z up, and are smooth in time, so that the motion that a
@@ -24,6 +24,7 @@ _UPPER = indices(
     "spine", "thorax", "neck", "head", "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder",
     "left_elbow", "left_wrist", "right_shoulder", "right_elbow", "right_wrist",
 )  # fmt: skip
+_ABOVE_SPINE = _UPPER[_UPPER != INDEX["spine"]]
 _HEAD = indices("head", "nose", "left_eye", "right_eye", "left_ear", "right_ear")
 _STATURE_CHAIN = indices("right_knee", "right_ankle", "spine", "thorax", "neck", "head")
 
@@ -170,7 +171,7 @@ def bend_legs(rng: np.random.Generator, joints: Array) -> Array:
     sitting = rng.random((count, 1)) < 0.6
     previous: tuple[Array, Array] | None = None
     for name, side in (("left", 1.0), ("right", -1.0)):
-        thigh = np.where(sitting, _between(rng, count, frames, 70, 105), _between(rng, count, frames, -15, 125))
+        thigh = np.where(sitting, _between(rng, count, frames, 70, 105), _between(rng, count, frames, -45, 125))
         knee = np.where(sitting, _between(rng, count, frames, 60, 110), _between(rng, count, frames, 0, 145))
         if previous is not None:
             jitter = rng.normal(0, np.radians(6), (2, count, 1))
@@ -186,6 +187,24 @@ def bend_legs(rng: np.random.Generator, joints: Array) -> Array:
         _set_limb(out, (f"{name}_hip", f"{name}_knee", f"{name}_ankle"), (upper, lower))
         length = np.linalg.norm(toe, axis=-1, keepdims=True)
         out[..., INDEX[f"{name}_toe"], :] = out[..., INDEX[f"{name}_ankle"], :] + length * foot
+    return out
+
+
+def bow(rng: np.random.Generator, joints: Array) -> Array:
+    """Bend forward over standing legs, as for what lies on the floor, with some sideways bend and twist: three quarters
+    at the hips, the rest in the spine."""
+    count, frames = joints.shape[:2]
+    axes = _frame(joints, "left_hip", "right_hip", "pelvis", "spine")
+    forward = _between(rng, count, frames, -15, 105)
+    sideways, twist = rng.normal(0.0, np.radians(12.0), (2, count, 1)) * np.ones(frames)
+    out = joints.copy()
+    for pivot, part, share in (("pelvis", _UPPER, 0.75), ("spine", _ABOVE_SPINE, 0.25)):
+        turn = np.eye(3, dtype=np.float32)
+        for axis, angle in ((axes[..., 1, :], forward), (axes[..., 0, :], sideways), (axes[..., 2, :], twist)):
+            turn = axis_rotation(axis.reshape(-1, 3), share * angle.ravel()) @ turn
+        turn = turn.reshape(count, frames, 3, 3)
+        centre = out[..., INDEX[pivot], None, :]
+        out[..., part, :] = centre + (out[..., part, :] - centre) @ np.swapaxes(turn, -1, -2)
     return out
 
 
@@ -227,7 +246,7 @@ def augment(rng: np.random.Generator, joints: Array, strength: float = 1.0) -> A
     joints[rows] = mirror(joints[rows])
     rows = some(0.20)
     joints[rows] = mix_halves(joints[rows], joints[rng.permutation(len(joints))[: len(rows)]])
-    for fraction, change in ((0.20, bend_legs), (0.22, free_arms)):
+    for fraction, change in ((0.20, bend_legs), (0.20, bow), (0.22, free_arms)):
         rows = some(fraction)
         if len(rows):
             joints[rows] = change(rng, joints[rows])

@@ -11,6 +11,7 @@ from pose3d_ros.data.pose_augmentation import (
     REFERENCE_STATURE_M,
     augment,
     bend_legs,
+    bow,
     free_arms,
     lean,
     mirror,
@@ -193,3 +194,20 @@ def test_sides_are_mistaken_as_often_as_asked_for():
     assert not seen.reliable[..., [left, right]][inside][wrong].all(-1).any()
     nose = seen.rays[..., INDEX["nose"], :] - views.rays()[..., INDEX["nose"], :]
     assert np.abs(nose[views.inside()[..., INDEX["nose"]]]).max() < 0.05
+
+
+def test_who_bows_stands_on_the_same_legs_with_bones_of_the_same_length():
+    joints = sequences(60, 8)
+    bowed = bow(np.random.default_rng(0), joints)
+    legs = [INDEX[f"{side}_{part}"] for side in ("left", "right") for part in ("hip", "knee", "ankle", "toe")]
+    np.testing.assert_array_equal(bowed[..., legs, :], joints[..., legs, :])
+    for parent, child in BONES:
+        before, after = (np.linalg.norm(j[..., child, :] - j[..., parent, :], axis=-1) for j in (joints, bowed))
+        np.testing.assert_allclose(after, before, atol=1e-4)
+    trunk = bowed[..., INDEX["thorax"], :] - bowed[..., INDEX["pelvis"], :]
+    upright = joints[..., INDEX["thorax"], :] - joints[..., INDEX["pelvis"], :]
+    toe = joints[..., INDEX["left_toe"], :] - joints[..., INDEX["left_ankle"], :]
+    ahead = ((trunk - upright) * toe).sum(-1)
+    assert (ahead > 0).mean() > 0.75  # forward, but for some degrees
+    assert (trunk[..., 2] < 0.5 * upright[..., 2]).mean() > 0.2
+    assert np.abs(np.diff(trunk, axis=1)).max() < 0.1
