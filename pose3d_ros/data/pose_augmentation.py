@@ -24,7 +24,7 @@ _UPPER = indices(
     "spine", "thorax", "neck", "head", "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder",
     "left_elbow", "left_wrist", "right_shoulder", "right_elbow", "right_wrist",
 )  # fmt: skip
-_ABOVE_SPINE = _UPPER[_UPPER != INDEX["spine"]]
+_ABOVE_SPINE = _UPPER[INDEX["spine"] != _UPPER]
 _HEAD = indices("head", "nose", "left_eye", "right_eye", "left_ear", "right_ear")
 _STATURE_CHAIN = indices("right_knee", "right_ankle", "spine", "thorax", "neck", "head")
 
@@ -199,10 +199,9 @@ def bow(rng: np.random.Generator, joints: Array) -> Array:
     sideways, twist = rng.normal(0.0, np.radians(12.0), (2, count, 1)) * np.ones(frames)
     out = joints.copy()
     for pivot, part, share in (("pelvis", _UPPER, 0.75), ("spine", _ABOVE_SPINE, 0.25)):
-        turn = np.eye(3, dtype=np.float32)
-        for axis, angle in ((axes[..., 1, :], forward), (axes[..., 0, :], sideways), (axes[..., 2, :], twist)):
-            turn = axis_rotation(axis.reshape(-1, 3), share * angle.ravel()) @ turn
-        turn = turn.reshape(count, frames, 3, 3)
+        by_axis = ((axes[..., 2, :], twist), (axes[..., 0, :], sideways), (axes[..., 1, :], forward))
+        third, second, first = (axis_rotation(axis.reshape(-1, 3), share * angle.ravel()) for axis, angle in by_axis)
+        turn = (third @ second @ first).reshape(count, frames, 3, 3)
         centre = out[..., INDEX[pivot], None, :]
         out[..., part, :] = centre + (out[..., part, :] - centre) @ np.swapaxes(turn, -1, -2)
     return out
