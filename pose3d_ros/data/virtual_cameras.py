@@ -214,10 +214,11 @@ class ErrorModel:
     outlier_frames: float = 4.0
     """Mean length of a run of outliers."""
     joint_drop: float = 0.05
-    side_errors: float = 0.0
-    """Part of the time in which the left and right forearms, or legs, are mistaken: one lies on the other, or the two
-    are exchanged; and for a third of it, in which a back is taken for a front. The score does not tell. It is stage 1's
-    commonest error: in LSPET's acrobats, one ankle of four lies on the other leg."""
+    side_errors: float | Array = 0.0
+    """Of all sequences, or of each [B]: part of the time in which the left and right forearms, or legs, are mistaken:
+    one lies on the other, or the two are exchanged; and for a third of it, in which a back is taken for a front. The
+    score does not tell. It is stage 1's commonest error: in LSPET's acrobats, one ankle of four lies on the other leg.
+    """
     side_error_frames: float = 10.0
     """Mean length of a run of these."""
     occluder_fraction: float = 0.2
@@ -337,9 +338,10 @@ def _taken_for(rng: np.random.Generator, shape: tuple[int, int, int], model: Err
     """Which joint [B,T,24] each one is taken for: itself, or one of the other side."""
     count, frames, _ = shape
     taken = np.broadcast_to(np.arange(NUM_JOINTS), shape).copy()
-    if not model.side_errors:
+    if not np.any(model.side_errors):
         return taken
-    probability = np.full((count, frames, len(_LIMB_PAIRS) + 1), model.side_errors)
+    probability = np.empty((count, frames, len(_LIMB_PAIRS) + 1))
+    probability[:] = np.reshape(model.side_errors, (-1, 1, 1))
     probability[..., -1] /= 3
     runs = _runs(rng, probability, model.side_error_frames)
     for (left, right), wrong in zip(_LIMB_PAIRS, np.moveaxis(runs, -1, 0), strict=False):

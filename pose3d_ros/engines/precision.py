@@ -40,7 +40,7 @@ def read_network(path: Path) -> onnx.ModelProto:
     try:
         import onnx
     except ImportError as error:
-        raise EngineError("building an engine needs the package onnx: pip install onnx") from error
+        raise EngineError("reading a network needs the package onnx: pip install onnx") from error
     try:
         return whole_weights(onnx.load(str(path)))
     except Exception as error:  # protobuf's exceptions share no base class

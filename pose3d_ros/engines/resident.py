@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from pose3d_ros.engines.cuda import Cuda
 
-_ALIGNMENT = 256
 _ROWS_AT_ONCE = 32
 """How many more rows memory is taken for, when all are in use: two frames of sixteen people."""
 
@@ -75,7 +74,6 @@ class DeviceRows:
         del self._staging
 
     def _grow(self) -> None:
-        step = -(-self.row_bytes // _ALIGNMENT) * _ALIGNMENT
-        block = self._cuda.allocate(_ROWS_AT_ONCE * step)
+        block = self._cuda.allocate(_ROWS_AT_ONCE * self.row_bytes)
         self._blocks.append(block)
-        self._free.extend(block + i * step for i in range(_ROWS_AT_ONCE))
+        self._free.extend(block + i * self.row_bytes for i in range(_ROWS_AT_ONCE))

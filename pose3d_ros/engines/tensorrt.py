@@ -157,9 +157,8 @@ class _Network(NamedTuple):
 
 
 class _State(NamedTuple):
-    """A recurrent state: the input that takes it, the output that gives it, and the places of its rows."""
+    """A recurrent state: the output that gives it, and the places of its rows."""
 
-    old: str
     new: str
     rows: DeviceRows
 
@@ -203,7 +202,7 @@ class TensorRTEngine:
                 lane.bind(network, self._memory, self._address)
             cuda.upload(self._address, self._memory, self._stream)  # zeros, also where nothing is uploaded later
             recurrent = recurrent_outputs(self.inputs, self.outputs)
-            self._states = [self._make_state(old, new, held) for new, old in recurrent.items()]
+            self._states = {old: self._make_state(old, new, held) for new, old in recurrent.items()}
             without_graph = [reason for lane in self._lanes if (reason := self._warm_up(lane))]
             self._held = held.pop_all()
         graphs = f"no CUDA graphs ({without_graph[0]})" if without_graph else "CUDA graphs"
@@ -217,12 +216,7 @@ class TensorRTEngine:
         parts = [self._run_part(arrays, slice(at, min(at + most, rows))) for at in range(0, rows, most)]
         if len(parts) == 1:
             return parts[0]
-        resident = {state.new for state in self._states}
-        return {
-            spec.name: list(chain(*values)) if spec.name in resident else np.concatenate(values)
-            for spec in self.outputs
-            if (values := [part[spec.name] for part in parts])
-        }
+        return {spec.name: _joined([part[spec.name] for part in parts]) for spec in self.outputs}
 
     def close(self) -> None:
         """Frees the GPU's memory; the engine must not be run again."""
@@ -235,7 +229,7 @@ class TensorRTEngine:
         row = self._lanes[0].views[old][0]
         rows = DeviceRows(self._cuda, self._stream, self._memory[: row.nbytes], row.dtype)
         held.callback(rows.close)
-        return _State(old, new, rows)
+        return _State(new, rows)
 
     def _end_lanes(self) -> None:
         for lane in self._lanes:
@@ -246,31 +240,30 @@ class TensorRTEngine:
     def _run_part(self, arrays: Mapping[str, Any], rows: slice) -> dict[str, Any]:
         count = rows.stop - rows.start
         lane = next(lane for lane in self._lanes if lane.size >= count)
-        resident = {state.old for state in self._states}
-        for state in self._states:
-            self._put_rows(lane, state, arrays[state.old][rows])
+        for name, state in self._states.items():
+            self._put_rows(lane, name, state.rows, arrays[name][rows])
         for spec in self.inputs:
-            if spec.name not in resident:
+            if spec.name not in self._states:
                 lane.views[spec.name][:count] = arrays[spec.name][rows]
         if lane.graph:
             self._cuda.launch(lane.graph, self._stream)
         else:
             self._start(lane)
-        kept = {state.new: self._keep_rows(lane, state, count) for state in self._states}
+        kept = {state.new: self._keep_rows(lane, state, count) for state in self._states.values()}
         self._cuda.synchronize(self._stream)
         return kept | {
             spec.name: lane.views[spec.name][:count].copy() for spec in self.outputs if spec.name not in kept
         }
 
-    def _put_rows(self, lane: _Lane, state: _State, rows: Rows) -> None:
+    def _put_rows(self, lane: _Lane, name: str, places: DeviceRows, rows: Rows) -> None:
         """Copies a state's rows to where the network reads them: on the GPU, if they are there already."""
-        start, size = lane.slots[state.old].start, state.rows.row_bytes
+        start, size = lane.slots[name].start, places.row_bytes
         for i, row in enumerate(rows):
             at = start + i * size
-            if isinstance(row, DeviceRow) and row.rows is state.rows:
+            if isinstance(row, DeviceRow) and row.rows is places:
                 self._cuda.copy(self._address + at, row.address, size, self._stream)
             else:
-                lane.views[state.old][i] = 0 if row is None else np.asarray(row)
+                lane.views[name][i] = 0 if row is None else np.asarray(row)
                 self._cuda.upload(self._address + at, self._memory[at : at + size], self._stream)
 
     def _keep_rows(self, lane: _Lane, state: _State, count: int) -> list[DeviceRow]:
@@ -320,12 +313,11 @@ class TensorRTEngine:
 
     def _checked_rows(self, arrays: Mapping[str, Any]) -> int:
         """How many rows the arrays have. Raises EngineError unless all fit the inputs."""
-        resident = {state.old for state in self._states}
         for spec in self.inputs:
             array = arrays.get(spec.name)
             if array is None:
                 raise EngineError(f"input {spec.name} is missing: there are {sorted(arrays)}")
-            if spec.name in resident:
+            if spec.name in self._states:
                 wrong = [np.shape(row) for row in array if row is not None and np.shape(row) != spec.shape[1:]]
                 if wrong:
                     raise EngineError(f"{spec.name} has rows of {wrong[0]}: they must be {spec.shape[1:]}, or None")
@@ -340,6 +332,11 @@ class TensorRTEngine:
         if len(counts) != 1 or 0 in counts or not (self._is_batched or counts == {self._lanes[0].size}):
             raise EngineError(f"the inputs have {sorted(counts)} rows: they must have the same number, 1 or more")
         return counts.pop()
+
+
+def _joined(parts: list[Any]) -> Any:
+    """An output of several runs as that of one: arrays, or lists of rows."""
+    return list(chain(*parts)) if isinstance(parts[0], list) else np.concatenate(parts)
 
 
 def _specs(engine: trt.ICudaEngine) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:

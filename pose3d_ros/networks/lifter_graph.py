@@ -1,7 +1,7 @@
 """What is exported of stage 2: the lifter that looks at a person and at the mirror image, with a calibrated sigma.
 
-Left and right are alike to the mocap's people, but not to the network: the mean of both looks is 2 mm better with exact
-2D and 3 mm with a noisy one, for a batch twice as large, which costs a small network next to nothing.
+Left and right are alike to the mocap's people, but not to the network: the mean of both looks is 2 mm better, with
+exact 2D and with a noisy one, for a batch twice as large, which costs a small network next to nothing.
 """
 
 from __future__ import annotations
@@ -63,6 +63,5 @@ class LifterGraph(nn.Module):
 
     def forward_sequence(self, rays: Tensor, cov: Tensor, score: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
         """Whole sequences from a zero state: [B,T,24,...], up [B,3] → joints_m [B,T,24,3], Laplace scale [B,T,24]."""
-        both = _both((rays, cov, score, up))
-        joints, scale, _ = self.lifter.forward_sequence(both[0], both[1], both[2], both[3])
+        joints, scale, _ = self.lifter.forward_sequence(*_both((rays, cov, score, up)))
         return _mean(joints, scale)

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pose3d_ros.engines.half_weights import whole_weights
+from pose3d_ros.engines.precision import read_network
 
 OPSET = 17
 
@@ -43,7 +43,7 @@ def read_weights(path: Path, prefix: str) -> dict[str, Tensor]:
     """The parameters of an exported graph's module `prefix`, by their names in it."""
     import onnx
 
-    weights = whole_weights(onnx.load(path)).graph.initializer
+    weights = read_network(path).graph.initializer
     return {
         weight.name.removeprefix(prefix): torch.from_numpy(onnx.numpy_helper.to_array(weight).copy())
         for weight in weights

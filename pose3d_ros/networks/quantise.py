@@ -23,8 +23,8 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from pose3d_ros.data.lspet import Photos, read_lspet
 from pose3d_ros.engines.engine import TensorSpec
-from pose3d_ros.engines.half_weights import whole_weights
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine
+from pose3d_ros.engines.precision import read_network
 from pose3d_ros.engines.samples_reader import SamplesReader
 from pose3d_ros.models import Model, read_models, record_model
 from pose3d_ros.networks.calibrate_file import (
@@ -71,7 +71,7 @@ def quantise(source: Path, target: Path, name: str, pictures: Iterable[NDArray[n
 
     name: of the network's input.
     """
-    network = whole_weights(onnx.load(source))
+    network = read_network(source)
     free = [tensor for tensor in network.graph.initializer if tensor.name == CALIBRATION_TENSOR]
     # What is also an input may change, so it is not merged with what comes after it.
     network.graph.input.extend(helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in free)

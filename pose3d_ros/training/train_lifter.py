@@ -135,11 +135,8 @@ def make_batch(rng: np.random.Generator, clips: MocapClips, config: TrainConfig)
     """Sample, augment, view and observe a batch."""
     joints = augment(rng, sample_windows(rng, clips, config.batch, config.frames), config.augmentation)
     views = sample_views(rng, joints)
-    model = ErrorModel(sigma_m=config.sigma_m)
-    seen = observe(rng, views, model)
-    if config.side_errors:
-        mistaken = observe(rng, views, replace(model, side_errors=config.side_errors))
-        seen = _choose(rng.random(config.batch) < 0.5, mistaken, seen)
+    mistaken = config.side_errors * (rng.random(config.batch) < 0.5)
+    seen = observe(rng, views, ErrorModel(sigma_m=config.sigma_m, side_errors=mistaken))
     draw = rng.random(config.batch)
     seen = _choose(draw < config.clean_fraction, observe_clean(views), seen)
     seen = _choose(draw < config.clean_fraction / 4, observe_clean(views, truncate=True), seen)

@@ -20,7 +20,14 @@ from pose3d_ros.data.pose_augmentation import (
     scale_bones,
     stature,
 )
-from pose3d_ros.data.virtual_cameras import ErrorModel, observe, observe_clean, sample_views, self_occluded
+from pose3d_ros.data.virtual_cameras import (
+    ErrorModel,
+    _taken_for,
+    observe,
+    observe_clean,
+    sample_views,
+    self_occluded,
+)
 from pose3d_ros.skeleton import BONES, INDEX, NUM_JOINTS, PARENTS
 
 DATA = Path(os.environ.get("POSE3D_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
@@ -194,6 +201,15 @@ def test_sides_are_mistaken_as_often_as_asked_for():
     assert not seen.reliable[..., [left, right]][inside][wrong].all(-1).any()
     nose = seen.rays[..., INDEX["nose"], :] - views.rays()[..., INDEX["nose"], :]
     assert np.abs(nose[views.inside()[..., INDEX["nose"]]]).max() < 0.05
+
+
+def test_sides_are_mistaken_in_the_sequences_asked_for():
+    views = sample_views(np.random.default_rng(4), augment(np.random.default_rng(4), sequences(40, 20)))
+    part = np.where(np.arange(40) % 2, 0.5, 0.0)
+    taken = _taken_for(np.random.default_rng(5), views.joints_m.shape[:3], ErrorModel(side_errors=part))
+    mistaken = (taken != np.arange(NUM_JOINTS)).any((1, 2))
+    assert not mistaken[::2].any()
+    assert mistaken[1::2].mean() > 0.9
 
 
 def test_who_bows_stands_on_the_same_legs_with_bones_of_the_same_length():
