@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pose3d_ros.networks.onnx_file import read_weights
+from pose3d_ros.networks.widen import multiplied, widen
 from pose3d_ros.training.processes import join
 
 _SEEDS_APART = 1_000_003
@@ -48,7 +49,7 @@ class Trainer:
     """A network on its device, the running mean of its weights, the optimiser, and their checkpoint.
 
     folder: where checkpoint.pt and log.csv live; a checkpoint found there is resumed.
-    init: a checkpoint or exported network to take weights from where names and shapes agree.
+    init: a checkpoint or exported network to take weights from, of this network's width or a part of it.
     """
 
     def __init__(self, net: nn.Module, schedule: Schedule, folder: Path, init: Path | None) -> None:
@@ -148,20 +149,24 @@ class Trainer:
 
 
 def _take_weights(net: nn.Module, file: Path) -> None:
-    """Copies the weights of a checkpoint (the mean ones) or of an exported .onnx whose names and shapes agree.
+    """Copies the weights of a checkpoint (the mean ones) or of an exported .onnx of the same names and shapes.
 
-    Raises ValueError when none do.
+    Those of a network whose channels this one has several times are widened. Raises ValueError when none can be taken.
     """
     own = net.state_dict()
     if file.suffix == ".onnx":
         found = read_weights(file, "net.")
     else:
         found = torch.load(file, map_location="cpu", weights_only=True)["ema"]
-    agreeing = {name: value for name, value in found.items() if name in own and own[name].shape == value.shape}
-    if not agreeing:
+    taken = {
+        name: widen(value, own[name].shape)
+        for name, value in found.items()
+        if name in own and multiplied(value.shape, own[name].shape)
+    }
+    if not taken:
         raise ValueError(f"{file} has no weights of this network's names and shapes")
-    net.load_state_dict(agreeing, strict=False)
-    print(f"{len(agreeing)} of {len(own)} tensors from {file}", flush=True)
+    net.load_state_dict(taken, strict=False)
+    print(f"{len(taken)} of {len(own)} tensors from {file}", flush=True)
 
 
 def _parameter_groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
