@@ -31,7 +31,7 @@ def join() -> Processes:
     if count == 1:
         return Processes(0, 1, torch.device("cuda" if cuda else "cpu"))
     if not distributed.is_initialized():
-        distributed.init_process_group("nccl" if cuda else "gloo")
+        distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else torch.device("cpu")
     if cuda:
         torch.cuda.set_device(device)

@@ -3,7 +3,8 @@
     pose3d train lifter --config pose3d_ros/training/configs/lifter_gru.yaml \
         --data ../shared/data --output runs/lifter_gru
 
-The run resumes from ``checkpoint.pt`` in the output folder.
+The run resumes from ``checkpoint.pt`` in the output folder. Started by `torchrun`, it shares the work among processes,
+each with batches of its own; all of them compute on CPUs.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pose3d_ros.data.mocap import MOCAP_JOINTS, MocapClips, load_mocap, sample_windows
 from pose3d_ros.data.pose_augmentation import augment
@@ -32,6 +33,7 @@ from pose3d_ros.skeleton import ROOT, STATURE_SD
 from pose3d_ros.training.config import read_config
 from pose3d_ros.training.half import multiplies_in_half
 from pose3d_ros.training.muon import Muon
+from pose3d_ros.training.processes import join
 
 LOG = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.pt"
@@ -58,7 +60,7 @@ class TrainConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     steps: int = 4000
     batch: int = 64
-    """Sequences in a batch."""
+    """Sequences in a batch, in each process."""
     frames: int = 40
     """Frames in a sequence."""
     chunks: int = 1
@@ -247,6 +249,19 @@ def calibrate(model: Lifter, batches: list[Batch], seed: int = 0) -> None:
     model.sigma_scale[ROOT] = 0.0
 
 
+class _Sequences(nn.Module):
+    """A lifter that is called for sequences; what several processes share their gradients of."""
+
+    def __init__(self, lifter: Lifter) -> None:
+        super().__init__()
+        self.lifter = lifter
+        self._half = multiplies_in_half(torch.device("cpu"))
+
+    def forward(self, batch: Batch, state: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """As `Lifter.forward_sequence`, in half precision where that is quicker."""
+        return self.lifter.forward_sequence(batch.rays, batch.cov, batch.score, batch.up, state, half=self._half)
+
+
 class Trainer:
     """One run: the network, its average, the optimizers, and what is needed to go on after an interruption."""
 
@@ -260,12 +275,13 @@ class Trainer:
             begin_from(self.model, init)
         self.ema = Ema(self.model, config.ema)
         self.optimizers = make_optimizers(self.model, config)
-        self._half = multiplies_in_half(torch.device("cpu"))
         self.step = 0
         self._batch: Batch | None = None
         self._state: Tensor | None = None
         if (output / CHECKPOINT).exists():
             self._resume(output / CHECKPOINT)
+        self._processes = join()
+        self._together = self._processes.together(_Sequences(self.model))
         fixed = TrainConfig(batch=48, frames=max(config.frames, 3), augmentation=0.0, known_up_fraction=0.0)
         self._mixed = replace(fixed, clean_fraction=0.5, sigma_m=(0.01, 0.04))
         clean, noisy = (
@@ -302,13 +318,11 @@ class Trainer:
         memory of a batch that it was in the middle of."""
         number, part = divmod(self.step, self.config.chunks)
         if self._batch is None or part == 0:
-            rng = np.random.default_rng((self.config.seed, number))
+            rng = np.random.default_rng((self.config.seed, number, self._processes.rank))
             self._batch, self._state = make_batch(rng, self.clips, self.config), None
         frames = self.config.frames // self.config.chunks
         batch = self._batch.part(part * frames, (part + 1) * frames)
-        predicted, scale, state = self.model.forward_sequence(
-            batch.rays, batch.cov, batch.score, batch.up, self._state, half=self._half
-        )
+        predicted, scale, state = self._together(batch, self._state)
         self._state = state.detach()
         loss = lifting_loss(predicted, scale, batch.target, batch.ray, batch.reliable, self.config.loss)
         self.model.zero_grad(set_to_none=True)
@@ -325,14 +339,16 @@ class Trainer:
         return loss.item()
 
     def train(self) -> Lifter:
-        """To the configured number of steps; returns the averaged, calibrated network."""
+        """To the configured number of steps; returns the averaged, calibrated network. The first process measures, logs
+        and saves."""
         started = saved = time.monotonic()
+        first = self._processes.rank == 0
         losses: list[float] = []
         self.model.train()
         while self.step < self.config.steps:
             losses.append(self.take_step())
             last = self.step == self.config.steps
-            if self.step % 100 == 0 or last:
+            if first and (self.step % 100 == 0 or last):
                 seconds = round(time.monotonic() - started, 1)
                 row: dict[str, Any] = {"step": self.step, "loss": round(float(np.mean(losses)), 4), "seconds": seconds}
                 losses = []
@@ -341,12 +357,13 @@ class Trainer:
                 LOG.info(json.dumps(row))
                 with (self.output / "log.jsonl").open("a") as log:
                     log.write(json.dumps(row) + "\n")
-            if time.monotonic() - saved > 60:
+            if first and time.monotonic() - saved > 60:
                 self.save()
                 saved = time.monotonic()
         rng = np.random.default_rng(11)
         calibrate(self.ema.model, [make_batch(rng, self.held_out, self._mixed) for _ in range(_CALIBRATION_BATCHES)])
-        self.save()
+        if first:
+            self.save()
         return self.ema.model
 
 

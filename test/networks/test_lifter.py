@@ -1,5 +1,10 @@
 """The lifter: geometry of its view, one step against whole sequences, ONNX against PyTorch, loss, training."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,6 +16,7 @@ from pose3d_ros.networks.losses import POSITION_LOSSES, LossConfig, lifting_loss
 from pose3d_ros.skeleton import MIRROR, NUM_JOINTS, ROOT, indices  # noqa: E402
 from pose3d_ros.training.config import read_config  # noqa: E402
 from pose3d_ros.training.muon import orthogonal  # noqa: E402
+from pose3d_ros.training.processes import Processes  # noqa: E402
 from pose3d_ros.training.train_lifter import TrainConfig, Trainer, make_optimizers, rate_at  # noqa: E402
 
 KINDS = ("gru", "mlp")
@@ -303,6 +309,34 @@ def test_chunks_learn_from_carried_memory(tiny_data, tmp_path):
     assert np.mean(losses[-15:]) < np.mean(losses[:15])
     with pytest.raises(ValueError, match="chunks"):
         TrainConfig(frames=10, chunks=3)
+
+
+def test_two_processes_share_the_mean_of_their_gradients(tiny_data, tmp_path, monkeypatch):
+    script = Path(__file__).parents[1] / "training/lifter_process.py"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    done = subprocess.run(
+        [*command, str(tiny_data), str(tmp_path / "two")],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    shared, others = (torch.load(tmp_path / f"two/gradients_{rank}.pt") for rank in range(2))
+    monkeypatch.syspath_prepend(script.parent)
+    from lifter_process import CONFIG, gradients
+
+    alone = []
+    for rank in range(2):
+        process = Processes(rank, 1, torch.device("cpu"))
+        monkeypatch.setattr("pose3d_ros.training.train_lifter.join", lambda process=process: process)
+        alone.append(gradients(Trainer(CONFIG, tiny_data, tmp_path / f"alone_{rank}")))
+    for mean, other, first, second in zip(shared, others, *alone, strict=True):
+        torch.testing.assert_close(mean, other)
+        torch.testing.assert_close(mean, (first + second) / 2, atol=1e-4, rtol=1e-3)
+    rows = (tmp_path / "two/log.jsonl").read_text().splitlines()
+    assert len(rows) == 1  # process 0 alone wrote
 
 
 @pytest.mark.filterwarnings("ignore")

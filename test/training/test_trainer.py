@@ -10,10 +10,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is needed to train and export only")
 
+import pose3d_ros.training as package  # noqa: E402
+from pose3d_ros.networks.pose2d import Pose2DNet  # noqa: E402
 from pose3d_ros.training.config import read_config  # noqa: E402
 from pose3d_ros.training.train_pose2d import Pose2DConfig  # noqa: E402
 from pose3d_ros.training.trainer import Schedule, Trainer  # noqa: E402
 
+CONFIGS = Path(package.__file__).parent / "configs"
 SCHEDULE = dict(batch=8, learning_rate=0.05, warmup_samples=16, evaluate_every=160, ema_decay=0.9, weight_decay=0.0)
 TOGETHER = SCHEDULE | {"warmup_samples": 0}
 
@@ -56,6 +59,17 @@ def test_weights_are_taken_where_they_agree(tmp_path):
         Trainer(torch.nn.Linear(7, 7), Schedule(**SCHEDULE), tmp_path / "c", tmp_path / "a/checkpoint.pt")
 
 
+def test_a_network_of_twice_the_width_begins_as_the_same_function(tmp_path):
+    narrow = Pose2DNet(18, 4, 4)
+    crops = torch.randn(4, 3, 64, 64)
+    narrow(crops)  # leaves its statistics
+    torch.save({"ema": narrow.state_dict()}, tmp_path / "narrow.pt")
+    wide = Trainer(Pose2DNet(18, 8, 12), Schedule(), tmp_path / "wide", tmp_path / "narrow.pt").net
+    torch.testing.assert_close(wide.eval()(crops), narrow.eval()(crops), atol=1e-4, rtol=1e-4)
+    copies = wide.backbone.stages[1][0].body[0][0].weight.unflatten(1, (2, -1))
+    assert (copies[:, 0] - copies[:, 1]).std() > 0.1 * copies.std()  # and its copies learn apart
+
+
 def test_rate_warms_up_and_falls_to_its_end():
     schedule = Schedule(samples=1000, warmup_samples=100, batch=10, final_rate=0.1)
     assert schedule.rate(0) == pytest.approx(0.1)
@@ -70,11 +84,9 @@ def test_unknown_keys_are_refused(tmp_path):
         read_config(Pose2DConfig, path)
 
 
-@pytest.mark.parametrize("name", ["pose2d", "pose2d_start"])
-def test_published_configurations_are_readable(name):
-    import pose3d_ros.training as package
-
-    config = read_config(Pose2DConfig, Path(package.__file__).parent / f"configs/{name}.yaml")
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("pose2d*.yaml")), ids=lambda path: path.stem)
+def test_published_configurations_are_readable(path):
+    config = read_config(Pose2DConfig, path)
     assert sum(config.shares.values()) == pytest.approx(1)
 
 
