@@ -28,6 +28,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("evaluate", "multiview"): ("pose3d_ros.evaluation.multiview", "agreement of four calibrated cameras"),
     ("evaluate", "health"): ("pose3d_ros.evaluation.evaluate_health", "the reference of the networks' health"),
     ("train", "pose2d"): ("pose3d_ros.training.train_pose2d", "train image -> 2D joints"),
+    ("train", "deeppose"): ("pose3d_ros.training.train_deeppose", "train direct regression, a baseline"),
     ("train", "finder"): ("pose3d_ros.training.train_finder", "train image -> people's boxes"),
     ("train", "lifter"): ("pose3d_ros.training.train_lifter", "train 2D -> 3D joints"),
     ("export", "pose2d"): ("pose3d_ros.networks.export_pose2d", "a trained stage 1 to ONNX"),

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -65,13 +65,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+class Kind(NamedTuple):
+    """A kind of network that places joints in crops, and how it learns.
+
+    network: of a configuration. loss: of a configuration -> the scalar loss of a network on a batch of Sample tensors.
+    locate: a network, crops [n, s, s, 3] -> joints [n, 24, 2] in the crops' pixels.
+    """
+
+    network: Callable[[Pose2DConfig], nn.Module]
+    loss: Callable[[Pose2DConfig], Callable[[nn.Module, Any], Tensor]]
+    locate: Callable[[nn.Module, NDArray[np.uint8]], NDArray[np.floating]]
+
+
 def run(args: argparse.Namespace) -> None:
+    """Trains stage 1."""
+    train(args, Kind(lambda config: Pose2DNet(config.depth, config.width, config.head_width), Pose2DLoss, locate))
+
+
+def train(args: argparse.Namespace, kind: Kind) -> None:
     """Trains until the configuration's number of samples is reached, from the last checkpoint on."""
     torch.set_num_threads(args.threads)
     config = read_config(Pose2DConfig, args.config)
     torch.manual_seed(config.seed)
-    net = Pose2DNet(config.depth, config.width, config.head_width)
-    trainer = Trainer(net, config, args.output, args.init)
+    trainer = Trainer(kind.network(config), config, args.output, args.init)
     own, own_measured = held_out(read_coco(args.coco)) if args.coco else ([], [])
     stream = CropStream(
         *_sources(config, args.data, args.synthetic, own),
@@ -88,10 +104,10 @@ def run(args: argparse.Namespace) -> None:
         return {
             f"{name}pck_{threshold}": 100 * share
             for name, photos in validation.items()
-            for threshold, share in pck_of_photos(lambda c: locate(mean_net, c), config.input_size, photos).items()
+            for threshold, share in pck_of_photos(lambda c: kind.locate(mean_net, c), config.input_size, photos).items()
         }
 
-    trainer.train(iter(loader), Pose2DLoss(config), evaluate)
+    trainer.train(iter(loader), kind.loss(config), evaluate)
 
 
 class Pose2DLoss:
@@ -113,10 +129,11 @@ class Pose2DLoss:
         maps = self._maps_loss(logits, gaussian_targets(goal, logits.shape[-1], self._config.sigma))
         weight = located * self._joint_weights.to(located.device)
         errors = nn.functional.binary_cross_entropy_with_logits(visibility.float(), visible, reduction="none")
-        return _mean(maps, weight) + self._config.visibility_share * _mean(errors, visible_weight)
+        return weighted_mean(maps, weight) + self._config.visibility_share * weighted_mean(errors, visible_weight)
 
 
-def _mean(values: Tensor, weights: Tensor) -> Tensor:
+def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
+    """The mean of values [n, 24] by their weights; zero where nothing has one."""
     return (values * weights).sum() / weights.sum().clamp_min(1)
 
 
