@@ -41,6 +41,7 @@ setup(
         (f"{SHARE}/launch", files("launch/*.launch.py")),
         (f"{SHARE}/config", files("config/*")),
         (f"{SHARE}/models", files("models/*")),
+        (f"{SHARE}/models/rendered", files("models/rendered/*")),
     ],
     zip_safe=False,
     entry_points={

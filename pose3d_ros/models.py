@@ -107,15 +107,18 @@ def read_models(folder: Path) -> dict[str, Model]:
 
 
 def pipeline_models(folder: Path | None = None) -> dict[str, Model]:
-    """The models of ROLES, each verified. folder: with models.json; None for the package's own.
+    """The models of ROLES, each verified: those of a folder with models.json, and the package's own for the rest.
 
-    Raises EngineError naming the network that is missing or not the one that was exported.
+    Raises EngineError naming the network that is missing or not the one that was exported, or a folder of which no
+    network can be used.
     """
-    folder = models_dir() if folder is None else Path(folder)
-    found = read_models(folder)
+    own = {} if folder is None else read_models(Path(folder))
+    if folder is not None and not set(own) & set(ROLES):
+        raise EngineError(f"{folder} has none of the networks {list(ROLES)}, only {sorted(own)}: export one")
+    found = own if set(own) >= set(ROLES) else read_models(models_dir()) | own
     for role in ROLES:
         if role not in found:
-            raise EngineError(f"{folder} has no '{role}' network, only {sorted(found)}: export one, or re-install")
+            raise EngineError(f"{models_dir()} has no '{role}' network, only {sorted(found)}: re-install the package")
         found[role].verify()
     return {role: found[role] for role in ROLES}
 

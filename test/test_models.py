@@ -87,6 +87,18 @@ def test_a_missing_index_is_named(tmp_path: Path) -> None:
         read_models(tmp_path / "nowhere")
 
 
+def test_networks_that_a_folder_lacks_are_the_packages_own(folder: Path) -> None:
+    shipped, mixed = models.pipeline_models(), models.pipeline_models(folder)
+    assert mixed["pose2d"].path == folder / "pose2d.onnx"
+    assert (mixed["find"], mixed["lift"]) == (shipped["find"], shipped["lift"])
+
+
+def test_a_folder_without_any_network_of_ours_is_named(tmp_path: Path) -> None:
+    (tmp_path / "models.json").write_text('{"models": {}}')
+    with pytest.raises(EngineError, match=r"has none of the networks \['find', 'pose2d', 'lift'\]"):
+        models.pipeline_models(tmp_path)
+
+
 def test_models_of_a_source_tree_and_of_an_installed_share(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = folder / "tree"
     (source / "models").mkdir(parents=True)

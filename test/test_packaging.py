@@ -100,9 +100,10 @@ def test_share_holds_what_lies_in_the_tree(setup_arguments):
     installed = installed_files(setup_arguments)
     assert installed["package.xml"] == f"share/{NAME}"
     assert installed[f"resource/{NAME}"] == "share/ament_index/resource_index/packages"
-    for folder in ("launch", "config", "models"):
-        for file in (ROOT / folder).glob("*.launch.py" if folder == "launch" else "*"):
-            assert installed.pop(f"{folder}/{file.name}") == f"share/{NAME}/{folder}"
+    for pattern in ("launch/*.launch.py", "config/*", "models/**/*"):
+        for file in filter(Path.is_file, ROOT.glob(pattern)):
+            path = file.relative_to(ROOT)
+            assert installed.pop(str(path)) == f"share/{NAME}/{path.parent}"
     assert set(installed) == {"package.xml", f"resource/{NAME}"}
 
 

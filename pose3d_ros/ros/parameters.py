@@ -77,7 +77,10 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         change=Change.NEVER,
     ),
     ParameterSpec(
-        "model_dir", "", "Folder with models.json and the networks it names. Empty: those that ship with the package."
+        "model_dir",
+        "",
+        "Folder with models.json and the networks it names; what it lacks, or all when empty, are those that ship with "
+        "the package.",
     ),
     ParameterSpec("threads", PipelineSettings.threads, "CPU threads of one run of a network.", 1, 64),
     ParameterSpec(
