@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pose3d_ros import draw, skeleton
+from pose3d_ros.backend import PRECISIONS
 from pose3d_ros.camera import Camera
 from pose3d_ros.camera_file import camera_for_image, read_camera
 from pose3d_ros.person import Frame, Ground, JointState, Person
@@ -53,6 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pitch", type=float, metavar="DEG", help="the camera looks down by so much; makes 3D better")
     parser.add_argument("--frames", type=int, metavar="N", help="stop after N frames")
     parser.add_argument("--models", type=Path, metavar="DIR", help="the folder of the networks; default: the package's")
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        help="of the networks; default: auto for a camera, fp16 for a file, which can wait for the better ones: on a CPU "
+        "they are some times slower than those in 8 bits",
+    )
     parser.add_argument("--threads", type=int, default=PipelineSettings().threads, help="CPU threads (%(default)s)")
     parser.add_argument("--max-people", type=int, default=PipelineSettings().max_people, help="(%(default)s)")
     parser.add_argument("--ellipses", action="store_true", help="draw each joint's uncertainty (2 sigma)")
@@ -61,8 +68,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the pipeline over the source; returns the exit status."""
-    settings = PipelineSettings(threads=args.threads, max_people=args.max_people)
     with open_source(args.source) as source:
+        precision = args.precision or ("auto" if source.is_live else "fp16")
+        settings = PipelineSettings(threads=args.threads, max_people=args.max_people, precision=precision)
         calibration = read_camera(args.camera_info) if args.camera_info else None
         pipeline = Pipeline(args.models, settings)
         print(f"{source.name}: {pipeline.description}", file=sys.stderr)

@@ -14,6 +14,8 @@ import pytest
 from pose3d_ros import cli, skeleton
 from pose3d_ros.camera import CameraError
 from pose3d_ros.camera_file import camera_for_image, read_camera
+from pose3d_ros.pipeline import Pipeline
+from pose3d_ros.pipeline_settings import PipelineSettings
 from pose3d_ros.video import VideoError, open_source
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -149,6 +151,22 @@ def test_run_on_our_clip_with_the_shipped_networks(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert check_records(tmp_path / "clip.jsonl", 70, metric=True) >= 25  # the person is inside from frame 24 on
+
+
+@pytest.mark.parametrize(("words", "precision"), [([], "fp16"), (["--precision", "int8"], "int8")])
+def test_a_file_waits_for_the_better_networks(
+    inputs: Path, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], precision: str
+) -> None:
+    asked = []
+
+    class Noted(Pipeline):
+        def __init__(self, folder: Path, settings: PipelineSettings) -> None:
+            asked.append(settings.precision)
+            super().__init__(folder, settings)
+
+    monkeypatch.setattr("pose3d_ros.run_video.Pipeline", Noted)
+    cli.main(["run", *map(str, [inputs / "photo.png", "--models", models, "--output", tmp_path, *words])])
+    assert asked == [precision]
 
 
 def test_bench_measures_against_the_matmul(inputs: Path, models: Path) -> None:

@@ -1,6 +1,6 @@
 """Writes some of LSPET's training photos as COCO keypoints, to try fine-tuning on a small set of real people.
 
-    python tools/lspet_as_coco.py --data ../shared/data --count 300 --output runs/small
+python tools/lspet_as_coco.py --data ../shared/data --count 300 --output runs/small
 """
 
 from __future__ import annotations
