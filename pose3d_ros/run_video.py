@@ -57,8 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
-        help="of the networks; default: auto for a camera, fp16 for a file, which can wait: on a CPU, for networks that "
-        "see more than those in 8 bits",
+        help="of the networks; default: auto for a camera, fp16 for a file, which can wait: on a CPU, for "
+        "networks that see more than those in 8 bits",
     )
     parser.add_argument("--threads", type=int, default=PipelineSettings().threads, help="CPU threads (%(default)s)")
     parser.add_argument("--max-people", type=int, default=PipelineSettings().max_people, help="(%(default)s)")
