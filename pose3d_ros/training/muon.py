@@ -1,4 +1,4 @@
-"""Muon: momentum whose step is made orthogonal, for matrices between hidden layers.
+"""Muon: momentum whose step is made orthogonal, for matrices between hidden layers, and convolutions, [outputs, rest].
 
 After Jordan et al. 2024 (https://kellerjordan.github.io/posts/muon/), with Moonlight's scale (Liu et al. 2025,
 arXiv:2502.16982), so that AdamW's learning rates and weight decay fit. `torch.optim.Muon` does the same, but always in
@@ -37,7 +37,7 @@ class Muon(torch.optim.Optimizer):
 
     def __init__(self, params: Iterable[Tensor], lr: float, weight_decay: float = 0.01, momentum: float = 0.95) -> None:
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
-        wrong = [tuple(p.shape) for group in self.param_groups for p in group["params"] if p.ndim != 2]
+        wrong = [tuple(p.shape) for group in self.param_groups for p in group["params"] if p.ndim < 2]
         if wrong:
             raise ValueError(f"Muon is for matrices, not for parameters of shape {wrong}")
 
@@ -51,6 +51,6 @@ class Muon(torch.optim.Optimizer):
                 if not state:
                     state["momentum_buffer"] = torch.zeros_like(p)
                 buffer = state["momentum_buffer"].lerp_(p.grad, 1 - group["momentum"])
-                ahead = p.grad.lerp(buffer, group["momentum"])
+                ahead = p.grad.lerp(buffer, group["momentum"]).flatten(1)
                 p.mul_(1 - group["lr"] * group["weight_decay"])
-                p.add_(orthogonal(ahead), alpha=-0.2 * max(p.shape) ** 0.5 * group["lr"])
+                p.add_(orthogonal(ahead).view(p.shape), alpha=-0.2 * max(ahead.shape) ** 0.5 * group["lr"])

@@ -16,9 +16,11 @@ from torch import Tensor, nn
 
 from pose3d_ros.networks.onnx_file import read_weights
 from pose3d_ros.networks.widen import multiplied, widen
+from pose3d_ros.training.muon import Muon
 from pose3d_ros.training.processes import join
 
 _SEEDS_APART = 1_000_003
+_COLOURS = 3
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,9 @@ class Schedule:
     batch: int = 32
     """Samples of a step, in each process."""
     learning_rate: float = 2e-3
+    """AdamW's."""
+    hidden_learning_rate: float = 0.0
+    """Muon's, of the convolutions between the first and the heads; 0: AdamW has them, too."""
     weight_decay: float = 0.02
     warmup_samples: int = 6_000
     final_rate: float = 0.0
@@ -58,9 +63,7 @@ class Trainer:
         self.processes = join()
         self.device = self.processes.device
         self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimiser = torch.optim.AdamW(
-            _parameter_groups(self.net, schedule.weight_decay), lr=schedule.learning_rate, betas=(0.9, 0.99), fused=True
-        )
+        self.optimisers = make_optimisers(self.net, schedule)
         self.samples, self.seconds = 0, 0.0
         self._checkpoint = folder / "checkpoint.pt"
         if init is not None and not self._checkpoint.exists():
@@ -102,13 +105,15 @@ class Trainer:
                 started = time.monotonic()
 
     def _step(self, loss_of: Callable[[nn.Module, Any], Tensor], batch: list[Tensor]) -> float:
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.schedule.learning_rate * self.schedule.rate(self.samples)
         loss = loss_of(self._together, batch)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.net.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.net.parameters(), 5.0)
-        self.optimiser.step()
+        rate = self.schedule.rate(self.samples)
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = optimiser.defaults["lr"] * rate
+            optimiser.step()
         self.ema.update_parameters(self.net)
         return float(loss.detach())
 
@@ -132,7 +137,7 @@ class Trainer:
             "net": self.net.state_dict(),
             "ema": self.ema.module.state_dict(),
             "ema_count": self.ema.n_averaged,
-            "optimiser": self.optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
         }
         partial = self._checkpoint.with_suffix(".partial")
         torch.save(state, partial)
@@ -143,7 +148,8 @@ class Trainer:
         self.net.load_state_dict(state["net"])
         self.ema.module.load_state_dict(state["ema"])
         self.ema.n_averaged.copy_(state["ema_count"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
         self.samples, self.seconds = state["samples"], state["seconds"]
         print(f"resumed {self._checkpoint} at {self.samples} samples", flush=True)
 
@@ -169,8 +175,27 @@ def _take_weights(net: nn.Module, file: Path) -> None:
     print(f"{len(taken)} of {len(own)} tensors from {file}", flush=True)
 
 
-def _parameter_groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices decay; biases and normalisation do not."""
-    matrices = [p for p in net.parameters() if p.ndim > 1]
-    others = [p for p in net.parameters() if p.ndim <= 1]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+def make_optimisers(net: nn.Module, schedule: Schedule) -> list[torch.optim.Optimizer]:
+    """AdamW, and Muon for the hidden convolutions where the schedule has a rate for them.
+
+    Matrices decay; biases and normalisation do not.
+    """
+    hidden = [name for name, p in net.named_parameters() if schedule.hidden_learning_rate and _is_hidden(name, p)]
+    named = dict(net.named_parameters())
+    rest = [p for name, p in named.items() if name not in hidden]
+    groups = [
+        {"params": [p for p in rest if p.ndim > 1], "weight_decay": schedule.weight_decay},
+        {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    found: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(groups, lr=schedule.learning_rate, betas=(0.9, 0.99), fused=True)
+    ]
+    if hidden:
+        convolutions = [named[name] for name in hidden]
+        found.append(Muon(convolutions, schedule.hidden_learning_rate, schedule.weight_decay))
+    return found
+
+
+def _is_hidden(name: str, weights: Tensor) -> bool:
+    """Whether these are a convolution's that neither sees the picture nor says what is found."""
+    return weights.ndim == 4 and weights.shape[1] > _COLOURS and not name.startswith("head")
