@@ -4,6 +4,7 @@ import csv
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,28 @@ def test_it_learns_and_goes_on_where_it_stopped(tmp_path):
     rows = list(csv.DictReader((tmp_path / "log.csv").open()))
     assert [int(row["samples"]) for row in rows] == list(range(160, 1601, 160))
     assert float(rows[-1]["loss"]) < 0.2 * float(rows[0]["loss"])
+
+
+def test_hidden_convolutions_are_muons_and_go_on_with_their_momentum(tmp_path):
+    schedule = Schedule(samples=160, hidden_learning_rate=0.05, **SCHEDULE)
+
+    def deep():
+        torch.manual_seed(1)
+        return torch.nn.Sequential(
+            torch.nn.Conv2d(3, 4, 1), torch.nn.Conv2d(4, 4, 4), torch.nn.Flatten(), torch.nn.Linear(4, 1)
+        )
+
+    first = Trainer(deep(), schedule, tmp_path, None)
+    adamw, muon = first.optimisers
+    assert [tuple(p.shape) for group in muon.param_groups for p in group["params"]] == [(4, 4, 4, 4)]
+    assert sum(len(group["params"]) for group in adamw.param_groups) == 5
+    first.train(batches(), loss_of, lambda _: {})
+    [momentum] = muon.state.values()
+    second = Trainer(deep(), replace(schedule, samples=1600), tmp_path, None)
+    torch.testing.assert_close(next(iter(second.optimisers[1].state.values())), momentum)
+    second.train(batches(), loss_of, lambda _: {})
+    losses = [float(row["loss"]) for row in csv.DictReader((tmp_path / "log.csv").open())]
+    assert losses[-1] < 0.2 * losses[0]
 
 
 def test_weights_are_taken_where_they_agree(tmp_path):
