@@ -50,9 +50,18 @@ def add_calibration_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def calibration_sets(data: Path, synthetic: Path | None, size: int) -> list[WeightedCrops]:
-    """Photos kept from training, and the rendered people of a folder where one is named."""
-    sets = [WeightedCrops(_PHOTOS_WEIGHT, photo_crops(read_lspet(data / "lspet", "calibration"), size))]
-    return sets if synthetic is None else [*sets, WeightedCrops(_RENDERED_WEIGHT, rendered_crops(synthetic, size))]
+    """Photos kept from training where they are, and the rendered people of a folder where one is named.
+
+    Raises ValueError when there are neither.
+    """
+    sets: list[WeightedCrops] = []
+    if (data / "lspet").is_dir():
+        sets.append(WeightedCrops(_PHOTOS_WEIGHT, photo_crops(read_lspet(data / "lspet", "calibration"), size)))
+    if synthetic is not None:
+        sets.append(WeightedCrops(_RENDERED_WEIGHT, rendered_crops(synthetic, size)))
+    if not sets:
+        raise ValueError(f"nothing to calibrate on: no folder {data / 'lspet'}, and no rendered people (--synthetic)")
+    return sets
 
 
 def calibrate_file(path: Path, sets: Sequence[WeightedCrops]) -> Calibration:

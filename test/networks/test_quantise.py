@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is needed to train and export only")
 
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine  # noqa: E402
-from pose3d_ros.networks.calibrate_file import set_calibration  # noqa: E402
+from pose3d_ros.networks.calibrate_file import calibration_sets, set_calibration  # noqa: E402
 from pose3d_ros.networks.calibration import UNCALIBRATED  # noqa: E402
 from pose3d_ros.networks.export_pose2d import Pose2DGraph, write_onnx  # noqa: E402
 from pose3d_ros.networks.pose2d import Pose2DNet  # noqa: E402
@@ -66,3 +66,8 @@ def test_a_file_without_a_calibration_is_refused(tmp_path):
     onnx.save(empty, tmp_path / "other.onnx")
     with pytest.raises(ValueError, match=r"other\.onnx has no 'calibration'"):
         set_calibration(tmp_path / "other.onnx", UNCALIBRATED)
+
+
+def test_without_people_to_calibrate_on_it_says_what_to_give(tmp_path):
+    with pytest.raises(ValueError, match=r"nothing to calibrate on: .*--synthetic"):
+        calibration_sets(tmp_path, None, SIZE)
