@@ -10,7 +10,8 @@ models.json:
 One entry per role; `input_size` is width, height in pixels (absent for networks that take no image), `joints` the
 names in the network's order (absent for networks that know none), `figures` what it measured, by name; `reference` what
 its figures of health (`model_health`) were on well-known videos, and the worst that is still well:
-{"mean_score": {"value": 0.62, "limit": 0.46}}; `int8` the same network in 8 bits, where there is one.
+{"mean_score": {"value": 0.62, "limit": 0.46}}; `int8` what a CPU runs instead, where there is such a network: the same in
+8 bits, or a smaller one.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Model:
     sha256, bytes: of the file as it was exported. input_size: width, height in pixels, or None.
     joints: names in the network's order; empty if it knows none. figures: what it measured.
     reference: what its figures of health were: value and limit of each. about: one line.
-    int8: the same network in 8 bits, or None.
+    int8: the network in 8 bits that a CPU runs instead, or None.
     """
 
     role: str

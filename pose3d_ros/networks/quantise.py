@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("role", choices=sorted(_PICTURES), help="which network of the models folder")
     parser.add_argument("--models", type=Path, default=Path("models"), help="folder with models.json")
     parser.add_argument(
-        "--source", type=Path, help="what to make it from (default: that network), as for smaller crops than on a GPU"
+        "--source", type=Path, help="what to make it from (default: that network), as one that is smaller than on a GPU"
     )
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the data sets")
     add_calibration_argument(parser)
