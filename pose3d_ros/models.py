@@ -10,8 +10,8 @@ models.json:
 One entry per role; `input_size` is width, height in pixels (absent for networks that take no image), `joints` the
 names in the network's order (absent for networks that know none), `figures` what it measured, by name; `reference` what
 its figures of health (`model_health`) were on well-known videos, and the worst that is still well:
-{"mean_score": {"value": 0.62, "limit": 0.46}}; `int8` what a CPU runs instead, where there is such a network: the same in
-8 bits, or a smaller one.
+{"mean_score": {"value": 0.62, "limit": 0.46}}; `int8` what a CPU runs instead, where there is such a network: the
+same in 8 bits, or a smaller one.
 """
 
 from __future__ import annotations
