@@ -220,14 +220,16 @@ class Robot:
         self.spin_until(lambda: received() > before, WAIT_S, "an image to arrive")
 
     def leave_unwanted(self, driver):
-        """Stops listening to what images are worked on for, and waits until the node knows; returns those outputs."""
+        """Stops listening to what images are worked on for, waits until the node knows and has done those that came
+        before, and returns those outputs."""
         outputs = ("markers", "joints", "joints_predicted", "overlay", "tf")
         self.stop_listening(*outputs)
 
         def is_unwanted():
             before = self.stats()["cameras"][""]["images"]["unwanted"]
             self.deliver(driver.images, driver.message())
-            return self.stats()["cameras"][""]["images"]["unwanted"] > before
+            after = self.stats()["cameras"][""]["images"]
+            return after["unwanted"] > before and not after["waiting"]
 
         self.spin_until(is_unwanted, 60, "the node to know that nobody listens")
         return outputs
