@@ -329,10 +329,8 @@ class Trainer:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         rate = rate_at(self.step, self.config)
-        for optimizer, full in zip(
-            self.optimizers, (self.config.hidden_learning_rate, self.config.learning_rate), strict=True
-        ):
-            optimizer.param_groups[0]["lr"] = full * rate
+        for optimizer in self.optimizers:
+            optimizer.param_groups[0]["lr"] = optimizer.defaults["lr"] * rate
             optimizer.step()
         self.ema.update(self.model, self.step)
         self.step += 1

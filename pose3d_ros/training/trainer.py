@@ -180,9 +180,10 @@ def make_optimisers(net: nn.Module, schedule: Schedule) -> list[torch.optim.Opti
 
     Matrices decay; biases and normalisation do not.
     """
-    hidden = [name for name, p in net.named_parameters() if schedule.hidden_learning_rate and _is_hidden(name, p)]
-    named = dict(net.named_parameters())
-    rest = [p for name, p in named.items() if name not in hidden]
+    with_muon = schedule.hidden_learning_rate > 0
+    named = [(p, with_muon and _is_hidden(name, p)) for name, p in net.named_parameters()]
+    hidden = [p for p, is_hidden in named if is_hidden]
+    rest = [p for p, is_hidden in named if not is_hidden]
     groups = [
         {"params": [p for p in rest if p.ndim > 1], "weight_decay": schedule.weight_decay},
         {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
@@ -191,8 +192,7 @@ def make_optimisers(net: nn.Module, schedule: Schedule) -> list[torch.optim.Opti
         torch.optim.AdamW(groups, lr=schedule.learning_rate, betas=(0.9, 0.99), fused=True)
     ]
     if hidden:
-        convolutions = [named[name] for name in hidden]
-        found.append(Muon(convolutions, schedule.hidden_learning_rate, schedule.weight_decay))
+        found.append(Muon(hidden, schedule.hidden_learning_rate, schedule.weight_decay))
     return found
 
 

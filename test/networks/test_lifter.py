@@ -1,12 +1,10 @@
 """The lifter: geometry of its view, one step against whole sequences, ONNX against PyTorch, loss, training."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from torchrun import run_in_two_processes
 
 torch = pytest.importorskip("torch")
 
@@ -313,16 +311,7 @@ def test_chunks_learn_from_carried_memory(tiny_data, tmp_path):
 
 def test_two_processes_share_the_mean_of_their_gradients(tiny_data, tmp_path, monkeypatch):
     script = Path(__file__).parents[1] / "training/lifter_process.py"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
-    done = subprocess.run(
-        [*command, str(tiny_data), str(tmp_path / "two")],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_in_two_processes(script, tiny_data, tmp_path / "two")
     shared, others = (torch.load(tmp_path / f"two/gradients_{rank}.pt") for rank in range(2))
     monkeypatch.syspath_prepend(script.parent)
     from lifter_process import CONFIG, gradients

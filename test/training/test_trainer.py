@@ -1,13 +1,11 @@
 """The training loop: it learns, it can be interrupted, and it refuses what it does not know."""
 
 import csv
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from torchrun import run_in_two_processes
 
 torch = pytest.importorskip("torch", reason="PyTorch is needed to train and export only")
 
@@ -114,18 +112,7 @@ def test_published_configurations_are_readable(path):
 
 
 def test_two_processes_learn_what_one_does_from_both_their_samples(tmp_path):
-    here = Path(__file__).parent
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(here), *sys.path]), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, str(here / "training_process.py"), str(tmp_path / "two")],
-        env=environment,
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_in_two_processes(Path(__file__).with_name("training_process.py"), tmp_path / "two")
     generators = [torch.Generator().manual_seed(rank) for rank in range(2)]
 
     def both():
