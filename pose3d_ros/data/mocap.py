@@ -1,6 +1,7 @@
 """CMU motion capture (``cmu_joints.npz``) as our 24 joints.
 
-20 joints are in the file; eyes and ears are put on the head with anthropometric constants (`face_joints`).
+20 joints are in the file; eyes and ears are put on the head with anthropometric constants (`face_joints`), and arms
+get the lengths that people's have (`human_arms`).
 The data used in this project was obtained from mocap.cs.cmu.edu. The database was created with funding from
 NSF EIA-0196217.
 """
@@ -13,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pose3d_ros.skeleton import INDEX, NUM_JOINTS, indices
+from pose3d_ros.data.pose_augmentation import scale_bones, stature
+from pose3d_ros.skeleton import INDEX, NUM_JOINTS, PARENTS, indices
 
 Array = NDArray[np.float32]
 
@@ -37,6 +39,9 @@ MOCAP_JOINTS: NDArray[np.intp] = np.sort(indices(*_SOURCE_NAME))
 _HEAD_TOP_M = 0.12
 _EYE_M = (0.082, 0.0315, 0.010)
 _EAR_M = (0.0, 0.0725, 0.0)
+
+_ARM_OF_STATURE = {"elbow": 0.160, "wrist": 0.153}
+"""Upper arm and forearm, from joint centre to joint centre, over stature (de Leva, J. Biomech. 1996; men and women)."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,21 @@ def to_our_joints(positions: Array, names: list[str]) -> Array:
     return joints
 
 
+def human_arms(clip: Array) -> Array:
+    """A clip [F,24,3] with upper arms and forearms of human length, pointing where they do.
+
+    CMU's skeletons end the radius a third above the wrist (its forearm is 0.67 of the upper arm, a person's 0.95), the
+    avatar's arms are short as a whole.
+    """
+    height = float(stature(clip[None])[0])
+    factors = np.ones((1, NUM_JOINTS), np.float32)
+    for part, share in _ARM_OF_STATURE.items():
+        for joint in indices(f"left_{part}", f"right_{part}"):
+            bone = np.linalg.norm(clip[:, joint] - clip[:, PARENTS[joint]], axis=-1)
+            factors[0, joint] = share * height / np.median(bone)
+    return scale_bones(clip[None], factors)[0]
+
+
 def load_mocap(data: Path, split: str) -> MocapClips:
     """Read one split ("train", "val" or "test", by person).
 
@@ -112,7 +132,7 @@ def load_mocap(data: Path, split: str) -> MocapClips:
         bounds = file["clip_start"]
         names = tuple(str(file["clip_name"][k]) for k in chosen)
         fps = float(file["fps"])
-    clips = [joints[bounds[k] : bounds[k + 1]] for k in chosen]
+    clips = [human_arms(joints[bounds[k] : bounds[k + 1]]) for k in chosen]
     start = np.concatenate([[0], np.cumsum([len(clip) for clip in clips])]).astype(np.int64)
     return MocapClips(np.concatenate(clips), start, names, fps)
 

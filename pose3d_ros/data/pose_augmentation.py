@@ -178,7 +178,7 @@ def bend_legs(rng: np.random.Generator, joints: Array) -> Array:
             thigh = np.where(symmetric, previous[0] + jitter[0], thigh)
             knee = np.where(symmetric, previous[1] + jitter[1], knee)
         previous = (thigh, knee)
-        splay = _between(rng, count, frames, -8, 35)
+        splay = np.where(symmetric, _between(rng, count, frames, -8, 35), _between(rng, count, frames, -15, 70))
         upper = np.einsum("btk,btkc->btc", _pitched(thigh, splay, side), frame)
         lower = np.einsum("btk,btkc->btc", _pitched(thigh - knee, splay, side), frame)
         foot_pitch = _between(rng, count, frames, 55, 100)
@@ -191,12 +191,13 @@ def bend_legs(rng: np.random.Generator, joints: Array) -> Array:
 
 
 def bow(rng: np.random.Generator, joints: Array) -> Array:
-    """Bend forward over standing legs, as for what lies on the floor, with some sideways bend and twist: three quarters
-    at the hips, the rest in the spine."""
+    """Bend over standing legs, as for what lies on the floor or beside: three quarters at the hips, the rest in the
+    spine."""
     count, frames = joints.shape[:2]
     axes = _frame(joints, "left_hip", "right_hip", "pelvis", "spine")
     forward = _between(rng, count, frames, -15, 105)
-    sideways, twist = rng.normal(0.0, np.radians(12.0), (2, count, 1)) * np.ones(frames)
+    sideways = np.where(rng.random((count, 1)) < 0.5, _between(rng, count, frames, -60, 60), 0.0)
+    twist = rng.normal(0.0, np.radians(12.0), (count, 1)) * np.ones(frames)
     out = joints.copy()
     for pivot, part, share in (("pelvis", _UPPER, 0.75), ("spine", _ABOVE_SPINE, 0.25)):
         by_axis = ((axes[..., 2, :], twist), (axes[..., 0, :], sideways), (axes[..., 1, :], forward))

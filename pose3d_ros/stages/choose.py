@@ -28,10 +28,14 @@ _LEAST_SCORE = 0.02
 
 
 class Belief(NamedTuple):
-    """What is believed of one person's joints: places [24, k, 2] in pixels, and the probability [24, k] of each."""
+    """What is believed of one person's joints: places [24, k, 2] in pixels, and the probability [24, k] of each.
+
+    kept [24, k]: what the next frame is told of it, where frames that say the same again shall not add up.
+    """
 
     places_px: Array
     probability: Array
+    kept: Array
 
 
 def believe(places_px: Array, score: Array, size_px: float, before: Belief | None, dt_s: float) -> Belief:
@@ -42,12 +46,18 @@ def believe(places_px: Array, score: Array, size_px: float, before: Belief | Non
     """
     evidence = score + _LEAST_SCORE
     if before is None:
-        return Belief(places_px, evidence / evidence.sum(-1, keepdims=True))
+        probability = _normalised(evidence)
+        return Belief(places_px, probability, probability)
     away = (places_px[:, :, None] - before.places_px[:, None]) / size_px
     square = away[..., 0] ** 2 + away[..., 1] ** 2
     variance = (_SPEED_PER_S * dt_s) ** 2 + _SPREAD**2
     jump = 1 - np.exp(-_JUMPS_PER_S * dt_s)
     move = (1 - jump) * np.exp(-0.5 * square / variance) / (2 * np.pi * variance) + jump / _JUMP_AREA
-    expected = (move * before.probability[:, None]).sum(-1)
-    probability = expected * evidence ** min(dt_s / _CORRELATION_S, 1.0)
-    return Belief(places_px, probability / probability.sum(-1, keepdims=True))
+    expected = (move * before.kept[:, None]).sum(-1)
+    # This frame counts in full for itself: candidates close to each other are told apart by nothing else.
+    kept = _normalised(expected * evidence ** min(dt_s / _CORRELATION_S, 1.0))
+    return Belief(places_px, _normalised(expected * evidence), kept)
+
+
+def _normalised(weights: Array) -> Array:
+    return weights / weights.sum(-1, keepdims=True)

@@ -25,7 +25,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--synthetic", type=Path, help="folder of rendered pictures (see pose3d render)")
     parser.add_argument("--output", type=Path, required=True, help="folder of checkpoint and log; resumed")
     parser.add_argument(
-        "--init", type=Path, help="checkpoint.pt or exported .onnx to begin from, of the same width or a part of it"
+        "--init", type=Path, help="checkpoint.pt or exported .onnx to begin from, of the same width or narrower"
     )
     parser.add_argument("--workers", type=int, default=2, help="processes that make the pictures")
     parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch")

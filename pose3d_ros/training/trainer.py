@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pose3d_ros.networks.onnx_file import read_weights
-from pose3d_ros.networks.widen import multiplied, widen
+from pose3d_ros.networks.widen import fits_in, widen
 from pose3d_ros.training.muon import Muon
 from pose3d_ros.training.processes import join
 
@@ -54,7 +54,7 @@ class Trainer:
     """A network on its device, the running mean of its weights, the optimiser, and their checkpoint.
 
     folder: where checkpoint.pt and log.csv live; a checkpoint found there is resumed.
-    init: a checkpoint or exported network to take weights from, of this network's width or a part of it.
+    init: a checkpoint or exported network to take weights from, of this network's width or a smaller one.
     """
 
     def __init__(self, net: nn.Module, schedule: Schedule, folder: Path, init: Path | None) -> None:
@@ -157,7 +157,7 @@ class Trainer:
 def _take_weights(net: nn.Module, file: Path) -> None:
     """Copies the weights of a checkpoint (the mean ones) or of an exported .onnx of the same names and shapes.
 
-    Those of a network whose channels this one has several times are widened. Raises ValueError when none can be taken.
+    Those of a narrower network are widened. Raises ValueError when none can be taken.
     """
     own = net.state_dict()
     if file.suffix == ".onnx":
@@ -165,9 +165,9 @@ def _take_weights(net: nn.Module, file: Path) -> None:
     else:
         found = torch.load(file, map_location="cpu", weights_only=True)["ema"]
     taken = {
-        name: widen(value, own[name].shape)
+        name: widen(value, own[name])
         for name, value in found.items()
-        if name in own and multiplied(value.shape, own[name].shape)
+        if name in own and fits_in(value.shape, own[name].shape)
     }
     if not taken:
         raise ValueError(f"{file} has no weights of this network's names and shapes")

@@ -94,6 +94,24 @@ def test_reads_a_file_by_split(tmp_path):
     assert windows.shape == (5, 20, NUM_JOINTS, 3)
 
 
+def test_arms_have_human_lengths_and_point_where_they_did():
+    clip = sequences()[0]
+    changed = mocap.human_arms(clip)
+    height = stature(clip[None])[0]
+    upper, fore = (lengths(changed)[:, [c for c, p in enumerate(PARENTS) if p >= 0].index(INDEX[f"left_{part}"])]
+                   for part in ("elbow", "wrist"))  # fmt: skip
+    np.testing.assert_allclose(np.median(upper) / height, 0.160, rtol=1e-3)
+    np.testing.assert_allclose(np.median(fore) / height, 0.153, rtol=1e-3)
+
+    def direction(joints):
+        bone = joints[:, INDEX["left_wrist"]] - joints[:, INDEX["left_elbow"]]
+        return bone / np.linalg.norm(bone, axis=-1, keepdims=True)
+
+    np.testing.assert_allclose(direction(changed), direction(clip), atol=1e-4)
+    others = [j for name, j in INDEX.items() if not name.endswith(("elbow", "wrist"))]
+    np.testing.assert_allclose(changed[:, others], clip[:, others], atol=1e-5)
+
+
 @pytest.mark.skipif(not (DATA / mocap.FILE_NAME).is_file(), reason="no ../shared/data")
 def test_the_real_file_has_sane_people():
     clips = mocap.load_mocap(DATA, "val")

@@ -33,7 +33,7 @@ def test_alone_the_frame_decides():
 def test_what_was_seen_before_decides_a_doubtful_frame():
     clear, doubtful = ((LEFT, RIGHT), (0.9, 0.05)), ((RIGHT, LEFT), (0.5, 0.4))
     belief = after([clear, doubtful, doubtful])
-    assert belief[1] > 0.9  # LEFT, although RIGHT scores better
+    assert belief[1] > 0.8  # LEFT, although RIGHT scores better
 
 
 def test_clear_frames_overrule_what_was_believed():
@@ -50,7 +50,7 @@ def test_a_joint_that_really_jumps_is_followed_within_a_fifth_of_a_second():
 def test_a_moving_joint_keeps_its_belief():
     step = np.array([6, 0])
     frames = [((RIGHT + i * step, LEFT + i * step), (0.5, 0.4)) for i in range(10)]
-    assert after([((LEFT, RIGHT), (0.9, 0.05)), *frames])[1] > 0.8
+    assert after([((LEFT, RIGHT), (0.9, 0.05)), *frames])[1] > 0.75
 
 
 def test_evidence_counts_by_time_not_by_frames():
@@ -60,3 +60,9 @@ def test_evidence_counts_by_time_not_by_frames():
         for fps in (10, 30, 60)
     ]
     assert np.ptp(believed) < 0.15
+
+
+def test_candidates_beside_each_other_do_not_share_what_the_frame_says():
+    # The flank of a peak is a candidate, too; at 60 Hz each frame adds little to what was believed.
+    beside = LEFT + np.array([16, 0])
+    assert after([((LEFT, beside), (0.85, 0.05))] * 60, 1 / 60)[0] > 0.85
