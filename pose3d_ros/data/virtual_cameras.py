@@ -228,6 +228,10 @@ class ErrorModel:
     miss_sigma_m: float = 0.25
     """Half of the sequences report a variance with (1 - score) times the square of this added: a 2D stage that tells
     by its covariance that the joint may be somewhere else."""
+    misjudged: float = 0.0
+    """Standard deviation of the log of how far a sequence's reported sigmas are off as a whole, and of the power that its
+    scores are raised to; twice that for `miss_sigma_m`. Stage 1 differs so from one network and one scene to another.
+    """
 
 
 _JOINT_FACTOR = np.ones(NUM_JOINTS, np.float32)
@@ -288,11 +292,13 @@ def observe(rng: np.random.Generator, views: Views, model: ErrorModel) -> Observ
     rays = truth + noise * sigma[..., None]
     rays = np.where(outlier[..., None], _outliers(rng, truth, unit), rays)
 
-    reported = sigma * np.exp(rng.normal(0.0, model.sigma_error, shape))
+    off, power, miss_off = np.exp(model.misjudged * rng.normal(0.0, 1.0, (3, count, 1, 1)))
+    reported = sigma * off * np.exp(rng.normal(0.0, model.sigma_error, shape))
     reported *= np.where(outlier, np.exp(rng.uniform(0.0, 1.5, shape)), 1.0)
-    score = _scores(rng, hidden, outlier)
+    score = _scores(rng, hidden, outlier) ** power
 
-    wide = (rng.random((count, 1, 1)) < 0.5) * (model.miss_sigma_m * unit[..., None]) ** 2 * (1 - score)
+    miss_sigma = model.miss_sigma_m * miss_off**2 * unit[..., None]
+    wide = (rng.random((count, 1, 1)) < 0.5) * miss_sigma**2 * (1 - score)
     reported = np.sqrt(reported**2 + wide)
 
     # Beyond the picture's edge nothing is reported, except a guess near the border now and then.

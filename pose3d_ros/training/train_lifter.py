@@ -86,6 +86,8 @@ class TrainConfig:
     """Range of the error model's noise at the person's distance, metres."""
     side_errors: float = 0.0
     """The error model's, for every second sequence that passes it."""
+    misjudged: float = 0.0
+    """The error model's."""
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -138,7 +140,7 @@ def make_batch(rng: np.random.Generator, clips: MocapClips, config: TrainConfig)
     joints = augment(rng, sample_windows(rng, clips, config.batch, config.frames), config.augmentation)
     views = sample_views(rng, joints)
     mistaken = config.side_errors * (rng.random(config.batch) < 0.5)
-    seen = observe(rng, views, ErrorModel(sigma_m=config.sigma_m, side_errors=mistaken))
+    seen = observe(rng, views, ErrorModel(sigma_m=config.sigma_m, side_errors=mistaken, misjudged=config.misjudged))
     draw = rng.random(config.batch)
     seen = _choose(draw < config.clean_fraction, observe_clean(views), seen)
     seen = _choose(draw < config.clean_fraction / 4, observe_clean(views, truncate=True), seen)

@@ -1,0 +1,112 @@
+"""The whole pipeline over time, on rendered films with ground truth: are joints right, and as often as scores say?
+
+`pose3d evaluate clips [FOLDER …]`, folders made by `pose3d render --kind clip`; without any, the package's own film.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pose3d_ros.backend import PRECISIONS
+from pose3d_ros.camera import Camera
+from pose3d_ros.evaluation.evaluate_pose2d import Scores
+from pose3d_ros.evaluation.metrics import joint_errors
+from pose3d_ros.evaluation.pose2d import torso_length
+from pose3d_ros.person import Frame, Person
+from pose3d_ros.pipeline import Pipeline
+from pose3d_ros.pipeline_settings import PipelineSettings
+from pose3d_ros.skeleton import ROOT
+from pose3d_ros.video import open_source
+
+Array = NDArray[np.float64]
+
+_OWN = Path(__file__).parents[1] / "assets"
+
+
+class Seen(NamedTuple):
+    """A frame with somebody in it: true joints [24, 3] in metres and [24, 2] in pixels, which of them are inside the
+    picture [24], and who was found nearest to them, if anybody."""
+
+    joints_m: Array
+    joints_px: Array
+    inside: NDArray[np.bool_]
+    person: Person | None
+
+
+def follow(pipeline: Pipeline, folder: Path) -> Iterator[Seen]:
+    """The frames of a folder's film in which somebody is. Raises FileNotFoundError when there is none."""
+    description = json.loads((folder / "clip.json").read_text(encoding="utf-8"))
+    width, height = description["size"]
+    camera = Camera(width, height, np.array(description["K"]))
+    pipeline.reset()
+    with open_source(str(folder / "clip.mp4")) as source:
+        for index, ((image, _), true) in enumerate(zip(source, description["joints_m"], strict=False)):
+            people = pipeline.process(Frame(image, round(1e9 * index / description["fps"]), camera))
+            if true is not None:
+                joints_m = np.array(true)
+                joints_px = camera.project(joints_m)
+                inside = ((joints_px >= 0) & (joints_px < [width, height])).all(-1)
+                yield Seen(joints_m, joints_px, np.asarray(inside), _nearest(people, joints_px))
+
+
+def _nearest(people: Sequence[Person], joints_px: Array) -> Person | None:
+    return min(people, key=lambda person: float(joint_errors(person.joints_px, joints_px).mean()), default=None)
+
+
+def scores_of(frames: Sequence[Seen]) -> Scores:
+    """2D of the people found: errors over the torso and scores of the joints inside the picture."""
+    pairs = [(seen, seen.person) for seen in frames if seen.person is not None]
+    true = np.stack([seen.joints_px for seen, _ in pairs])
+    offset = np.stack([person.joints_px for _, person in pairs]) - true
+    cov = np.stack([person.joints_px_cov for _, person in pairs])
+    return Scores(
+        np.linalg.norm(offset, axis=-1) / torso_length(true)[:, None],
+        np.stack([person.joint_score for _, person in pairs]),
+        np.einsum("nji,njik,njk->nj", offset, np.linalg.inv(cov), offset),
+        np.stack([seen.inside for seen, _ in pairs]),
+    )
+
+
+def figures(frames: Sequence[Seen]) -> dict[str, Any]:
+    """Per cent, probabilities and millimetres of a film's frames."""
+    found = [seen for seen in frames if seen.person is not None]
+    row: dict[str, Any] = {"frames": len(frames), "found": round(100 * len(found) / max(len(frames), 1), 1)}
+    if not found:
+        return row
+    scores = scores_of(found)
+    true = np.stack([seen.joints_m for seen in found])
+    said = np.stack([seen.person.joints_m for seen in found])  # type: ignore[union-attr, misc]
+    pose = joint_errors(said - said[:, [ROOT]], true - true[:, [ROOT]]).mean(1)
+    return row | {
+        "PCK@0.2": round(scores.pck(0.2), 1),
+        "score": round(float(scores.score[scores.counted].mean()), 3),
+        "ECE": round(scores.reliability().error(), 3),
+        "pose mm": round(1e3 * float(np.median(pose))),
+        "root mm": round(1e3 * float(np.median(joint_errors(said[:, [ROOT]], true[:, [ROOT]])))),
+    }
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("folders", type=Path, nargs="*", help="films with clip.json (default: the package's own)")
+    parser.add_argument("--models", type=Path, help="folder with models.json; default: the shipped one")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default="auto", help="of the networks: fp16 for those of GPUs (%(default)s)"
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Prints a row per film, and one of all their frames."""
+    pipeline = Pipeline(args.models, PipelineSettings(precision=args.precision))
+    films = {str(folder): list(follow(pipeline, folder)) for folder in args.folders or [_OWN]}
+    if len(films) > 1:
+        films["all"] = [seen for film in films.values() for seen in film]
+    for name, frames in films.items():
+        print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in figures(frames).items()))
