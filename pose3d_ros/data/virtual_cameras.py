@@ -229,9 +229,8 @@ class ErrorModel:
     """Half of the sequences report a variance with (1 - score) times the square of this added: a 2D stage that tells
     by its covariance that the joint may be somewhere else."""
     misjudged: float = 0.0
-    """Standard deviation of the log of how far a sequence's reported sigmas are off as a whole, and of the power that its
-    scores are raised to; twice that for `miss_sigma_m`. Stage 1 differs so from one network and one scene to another.
-    """
+    """Standard deviation of the log of how far a sequence's reported sigmas are off as a whole, and of the power that
+    its scores are raised to; twice that for `miss_sigma_m`. So do networks and scenes differ."""
 
 
 _JOINT_FACTOR = np.ones(NUM_JOINTS, np.float32)
