@@ -14,14 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pose3d_ros.backend import PRECISIONS
 from pose3d_ros.camera import Camera
 from pose3d_ros.evaluation.evaluate_pose2d import Scores
 from pose3d_ros.evaluation.metrics import joint_errors
+from pose3d_ros.evaluation.pipeline_arguments import add_pipeline_arguments, open_pipeline
 from pose3d_ros.evaluation.pose2d import torso_length
 from pose3d_ros.person import Frame, Person
 from pose3d_ros.pipeline import Pipeline
-from pose3d_ros.pipeline_settings import PipelineSettings
 from pose3d_ros.skeleton import ROOT
 from pose3d_ros.video import open_source
 
@@ -96,15 +95,12 @@ def figures(frames: Sequence[Seen]) -> dict[str, Any]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument("folders", type=Path, nargs="*", help="films with clip.json (default: the package's own)")
-    parser.add_argument("--models", type=Path, help="folder with models.json; default: the shipped one")
-    parser.add_argument(
-        "--precision", choices=PRECISIONS, default="auto", help="of the networks: fp16 for those of GPUs (%(default)s)"
-    )
+    add_pipeline_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Prints a row per film, and one of all their frames."""
-    pipeline = Pipeline(args.models, PipelineSettings(precision=args.precision))
+    pipeline = open_pipeline(args)
     films = {str(folder): list(follow(pipeline, folder)) for folder in args.folders or [_OWN]}
     if len(films) > 1:
         films["all"] = [seen for film in films.values() for seen in film]

@@ -16,14 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from pose3d_ros.backend import PRECISIONS
 from pose3d_ros.camera import Camera
 from pose3d_ros.crop import iou
 from pose3d_ros.data.synthetic.shards import Shard, read_shard
 from pose3d_ros.evaluation.metrics import joint_errors
+from pose3d_ros.evaluation.pipeline_arguments import add_pipeline_arguments, open_pipeline
 from pose3d_ros.person import Frame, Person
 from pose3d_ros.pipeline import Pipeline
-from pose3d_ros.pipeline_settings import PipelineSettings
 from pose3d_ros.skeleton import ROOT
 
 Array = NDArray[np.float64]
@@ -87,16 +86,13 @@ def figures(people: list[Found]) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    parser.add_argument("--models", type=Path, help="folder with models.json; default: the shipped one")
-    parser.add_argument(
-        "--precision", choices=PRECISIONS, default="auto", help="of the networks: fp16 for those of GPUs (%(default)s)"
-    )
+    add_pipeline_arguments(parser)
     parser.add_argument("--rendered", type=Path, required=True, help="folder of rendered test scenes")
 
 
 def run(args: argparse.Namespace) -> None:
     """Prints a row per range of distances."""
-    people = list(found_people(Pipeline(args.models, PipelineSettings(precision=args.precision)), args.rendered))
+    people = list(found_people(open_pipeline(args), args.rendered))
     if not people:
         raise ValueError(f"no rendered scenes in {args.rendered}: make them with `pose3d render --kind scenes`")
     print(f"{'all':>9s} {figures(people)}")

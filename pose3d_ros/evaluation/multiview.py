@@ -21,12 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pose3d_ros import draw, skeleton
-from pose3d_ros.backend import PRECISIONS
 from pose3d_ros.camera import Camera
 from pose3d_ros.camera_file import read_camera
+from pose3d_ros.evaluation.pipeline_arguments import add_pipeline_arguments, open_pipeline
 from pose3d_ros.person import Frame, Ground, Person
 from pose3d_ros.pipeline import Pipeline
-from pose3d_ros.pipeline_settings import PipelineSettings
 from pose3d_ros.stages.fuse import Fuser, in_frame
 from pose3d_ros.video import VideoError, open_source
 
@@ -306,14 +305,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=Path, default=Path("../shared/data"), help="folder that holds video/ (%(default)s)"
     )
-    parser.add_argument("--models", type=Path, metavar="DIR", help="the folder of the networks; default: the package's")
     parser.add_argument("--output", type=Path, metavar="DIR", help="write contact sheets and figures here")
     parser.add_argument("--frames", type=int, metavar="N", help="only the first N frames")
     parser.add_argument("--gravity", action="store_true", help="tell the lifter which way is up, as a robot may know")
-    parser.add_argument(
-        "--precision", choices=PRECISIONS, default="auto", help="of the networks: fp16 for those of GPUs (%(default)s)"
-    )
-    parser.add_argument("--threads", type=int, default=PipelineSettings().threads, help="CPU threads (%(default)s)")
+    add_pipeline_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -323,7 +318,7 @@ def run(args: argparse.Namespace) -> int:
     if len(files) < 2:
         raise VideoError(f"{folder} holds no calibrated cameras (cam01.json, …): name the data folder with --data")
     views = [read_view(path) for path in files]
-    pipeline = Pipeline(args.models, PipelineSettings(threads=args.threads, precision=args.precision))
+    pipeline = open_pipeline(args)
     people = [run_pipeline(pipeline, view, args.frames, args.gravity) for view in views]
     chosen = pick(people, views)
     points = triangulated(chosen, views)

@@ -36,8 +36,9 @@ class LabelledCrop(NamedTuple):
 
 
 class WeightedCrops(NamedTuple):
-    """A set of labelled people, and how much it counts as a whole."""
+    """A set of labelled people, what it is called, and how much it counts as a whole."""
 
+    name: str
     weight: float
     crops: Iterable[LabelledCrop]
 
@@ -56,24 +57,26 @@ def calibration_sets(data: Path, synthetic: Path | None, size: int) -> list[Weig
     """
     sets: list[WeightedCrops] = []
     if (data / "lspet").is_dir():
-        sets.append(WeightedCrops(_PHOTOS_WEIGHT, photo_crops(read_lspet(data / "lspet", "calibration"), size)))
+        sets.append(
+            WeightedCrops("photos", _PHOTOS_WEIGHT, photo_crops(read_lspet(data / "lspet", "calibration"), size))
+        )
     if synthetic is not None:
-        sets.append(WeightedCrops(_RENDERED_WEIGHT, rendered_crops(synthetic, size)))
+        sets.append(WeightedCrops("rendered people", _RENDERED_WEIGHT, rendered_crops(synthetic, size)))
     if not sets:
         raise ValueError(f"nothing to calibrate on: no folder {data / 'lspet'}, and no rendered people (--synthetic)")
     return sets
 
 
-def calibrate_file(path: Path, sets: Sequence[WeightedCrops]) -> Calibration:
-    """Calibrates the stage 1 in an ONNX file on sets of labelled people that no training saw."""
+def calibrate_file(path: Path, sets: Sequence[WeightedCrops]) -> None:
+    """Calibrates the stage 1 in an ONNX file on sets of labelled people that no training saw; says on which."""
     set_calibration(path, UNCALIBRATED)
     engine = OnnxRuntimeEngine(path)
     size = engine.inputs[0].shape[1]
     assert size is not None
-    parts = zip(*(_answers(engine, *weighted) for weighted in sets), strict=True)
+    parts = zip(*(_answers(engine, weighted.weight, weighted.crops) for weighted in sets), strict=True)
     calibration = fit_calibration(Answers(*(np.concatenate(part) for part in parts)), size)
     set_calibration(path, calibration)
-    return calibration
+    print(f"{path}: calibrated on {' and '.join(weighted.name for weighted in sets)}: {calibration}")
 
 
 def _answers(engine: OnnxRuntimeEngine, weight: float, crops: Iterable[LabelledCrop]) -> Answers:

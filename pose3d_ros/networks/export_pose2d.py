@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> None:
     size = args.size or trained_size
     write_onnx(Pose2DGraph(net, UNCALIBRATED, _LOOKS[args.look]), size, args.output)
     halve_weights(args.output)
-    print(calibrate_file(args.output, calibration_sets(args.data, args.synthetic, size)))
+    calibrate_file(args.output, calibration_sets(args.data, args.synthetic, size))
     record_model(Model("pose2d", args.output, "", input_size=(size, size), joints=JOINTS, about=_ABOUT))
 
 

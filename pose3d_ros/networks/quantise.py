@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
     quantise(source, path, given.name, _PICTURES[args.role](photos, given))
     height, width = _size(given)
     if args.role == "pose2d":
-        print(calibrate_file(path, calibration_sets(args.data, args.synthetic, width)))
+        calibrate_file(path, calibration_sets(args.data, args.synthetic, width))
     record_model(replace(model, int8=Model(args.role, path, "", input_size=(width, height))))
 
 

@@ -339,7 +339,7 @@ class Trainer:
         return loss.item()
 
     def train(self) -> Lifter:
-        """To the configured number of steps; returns the averaged, calibrated network. The first process measures, logs
+        """To the configured number of steps; returns the averaged network. The first process measures, logs, calibrates
         and saves."""
         started = saved = time.monotonic()
         first = self._processes.rank == 0
@@ -360,9 +360,10 @@ class Trainer:
             if first and time.monotonic() - saved > 60:
                 self.save()
                 saved = time.monotonic()
-        rng = np.random.default_rng(11)
-        calibrate(self.ema.model, [make_batch(rng, self.held_out, self._mixed) for _ in range(_CALIBRATION_BATCHES)])
         if first:
+            rng = np.random.default_rng(11)
+            batches = [make_batch(rng, self.held_out, self._mixed) for _ in range(_CALIBRATION_BATCHES)]
+            calibrate(self.ema.model, batches)
             self.save()
         return self.ema.model
 
