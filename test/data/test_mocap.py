@@ -196,6 +196,20 @@ def test_error_model_is_seeded_and_has_the_errors_it_reports():
     assert clean.reliable.all()
 
 
+def test_a_2d_stage_may_misjudge_itself_in_a_whole_sequence():
+    views = sample_views(np.random.default_rng(4), augment(np.random.default_rng(4), sequences(300, 12)))
+
+    def log_overstated(misjudged: float) -> np.ndarray:
+        model = ErrorModel(miss_sigma_m=0.0, sigma_error=0.0, outlier_visible=0.0, misjudged=misjudged)
+        seen = observe(np.random.default_rng(5), views, model)
+        error = (seen.rays - views.rays()) / np.sqrt(seen.cov[..., [0, 1], [0, 1]])
+        of_sequence = [np.square(e[good]).mean() for e, good in zip(error, seen.reliable, strict=True) if good.any()]
+        return -0.5 * np.log(of_sequence)
+
+    assert log_overstated(0.0).std() < 0.25  # chance, and the noise that lasts
+    assert log_overstated(0.6).std() == pytest.approx(0.6, abs=0.12)
+
+
 def test_sides_are_mistaken_as_often_as_asked_for():
     joints = augment(np.random.default_rng(4), sequences(300, 20))
     views = sample_views(np.random.default_rng(4), joints, full_view_fraction=1.0)
@@ -231,7 +245,7 @@ def test_sides_are_mistaken_in_the_sequences_asked_for():
 
 
 def test_who_bows_stands_on_the_same_legs_with_bones_of_the_same_length():
-    joints = sequences(60, 8)
+    joints = sequences(200, 8)
     bowed = bow(np.random.default_rng(0), joints)
     legs = [INDEX[f"{side}_{part}"] for side in ("left", "right") for part in ("hip", "knee", "ankle", "toe")]
     np.testing.assert_array_equal(bowed[..., legs, :], joints[..., legs, :])
@@ -244,4 +258,7 @@ def test_who_bows_stands_on_the_same_legs_with_bones_of_the_same_length():
     ahead = ((trunk - upright) * toe).sum(-1)
     assert (ahead > 0).mean() > 0.75  # forward, but for some degrees
     assert (trunk[..., 2] < 0.5 * upright[..., 2]).mean() > 0.2
+    across = joints[..., INDEX["left_hip"], :] - joints[..., INDEX["right_hip"], :]
+    sideways = (trunk * across).sum(-1) / np.linalg.norm(trunk, axis=-1) / np.linalg.norm(across, axis=-1)
+    assert (sideways > 0.5).mean() > 0.03 < (sideways < -0.5).mean()  # by 30 degrees or more, to either side
     assert np.abs(np.diff(trunk, axis=1)).max() < 0.1
