@@ -80,16 +80,20 @@ def figures(frames: Sequence[Seen]) -> dict[str, Any]:
     if not found:
         return row
     scores = scores_of(found)
-    true = np.stack([seen.joints_m for seen in found])
-    said = np.stack([seen.person.joints_m for seen in found])  # type: ignore[union-attr, misc]
-    pose = joint_errors(said - said[:, [ROOT]], true - true[:, [ROOT]]).mean(1)
-    return row | {
+    row |= {
         "PCK@0.2": round(scores.pck(0.2), 1),
         "score": round(float(scores.score[scores.counted].mean()), 3),
         "ECE": round(scores.reliability().error(), 3),
-        "pose mm": round(1e3 * float(np.median(pose))),
-        "root mm": round(1e3 * float(np.median(joint_errors(said[:, [ROOT]], true[:, [ROOT]])))),
     }
+    placed = [
+        (seen.joints_m, seen.person.joints_m) for seen in found if seen.person and seen.person.joints_m is not None
+    ]
+    if not placed:
+        return row
+    true, said = (np.stack(joints) for joints in zip(*placed, strict=True))
+    pose = joint_errors(said - said[:, [ROOT]], true - true[:, [ROOT]]).mean(1)
+    root = joint_errors(said[:, ROOT], true[:, ROOT])
+    return row | {"pose mm": round(1e3 * float(np.median(pose))), "root mm": round(1e3 * float(np.median(root)))}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
