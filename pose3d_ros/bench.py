@@ -28,7 +28,7 @@ from pose3d_ros.network_times import network_times
 from pose3d_ros.person import Frame
 from pose3d_ros.pipeline import Pipeline
 from pose3d_ros.pipeline_settings import PipelineSettings
-from pose3d_ros.video import open_source, read_image
+from pose3d_ros.video import PACKAGE_CLIP, open_source, read_image
 
 Image = NDArray[np.uint8]
 
@@ -43,7 +43,6 @@ _REST_S = 0.15
 _CLIP_FRAMES = 120
 # NumPy's BLAS reads its number of threads once, when NumPy is imported.
 _BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-_CLIP = Path(__file__).parent / "assets" / "clip.mp4"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -156,8 +155,8 @@ def _table(figures: dict[str, Any]) -> str:
 
 def _clip() -> list[Image]:
     """Frames of our clip in which the person is in view."""
-    truth = json.loads(_CLIP.with_suffix(".json").read_text(encoding="utf-8"))["joints_m"]
-    with open_source(str(_CLIP)) as source:
+    truth = json.loads(PACKAGE_CLIP.with_suffix(".json").read_text(encoding="utf-8"))["joints_m"]
+    with open_source(str(PACKAGE_CLIP)) as source:
         frames = (image for (image, _), joints in zip(source, truth, strict=False) if joints is not None)
         return list(islice(frames, _CLIP_FRAMES))
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,13 +20,12 @@ from pose3d_ros.engines.engine import Engine, Rows, TensorSpec
 from pose3d_ros.stages.find import Finder
 from pose3d_ros.stages.lift import Lifter
 from pose3d_ros.stages.pose2d import PoseEstimator
-from pose3d_ros.video import open_source
+from pose3d_ros.video import PACKAGE_CLIP, open_source
 
 Image = NDArray[np.uint8]
 Arrays = Mapping[str, Any]
 """Inputs or outputs by name; a recurrent state in Rows."""
 
-_CLIP = Path(__file__).parent / "assets" / "clip.mp4"
 _FRAMES = range(60, 180, 15)
 """Of the clip: the person is in view in all of them."""
 _BATCHES = (1, 2, 5)
@@ -119,10 +117,10 @@ class _Recorder:
 
 def _scenes() -> tuple[Camera, list[Image], NDArray[np.float64]]:
     """The clip's camera, some of its frames, and the person's true joints [frames, 24, 3] in metres."""
-    truth = json.loads(_CLIP.with_suffix(".json").read_text(encoding="utf-8"))["joints_m"]
-    with open_source(str(_CLIP)) as source:
+    truth = json.loads(PACKAGE_CLIP.with_suffix(".json").read_text(encoding="utf-8"))["joints_m"]
+    with open_source(str(PACKAGE_CLIP)) as source:
         images = [image.copy() for i, (image, _) in zip(range(_FRAMES.stop), source, strict=False) if i in _FRAMES]
-    return read_camera(_CLIP.with_suffix(".json")), images, np.array([truth[i] for i in _FRAMES])
+    return read_camera(PACKAGE_CLIP.with_suffix(".json")), images, np.array([truth[i] for i in _FRAMES])
 
 
 def _show_finder(engine: Engine, _: Camera, images: list[Image], __: NDArray[np.float64]) -> None:

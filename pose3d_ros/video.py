@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
 
+PACKAGE_CLIP = Path(__file__).parent / "assets" / "clip.mp4"
+"""The package's rendered film; clip.json beside it has its calibration and the person's true joints."""
+
 _IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"))
 _DEFAULT_FPS = 30.0
 _MAX_FPS = 1000.0

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pose3d_ros.camera import Camera
+from pose3d_ros.camera_file import read_camera
 from pose3d_ros.evaluation.evaluate_pose2d import Scores
 from pose3d_ros.evaluation.metrics import joint_errors
 from pose3d_ros.evaluation.pipeline_arguments import add_pipeline_arguments, open_pipeline
@@ -22,11 +22,9 @@ from pose3d_ros.evaluation.pose2d import torso_length
 from pose3d_ros.person import Frame, Person
 from pose3d_ros.pipeline import Pipeline
 from pose3d_ros.skeleton import ROOT
-from pose3d_ros.video import open_source
+from pose3d_ros.video import PACKAGE_CLIP, open_source
 
 Array = NDArray[np.float64]
-
-_OWN = Path(__file__).parents[1] / "assets"
 
 
 class Seen(NamedTuple):
@@ -40,18 +38,17 @@ class Seen(NamedTuple):
 
 
 def follow(pipeline: Pipeline, folder: Path) -> Iterator[Seen]:
-    """The frames of a folder's film in which somebody is. Raises FileNotFoundError when there is none."""
-    description = json.loads((folder / "clip.json").read_text(encoding="utf-8"))
-    width, height = description["size"]
-    camera = Camera(width, height, np.array(description["K"]))
+    """The frames of a folder's film in which somebody is. Raises CameraError when there is none."""
+    camera = read_camera(folder / "clip.json")
+    truth = json.loads((folder / "clip.json").read_text(encoding="utf-8"))["joints_m"]
     pipeline.reset()
     with open_source(str(folder / "clip.mp4")) as source:
-        for index, ((image, _), true) in enumerate(zip(source, description["joints_m"], strict=False)):
-            people = pipeline.process(Frame(image, round(1e9 * index / description["fps"]), camera))
+        for (image, stamp_ns), true in zip(source, truth, strict=False):
+            people = pipeline.process(Frame(image, stamp_ns, camera))
             if true is not None:
                 joints_m = np.array(true)
                 joints_px = camera.project(joints_m)
-                inside = ((joints_px >= 0) & (joints_px < [width, height])).all(-1)
+                inside = ((joints_px >= 0) & (joints_px < [camera.width, camera.height])).all(-1)
                 yield Seen(joints_m, joints_px, np.asarray(inside), _nearest(people, joints_px))
 
 
@@ -59,35 +56,27 @@ def _nearest(people: Sequence[Person], joints_px: Array) -> Person | None:
     return min(people, key=lambda person: float(joint_errors(person.joints_px, joints_px).mean()), default=None)
 
 
-def scores_of(frames: Sequence[Seen]) -> Scores:
-    """2D of the people found: errors over the torso and scores of the joints inside the picture."""
-    pairs = [(seen, seen.person) for seen in frames if seen.person is not None]
-    true = np.stack([seen.joints_px for seen, _ in pairs])
-    offset = np.stack([person.joints_px for _, person in pairs]) - true
-    cov = np.stack([person.joints_px_cov for _, person in pairs])
-    return Scores(
-        np.linalg.norm(offset, axis=-1) / torso_length(true)[:, None],
-        np.stack([person.joint_score for _, person in pairs]),
-        np.einsum("nji,njik,njk->nj", offset, np.linalg.inv(cov), offset),
-        np.stack([seen.inside for seen, _ in pairs]),
-    )
-
-
 def figures(frames: Sequence[Seen]) -> dict[str, Any]:
-    """Per cent, probabilities and millimetres of a film's frames."""
-    found = [seen for seen in frames if seen.person is not None]
+    """Per cent, probabilities and millimetres of a film's frames; in 2D of the joints inside the picture."""
+    found = [(seen, seen.person) for seen in frames if seen.person is not None]
     row: dict[str, Any] = {"frames": len(frames), "found": round(100 * len(found) / max(len(frames), 1), 1)}
     if not found:
         return row
-    scores = scores_of(found)
+    true_px = np.stack([seen.joints_px for seen, _ in found])
+    scores = Scores.of(
+        np.stack([person.joints_px for _, person in found]),
+        np.stack([person.joints_px_cov for _, person in found]),
+        np.stack([person.joint_score for _, person in found]),
+        true_px,
+        torso_length(true_px),
+        np.stack([seen.inside for seen, _ in found]),
+    )
     row |= {
         "PCK@0.2": round(scores.pck(0.2), 1),
         "score": round(float(scores.score[scores.counted].mean()), 3),
         "ECE": round(scores.reliability().error(), 3),
     }
-    placed = [
-        (seen.joints_m, seen.person.joints_m) for seen in found if seen.person and seen.person.joints_m is not None
-    ]
+    placed = [(seen.joints_m, person.joints_m) for seen, person in found if person.joints_m is not None]
     if not placed:
         return row
     true, said = (np.stack(joints) for joints in zip(*placed, strict=True))
@@ -105,7 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Prints a row per film, and one of all their frames."""
     pipeline = open_pipeline(args)
-    films = {str(folder): list(follow(pipeline, folder)) for folder in args.folders or [_OWN]}
+    films = {str(folder): list(follow(pipeline, folder)) for folder in args.folders or [PACKAGE_CLIP.parent]}
     if len(films) > 1:
         films["all"] = [seen for film in films.values() for seen in film]
     for name, frames in films.items():

@@ -16,22 +16,24 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import pose3d_ros
 from pose3d_ros.camera_file import camera_for_image, read_camera
 from pose3d_ros.model_health import FIGURES, Figures, ModelMonitor, Reference, reference_of
 from pose3d_ros.models import models_dir, read_models, record_model
 from pose3d_ros.person import Frame
 from pose3d_ros.pipeline import Pipeline
 from pose3d_ros.pipeline_settings import PipelineSettings
-from pose3d_ros.video import VideoError, open_source
-
-_CLIP = Path(pose3d_ros.__file__).parent / "assets" / "clip.mp4"
+from pose3d_ros.video import PACKAGE_CLIP, VideoError, open_source
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `pose3d evaluate health`."""
     parser.add_argument(
-        "videos", type=Path, nargs="*", default=[_CLIP], metavar="VIDEO", help="with its calibration, VIDEO's .json"
+        "videos",
+        type=Path,
+        nargs="*",
+        default=[PACKAGE_CLIP],
+        metavar="VIDEO",
+        help="with its calibration, VIDEO's .json",
     )
     parser.add_argument("--models", type=Path, metavar="DIR", help="the folder of the networks; default: the package's")
     parser.add_argument("--frames", type=int, metavar="N", help="only the first N frames of each")

@@ -59,6 +59,23 @@ class Scores(NamedTuple):
     distance: NDArray[np.floating]
     counted: NDArray[np.bool_]
 
+    @classmethod
+    def of(
+        cls,
+        found_px: NDArray[np.floating],
+        cov_px: NDArray[np.floating],
+        score: NDArray[np.floating],
+        true_px: NDArray[np.floating],
+        torso_px: NDArray[np.floating],
+        counted: NDArray[np.bool_],
+    ) -> Scores:
+        """Of found joints [n, 24, 2] with their covariance [n, 24, 2, 2] and score [n, 24], the true ones, and the
+        torso's length [n], all in pixels."""
+        offset = found_px - true_px
+        error = np.linalg.norm(offset, axis=-1) / np.maximum(torso_px, 1e-6)[:, None]
+        distance = np.einsum("nji,njik,njk->nj", offset, np.linalg.inv(cov_px), offset)
+        return cls(error, score, distance, counted)
+
     def pck(self, threshold: float) -> float:
         """Percentage of the counted joints within a share of the torso."""
         return 100 * float((self.error <= threshold)[self.counted].mean())
@@ -118,16 +135,14 @@ def rendered_cases(folder: Path) -> Iterator[Case]:
 
 def score_cases(estimator: PoseEstimator, cases: Iterable[Case]) -> tuple[Scores, list[tuple[float, NDArray]]]:
     """Scores of all cases, and for each its mean error and a picture of it (found joints on the crop's part)."""
-    columns: list[tuple[NDArray, ...]] = []
+    rows: list[Scores] = []
     pictures = []
     for case in cases:
         pose = estimator.estimate(case.image, case.box[None])
-        offset = pose.joints_px[0] - case.joints_px
-        error = np.linalg.norm(offset, axis=-1) / max(case.torso_px, 1e-6)
-        distance = np.einsum("ji,jik,jk->j", offset, np.linalg.inv(pose.cov_px[0]), offset)
-        columns.append((error, pose.score[0], distance, case.counted))
-        pictures.append((float(error[case.counted].mean()), _picture(case, pose.joints_px[0])))
-    return Scores(*(np.stack(column) for column in zip(*columns, strict=True))), pictures
+        truth = case.joints_px[None], np.array([case.torso_px]), case.counted[None]
+        rows.append(Scores.of(pose.joints_px, pose.cov_px, pose.score, *truth))
+        pictures.append((float(rows[-1].error[0, case.counted].mean()), _picture(case, pose.joints_px[0])))
+    return Scores(*(np.concatenate(column) for column in zip(*rows, strict=True))), pictures
 
 
 def _picture(case: Case, joints_px: NDArray) -> NDArray[np.uint8]:

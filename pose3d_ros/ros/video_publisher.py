@@ -15,7 +15,6 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-import pose3d_ros
 from pose3d_ros.camera import Camera, CameraError
 from pose3d_ros.camera_file import camera_for_image, read_camera
 from pose3d_ros.ros.camera_conversion import camera_to_info
@@ -24,9 +23,9 @@ from pose3d_ros.ros.pacer import Pacer
 from pose3d_ros.ros.parameter_declaration import NodeParameters, ParameterError
 from pose3d_ros.ros.parameters import ParameterSpec
 from pose3d_ros.ros.run_node import run_node
-from pose3d_ros.video import Source, VideoError, open_source
+from pose3d_ros.video import PACKAGE_CLIP, Source, VideoError, open_source
 
-DEFAULT_VIDEO = Path(pose3d_ros.__file__).parent / "assets" / "clip.mp4"
+DEFAULT_VIDEO = PACKAGE_CLIP
 
 VIDEO_PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec("video", "", "Video or image file, stream address, or /dev/videoN. Empty: the clip of the package."),

@@ -2,13 +2,14 @@
 
 import pytest
 
-from pose3d_ros.evaluation.evaluate_clips import _OWN, figures, follow
+from pose3d_ros.evaluation.evaluate_clips import figures, follow
 from pose3d_ros.pipeline import Pipeline
+from pose3d_ros.video import PACKAGE_CLIP
 
 
 @pytest.fixture(scope="module")
 def frames():
-    return list(follow(Pipeline(), _OWN))
+    return list(follow(Pipeline(), PACKAGE_CLIP.parent))
 
 
 def test_scores_over_time_are_as_often_right_as_they_say(frames):
