@@ -92,8 +92,16 @@ class Robot:
         deadline = time.monotonic() + timeout_s
         while not condition():
             if time.monotonic() > deadline:
-                pytest.fail(f"waited {timeout_s:g} s in vain for {what}")
+                pytest.fail(f"waited {timeout_s:g} s in vain for {what}; {self._last_report()}")
             self._executor.spin_once(timeout_sec=0.02)
+
+    def _last_report(self):
+        """How long ago the node last reported, and what it said of its images."""
+        if not (heard := self.heard["diagnostics"]):
+            return "the node never reported"
+        stamp = heard[-1].header.stamp
+        images = [f"{s.level[0]} {s.message}" for s in heard[-1].status if s.name == "pose3d: images"]
+        return f"the node reported {time.time() - stamp.sec - 1e-9 * stamp.nanosec:.1f} s ago: {images}"
 
     def spin_for(self, seconds):
         """Handles messages for some time."""

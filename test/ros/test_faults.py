@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -193,6 +194,27 @@ def test_a_process_that_is_stopped_goes_on_where_it_was(driver, robot, node):
         robot.spin_for(0.03)
     os.kill(node.pid, signal.SIGCONT)
     assert cloud_to_joints(driver.answer()).size
+
+
+def dds_ports():
+    """Identities of the shared-memory ports of this domain, by their paths."""
+    first = 7400 + 250 * int(os.environ["ROS_DOMAIN_ID"])
+    paths = [Path(f"/dev/shm/fastrtps_port{number}") for number in range(first, first + 250)]
+    return {path: path.stat().st_ino for path in paths if path.exists()}
+
+
+def test_a_process_that_is_stopped_keeps_its_port(driver, robot, node):
+    """Fast DDS would make the port anew, and now and then the node would never hear of its camera again."""
+    before = dds_ports()
+    if not before:
+        pytest.skip("this DDS has no ports in /dev/shm")
+    os.kill(node.pid, signal.SIGSTOP)
+    for _ in range(3 * 10):
+        driver.images.publish(driver.message())
+        robot.spin_for(0.1)
+    os.kill(node.pid, signal.SIGCONT)
+    driver.answer()
+    assert dds_ports() == before
 
 
 def test_a_process_that_is_stopped_at_work_finishes_it(driver, robot, node):
