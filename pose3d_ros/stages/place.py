@@ -85,28 +85,32 @@ def place(
     variance = np.maximum(known[..., 9], _MIN_SIGMA_M) ** 2
     weight = np.where(used, weight, 0.0)
 
-    system = np.zeros((*ray.shape, 4))  # [n, 24, 2, 4]: of each equation G and, last, what G X shall be
-    system[..., 0, 0] = system[..., 1, 1] = 1.0
-    system[..., 2] = -ray
-    system[..., 3] = ray * pose[..., 2:] - pose[..., :2]
-    rows, right = system[..., :3], system[..., 3]
-    spread = rows @ np.swapaxes(rows, -1, -2) * variance[..., None, None] + 1e-12 * np.eye(2)
-    equations = system.reshape(people, 2 * joints, 4)
-    turned = np.swapaxes(equations[..., :3], -1, -2)  # [n, 3, 48]
+    equations = np.zeros((people, joints, 2, 4))  # of each equation G and, last, what G X shall be
+    equations[..., 0, 0] = equations[..., 1, 1] = 1.0
+    equations[..., 2] = -ray
+    equations[..., 3] = ray * pose[..., 2:] - pose[..., :2]
+    rows = equations[..., :3]
+    spread = _adjugates(rows @ np.swapaxes(rows, -1, -2) * variance[..., None, None] + 1e-12 * np.eye(2))
+    ray_spread = _adjugates(ray_cov)
+    products = _products(equations)
+    flat = equations.reshape(people, 2 * joints, 4)
 
-    root, depth, robust = np.zeros((people, 3)), np.ones((people, 1)), np.ones((people, joints))
+    root, depth, robust = np.zeros((people, 3)), np.ones((people, joints)), weight
+    solution = np.full((people, 4, 1), -1.0)
     normal, ridge = np.tile(np.eye(3), (people, 1, 1)), 1e-9 * np.eye(3)
     for k in range(_PASSES):
-        inverse = np.linalg.inv(depth[..., None, None] ** 2 * ray_cov + spread)
-        weighted = (inverse * (weight * robust)[..., None, None]) @ system
-        both = turned @ weighted.reshape(people, 2 * joints, 4)  # [n, 3, 4]: Gᵀ W G and Gᵀ W right
+        adjugate = depth**2 * ray_spread + spread  # [3, n, 24]
+        determinant = adjugate[0] * adjugate[2] - adjugate[1] ** 2
+        weights = np.swapaxes(adjugate * (robust / determinant), 0, 1).reshape(people, 1, 3 * joints)
+        both = (weights @ products).reshape(people, 3, 4)  # Gᵀ W G and Gᵀ W right
         normal = both[..., :3] + ridge
-        root = np.asarray(np.linalg.solve(normal, both[..., 3:])[..., 0], np.float64)
+        solution[:, :3] = np.linalg.solve(normal, both[..., 3:])
+        root = solution[:, :3, 0]
         depth = np.minimum(np.maximum(root[:, 2:] + pose[..., 2], _MIN_DEPTH_M), _MAX_DEPTH_M)
-        residual = (rows @ root[:, None, :, None])[..., 0] - right
-        distance = np.sqrt(np.einsum("nji,njil,njl->nj", residual, inverse, residual))
+        x, y = (flat @ solution).reshape(people, joints, 2).transpose(2, 0, 1)  # of the residuals
+        distance = np.sqrt((adjugate[0] * x * x + 2 * adjugate[1] * x * y + adjugate[2] * y * y) / determinant)
         # Huber first; then harder, as a joint far off its ray has leverage on the depth.
-        robust = np.minimum(1.0, _HUBER / np.maximum(distance, 1e-9)) ** (1 if k == 0 else 3)
+        robust = weight * np.minimum(1.0, _HUBER / np.maximum(distance, 1e-9)) ** (1 if k == 0 else 3)
 
     noise = correlation * np.linalg.inv(normal)
     ok = (used.sum(-1) >= _MIN_JOINTS) & np.isfinite(root).all(-1)
@@ -123,3 +127,22 @@ def place(
         np.where(keep[..., None], noise, np.nan),
         ok,
     )
+
+
+def _adjugates(matrices: Array) -> Array:
+    """Of symmetric matrices [n, 24, 2, 2]: elements 00, 01 and 11 [3, n, 24]; the inverses are these over the
+    determinants, and the sum's adjugate is the adjugates' sum."""
+    return np.stack([matrices[..., 1, 1], -matrices[..., 0, 1], matrices[..., 0, 0]])
+
+
+def _products(equations: Array) -> Array:
+    """[n, 72, 12]: what elements 00, 01 and 11 of each joint's weight matrix W bring into Gᵀ W [G right], of
+    equations [G right] [n, 24, 2, 4]."""
+    first, second = equations[..., 0, :], equations[..., 1, :]
+    outer = [
+        first[..., :3, None] * first[..., None, :],
+        first[..., :3, None] * second[..., None, :] + second[..., :3, None] * first[..., None, :],
+        second[..., :3, None] * second[..., None, :],
+    ]
+    people, joints = equations.shape[:2]
+    return np.stack(outer, 1).reshape(people, 3 * joints, 12)
