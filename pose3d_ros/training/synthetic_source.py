@@ -89,7 +89,7 @@ class SyntheticSceneSource:
         trust = np.ones((height, width), np.float32)
         boxes, hidden = _people(shard, i, transform, width, height)
         # A person who hardly shows is neither to be found nor to be called empty.
-        for x0, y0, x1, y1 in np.clip(hidden, 0, [width, height, width, height]).astype(int):
+        for x0, y0, x1, y1 in hidden.astype(int):
             trust[y0:y1, x0:x1] = 0
         return Scene(image, boxes, trust)
 
@@ -104,8 +104,10 @@ def labelled_scenes(folder: Path) -> Iterator[tuple[NDArray[np.uint8], NDArray, 
 
 
 def _people(shard: Shard, i: int, transform: NDArray, width: int, height: int) -> tuple[NDArray, NDArray]:
-    """Boxes of a picture's people in a window of it: [n, 4] what shows of those who are to be found, [m, 4] others."""
+    """Boxes of a picture's people in a window of it, as far as they lie in it: [n, 4] of those who are to be found,
+    [m, 4] of the others."""
     boxes, hidden = [], []
+    corners = np.array([width - 1, height - 1, width - 1, height - 1])
     for row in shard.people(i):
         box = _box(shard, int(row), transform)
         shown = clipped_box(box, (0, 0, width - 1, height - 1))
@@ -113,7 +115,7 @@ def _people(shard: Shard, i: int, transform: NDArray, width: int, height: int) -
         if shown is not None and clear:
             boxes.append(shown)
         else:
-            hidden.append(box)
+            hidden.append(np.clip(box, 0, corners))
     return np.array(boxes).reshape(-1, 4), np.array(hidden).reshape(-1, 4)
 
 
