@@ -92,8 +92,9 @@ class PoseEstimator:
         back = np.stack([inverse(transform) for transform in transforms])[:, None]  # [n, 1, 2, 3]
         joints = out["joints"] @ np.swapaxes(back[..., :2], -1, -2) + back[..., None, :, 2]
         zoom = np.abs(np.linalg.det(back[:, 0, :, :2]))
-        visible = out["visible"].astype(float)
-        # A person may be half outside, so that only the joints seen best speak for or against one.
-        person_score = np.sort(visible, 1)[:, -_BEST_JOINTS:].mean(1)
+        score = out["score"].astype(float)
+        # A person may be half outside, so that only the surest joints speak for or against one. Leaves and letters look
+        # like joints (`visible`) more often than they lie where a joint would (`score`).
+        person_score = np.sort(score[:, :, 0], 1)[:, -_BEST_JOINTS:].mean(1)
         covariance = out["covariance"] * zoom[:, None, None, None, None]
-        return Pose2D(joints, covariance, out["score"].astype(float), visible, person_score)
+        return Pose2D(joints, covariance, score, out["visible"].astype(float), person_score)
