@@ -6,7 +6,6 @@ import pytest
 from pose3d_ros.engines.engine import EngineError, TensorSpec
 from pose3d_ros.stages.pose2d import PoseEstimator
 
-
 SURE_JOINTS = 6
 
 
