@@ -95,22 +95,22 @@ def place(
     products = _products(equations)
     flat = equations.reshape(people, 2 * joints, 4)
 
-    root, depth, robust = np.zeros((people, 3)), np.ones((people, joints)), weight
-    solution = np.full((people, 4, 1), -1.0)
+    root, depth, trust = np.zeros((people, 3)), np.ones((people, joints)), weight
+    solution = np.full((people, 4, 1), -1.0)  # X and −1: the equations times it are the residuals
     normal, ridge = np.tile(np.eye(3), (people, 1, 1)), 1e-9 * np.eye(3)
     for k in range(_PASSES):
         adjugate = depth**2 * ray_spread + spread  # [3, n, 24]
         determinant = adjugate[0] * adjugate[2] - adjugate[1] ** 2
-        weights = np.swapaxes(adjugate * (robust / determinant), 0, 1).reshape(people, 1, 3 * joints)
+        weights = np.swapaxes(adjugate * (trust / determinant), 0, 1).reshape(people, 1, 3 * joints)
         both = (weights @ products).reshape(people, 3, 4)  # Gᵀ W G and Gᵀ W right
         normal = both[..., :3] + ridge
         solution[:, :3] = np.linalg.solve(normal, both[..., 3:])
         root = solution[:, :3, 0]
         depth = np.minimum(np.maximum(root[:, 2:] + pose[..., 2], _MIN_DEPTH_M), _MAX_DEPTH_M)
-        x, y = (flat @ solution).reshape(people, joints, 2).transpose(2, 0, 1)  # of the residuals
+        x, y = (flat @ solution).reshape(people, joints, 2).transpose(2, 0, 1)
         distance = np.sqrt((adjugate[0] * x * x + 2 * adjugate[1] * x * y + adjugate[2] * y * y) / determinant)
         # Huber first; then harder, as a joint far off its ray has leverage on the depth.
-        robust = weight * np.minimum(1.0, _HUBER / np.maximum(distance, 1e-9)) ** (1 if k == 0 else 3)
+        trust = weight * np.minimum(1.0, _HUBER / np.maximum(distance, 1e-9)) ** (1 if k == 0 else 3)
 
     noise = correlation * np.linalg.inv(normal)
     ok = (used.sum(-1) >= _MIN_JOINTS) & np.isfinite(root).all(-1)
