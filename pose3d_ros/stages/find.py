@@ -6,12 +6,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pose3d_ros.crop import iou
+from pose3d_ros.crop import areas, iou
 from pose3d_ros.engines.engine import Engine, EngineError
 
 Array = NDArray[np.float64]
 
 _MOST_OVERLAP = 0.55
+_PART_INSIDE, _PART_SIZE, _PART_SCORE = 0.9, 0.1, 0.6
+"""A part of a person: so much of its box in theirs, at most so large and so sure, as shares of theirs."""
 _GREY = 118
 
 
@@ -39,6 +41,18 @@ def without_overlaps(boxes: Array, scores: Array, most_overlap: float = _MOST_OV
     return np.array(kept, np.intp)
 
 
+def without_parts(boxes: Array, scores: Array) -> NDArray[np.bool_]:
+    """Which of the boxes [n, 4] stay when faces and hands go that look like small people: boxes within another one, a
+    tenth of its size and far less sure [n]."""
+    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    shared = np.maximum(high - low, 0).prod(-1)
+    size = areas(boxes)
+    part = (shared > _PART_INSIDE * size[:, None]) & (size[:, None] < _PART_SIZE * size)
+    part &= scores[:, None] < _PART_SCORE * scores
+    return np.asarray(~part.any(1))
+
+
 class Finder:
     """Runs the exported finder. Raises EngineError when the engine's network is not a finder."""
 
@@ -58,5 +72,7 @@ class Finder:
         scores = out["scores"][0].astype(float)
         good = scores >= score_threshold
         boxes, scores = out["boxes"][0][good].astype(float), scores[good]
+        whole = without_parts(boxes, scores)
+        boxes, scores = boxes[whole], scores[whole]
         kept = without_overlaps(boxes, scores)
         return (boxes[kept] + 0.5 - np.tile(offset, 2)) / scale - 0.5, scores[kept]

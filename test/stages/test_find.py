@@ -5,7 +5,7 @@ import pytest
 
 from pose3d_ros.crop import iou
 from pose3d_ros.engines.engine import EngineError, TensorSpec
-from pose3d_ros.stages.find import Finder, letterbox, without_overlaps
+from pose3d_ros.stages.find import Finder, letterbox, without_overlaps, without_parts
 
 
 class WholeLetter:
@@ -56,3 +56,17 @@ def test_another_network_is_refused():
     engine.inputs = (TensorSpec("crops", (None, 192, 192, 3), np.dtype(np.uint8)),)
     with pytest.raises(EngineError, match="not a finder"):
         Finder(engine)
+
+
+@pytest.mark.parametrize(
+    ("box", "score", "stays"),
+    [
+        ((40, 10, 60, 40), 0.4, False),  # a face
+        ((40, 10, 60, 40), 0.8, True),  # as sure as the person in whose box they stand
+        ((120, 10, 140, 40), 0.4, True),  # beside the person
+        ((0, 0, 60, 100), 0.4, True),  # no part: too large
+    ],
+)
+def test_parts_of_a_person_are_nobody(box, score, stays):
+    boxes = np.array([(0, 0, 100, 200), box], float)
+    assert without_parts(boxes, np.array([0.9, score])).tolist() == [True, stays]
