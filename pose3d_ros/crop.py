@@ -27,12 +27,17 @@ def areas(boxes: Array) -> Array:
     return sides[..., 0] * sides[..., 1]
 
 
-def iou(a: Array, b: Array) -> Array:
-    """Intersection over union [n,m] of boxes [n,4] and [m,4]."""
+def shared_areas(a: Array, b: Array) -> Array:
+    """Areas [n,m] that boxes [n,4] and [m,4] have in common."""
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
     sides = np.maximum(high - low, 0)
-    overlap = sides[..., 0] * sides[..., 1]
+    return np.asarray(sides[..., 0] * sides[..., 1])
+
+
+def iou(a: Array, b: Array) -> Array:
+    """Intersection over union [n,m] of boxes [n,4] and [m,4]."""
+    overlap = shared_areas(a, b)
     return overlap / (areas(a)[:, None] + areas(b)[None] - overlap)
 
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pose3d_ros.crop import areas, iou
+from pose3d_ros.crop import areas, iou, shared_areas
 from pose3d_ros.engines.engine import Engine, EngineError
 
 Array = NDArray[np.float64]
@@ -44,11 +44,8 @@ def without_overlaps(boxes: Array, scores: Array, most_overlap: float = _MOST_OV
 def without_parts(boxes: Array, scores: Array) -> NDArray[np.bool_]:
     """Which of the boxes [n, 4] stay when faces and hands go that look like small people: boxes within another one, a
     tenth of its size and far less sure [n]."""
-    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    shared = np.maximum(high - low, 0).prod(-1)
     size = areas(boxes)
-    part = (shared > _PART_INSIDE * size[:, None]) & (size[:, None] < _PART_SIZE * size)
+    part = (shared_areas(boxes, boxes) > _PART_INSIDE * size[:, None]) & (size[:, None] < _PART_SIZE * size)
     part &= scores[:, None] < _PART_SCORE * scores
     return np.asarray(~part.any(1))
 
