@@ -45,10 +45,11 @@ class Pose2DGraph(nn.Module):
         logits, visibility = self._look(self.net, normalise(crops.float().permute(0, 3, 1, 2)))
         joints, covariance, mass = self.decoder(logits)
         best, others = mass[..., :1], mass[..., 1:]
-        certainty = mass_weight * torch.logit(best, 1e-4) + visibility_weight * visibility[..., None]
+        best = best.clamp(1e-4, 1 - 1e-4)
+        certainty = mass_weight * torch.log(best / (1 - best)) + visibility_weight * visibility[..., None]
         right = torch.sigmoid(certainty + bias)
-        score = torch.cat([right, (1 - right) * others / (1 - best).clamp_min(1e-4)], -1)
-        missed = (miss_variance * crops.shape[1] ** 2) * (1 - score)
+        score = torch.cat([right, (1 - right) * others / (1 - best)], -1)
+        missed = (miss_variance * int(crops.shape[1]) ** 2) * (1 - score)
         covariance = peak_scale * covariance + missed[..., None, None] * torch.eye(2)
         return joints, covariance, score, torch.sigmoid(visibility)
 

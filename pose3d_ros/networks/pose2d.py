@@ -11,6 +11,8 @@ from pose3d_ros.networks.resnet import FeaturePyramid, ResNet
 from pose3d_ros.skeleton import MIRROR, NUM_JOINTS
 
 HEATMAP_STRIDE = 4
+MEAN_LEVEL, LEVEL_SCALE = 118, 1 / 58
+"""What networks see of a pixel's level of 0...255: its distance from the mean, scaled."""
 
 
 class Pose2DNet(nn.Module):
@@ -63,4 +65,4 @@ def _reversed(maps: Tensor) -> Tensor:
 
 def normalise(images: Tensor) -> Tensor:
     """[n, 3, h, w] of 0...255 -> about -2...2."""
-    return (images - 118.0) * (1 / 58.0)
+    return (images - MEAN_LEVEL) * LEVEL_SCALE

@@ -34,6 +34,7 @@ from pose3d_ros.networks.calibrate_file import (
     calibration_sets,
     photo_crops,
 )
+from pose3d_ros.networks.integer_layout import lay_out
 from pose3d_ros.stages.find import letterbox
 
 _IN_INTEGERS = ["Conv", "Add", "Relu", "MaxPool", "Resize"]
@@ -93,6 +94,7 @@ def quantise(source: Path, target: Path, name: str, pictures: Iterable[NDArray[n
         )
     network = onnx.load(target)
     del network.graph.input[1:]
+    lay_out(network.graph)
     onnx.save(network, target)
 
 

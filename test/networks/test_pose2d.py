@@ -46,6 +46,24 @@ def test_decoder_finds_the_second_place_too():
     np.testing.assert_allclose(mass[0, 0, :2], [0.7, 0.3], atol=0.05)
 
 
+def test_decoder_finds_places_at_the_edge():
+    corners = torch.tensor([[[1.5, 1.5], [189.5, 1.5], [1.5, 189.5], [189.5, 189.5]]])
+    found, _, mass = Decoder()(gaussian_targets((corners - 1.5) / 4, 48, 0.3).clamp_min(1e-12).log())
+    np.testing.assert_allclose(found[:, :, 0], corners, atol=0.5)
+    np.testing.assert_allclose(mass[:, :, 0], 1, atol=1e-3)
+
+
+def test_decoder_is_sure_of_what_leaves_nothing_for_other_places():
+    """The rest of the map underflows to zero; the other places lie somewhere in it, with nothing in their favour."""
+    logits = torch.full((1, 1, 48, 48), -1e4)
+    logits[..., 0, 47] = 1e4
+    found, covariance, mass = Decoder()(logits)
+    assert mass.tolist() == [[[1, 0, 0]]]
+    np.testing.assert_allclose(found[0, 0, 0], [189.5, 1.5])
+    assert ((found >= 0) & (found <= 191)).all()
+    assert (torch.linalg.eigvalsh(covariance) > 0).all()
+
+
 @pytest.mark.parametrize("name", sorted(HEATMAP_LOSSES))
 def test_losses_are_least_at_the_target(name):
     target = gaussian_targets(torch.tensor([[[20.0, 30.0]]]), 48, 1.5)

@@ -8,10 +8,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is needed to train and export only")
 
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine  # noqa: E402
+from pose3d_ros.networks import quantise as quantise_module  # noqa: E402
 from pose3d_ros.networks.calibrate_file import calibration_sets, set_calibration  # noqa: E402
 from pose3d_ros.networks.calibration import UNCALIBRATED  # noqa: E402
 from pose3d_ros.networks.export_pose2d import Pose2DGraph, write_onnx  # noqa: E402
-from pose3d_ros.networks.pose2d import Pose2DNet  # noqa: E402
+from pose3d_ros.networks.pose2d import Pose2DNet, look_both_ways, look_once  # noqa: E402
 from pose3d_ros.networks.quantise import quantise  # noqa: E402
 
 SIZE = 64
@@ -23,13 +24,17 @@ def files(tmp_path_factory):
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("networks")
     source, target = folder / "net.onnx", folder / "net_int8.onnx"
+    write_onnx(stage_1(look_once), SIZE, source)
+    quantise(source, target, "crops", [picture(i) for i in range(16)])
+    return source, target
+
+
+def stage_1(look):
     net = Pose2DNet(18, 16, 32)
     with torch.no_grad():
         net.heads.weight.mul_(20)  # peaks, as a trained network has
         net(torch.randn(4, 3, SIZE, SIZE))  # statistics that are not those of the beginning
-    write_onnx(Pose2DGraph(net.eval(), UNCALIBRATED), SIZE, source)
-    quantise(source, target, "crops", [picture(i) for i in range(16)])
-    return source, target
+    return Pose2DGraph(net.eval(), UNCALIBRATED, look)
 
 
 def picture(seed):
@@ -46,6 +51,24 @@ def test_eight_bits_give_nearly_the_same_scores_with_fewer_bytes(files):
     assert np.corrcoef(exact["score"][..., 0].ravel(), rough["score"][..., 0].ravel())[0, 1] > 0.95
     assert not np.array_equal(exact["score"], rough["score"])
     assert files[1].stat().st_size < 0.5 * files[0].stat().st_size
+
+
+@pytest.mark.parametrize("look", [look_once, look_both_ways])
+def test_layout_changes_no_number(tmp_path, monkeypatch, look):
+    torch.manual_seed(1)
+    source, plain, laid_out = (tmp_path / f"{name}.onnx" for name in ("source", "plain", "laid_out"))
+    write_onnx(stage_1(look), SIZE, source)
+    pictures = [picture(i) for i in range(4)]
+    quantise(source, laid_out, "crops", pictures)
+    monkeypatch.setattr(quantise_module, "lay_out", lambda graph: None)
+    quantise(source, plain, "crops", pictures)
+    crops = np.concatenate([picture(i) for i in range(100, 103)])
+    expected, found = (OnnxRuntimeEngine(path, threads=1).run({"crops": crops}) for path in (plain, laid_out))
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+    import onnx
+
+    assert not [node for node in onnx.load(laid_out).graph.node if node.op_type == "Resize"]
 
 
 def test_both_can_be_calibrated_afterwards(files, tmp_path):
