@@ -135,8 +135,10 @@ def _repeat_cells(graph: onnx.GraphProto, resize: onnx.NodeProto, sizes: Mapping
             _transpose(high, doubled, _TO_CHANNELS_FIRST),
         ],
     )
-    for node in (resize, quantise, *([dequantise] if len(_readers(graph, dequantise.output[0])) == 1 else [])):
-        graph.node.remove(node)
+    graph.node.remove(resize)
+    graph.node.remove(quantise)
+    if not _readers(graph, dequantise.output[0]):
+        graph.node.remove(dequantise)
 
 
 def _maker(graph: onnx.GraphProto, name: str) -> onnx.NodeProto:
