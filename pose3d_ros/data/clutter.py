@@ -1,11 +1,13 @@
-"""Pictures of nothing in particular: fractal noise with shapes, repeated things and writing on it.
+"""Pictures of nobody: fractal noise with shapes, repeated things, writing and animals on it.
 
-Photographs without people are few, and a network that has only seen those finds people in coins, cells and craters.
+Photographs without people are few, and a network that has only seen those finds people in coins, cells and craters. One
+that has never seen an animal takes its legs for arms and legs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -123,4 +125,86 @@ def _writing(image: Image, rng: np.random.Generator) -> None:
         y += 1.6 * size
 
 
-_DRAWINGS: tuple[Callable[[Image, np.random.Generator], None], ...] = (_shapes, _grid, _strokes, _writing)
+def _animals(image: Image, rng: np.random.Generator) -> None:
+    """Up to three of a kind, as dark or light shapes or with a fur of noise."""
+    height, width = image.shape[:2]
+    fur = fractal_noise(rng, width, height) if rng.random() < 0.5 else np.full_like(image, _ink(rng))
+    build = _AnimalBuild.random(rng)
+    for _ in range(int(rng.integers(1, 4))):
+        length = min(width, height) * np.exp(rng.uniform(np.log(0.2), np.log(0.75)))
+        shape = np.zeros((height, width), np.uint8)
+        _draw_animal(shape, rng.uniform(0.1, 0.9, 2) * [width, height], length, build, rng)
+        share = shape[..., None] / np.float32(255)
+        image[:] = np.asarray(image + share * (fur.astype(np.float32) - image), np.uint8)
+
+
+class _AnimalBuild(NamedTuple):
+    """Lengths and thicknesses of an animal on four legs, over the length of its trunk; angles in radians."""
+
+    trunk: float
+    leg: float
+    leg_thickness: float
+    neck: float
+    neck_thickness: float
+    neck_up: float
+    head: float
+    tail: float
+    ear: float
+
+    @classmethod
+    def random(cls, rng: np.random.Generator) -> _AnimalBuild:
+        """From dachshund to giraffe."""
+        return cls(
+            trunk=rng.uniform(0.25, 0.5),
+            leg=rng.uniform(0.25, 1.0),
+            leg_thickness=rng.uniform(0.05, 0.14),
+            neck=rng.uniform(0.1, 0.7),
+            neck_thickness=rng.uniform(0.12, 0.26),
+            neck_up=rng.uniform(-0.2, 1.3),
+            head=rng.uniform(0.2, 0.4),
+            tail=rng.uniform(0.1, 0.7),
+            ear=rng.uniform(0.03, 0.15),
+        )
+
+
+def _draw_animal(
+    shape: NDArray[np.uint8], middle: NDArray[np.float64], length: float, build: _AnimalBuild, rng: np.random.Generator
+) -> None:
+    """Adds an animal seen from the side to a mask; `length` of its trunk and `middle` in pixels."""
+    forward = 1.0 if rng.random() < 0.5 else -1.0
+    tilt = rng.normal(0, 0.15)
+    along = np.array([forward * np.cos(tilt), np.sin(tilt)])
+    down = np.array([-np.sin(tilt), np.cos(tilt)])
+
+    def towards(angle: float) -> NDArray[np.float64]:  # 0: ahead, a quarter turn: up
+        return np.cos(angle) * along - np.sin(angle) * down
+
+    def limb(
+        start: NDArray[np.float64], angles: Sequence[float], reach: float, thickness: float
+    ) -> NDArray[np.float64]:
+        for k, angle in enumerate(angles):
+            end = start + length * reach / len(angles) * towards(angle)
+            width = max(round(length * thickness * (1 - 0.5 * k / len(angles))), 1)
+            cv2.line(shape, _pixel(start), _pixel(end), 255, width, cv2.LINE_AA)
+            start = end
+        return start
+
+    trunk = (length, length * build.trunk)
+    cv2.ellipse(shape, (tuple(middle), trunk, float(np.degrees(np.arctan2(along[1], along[0])))), 255, -1)
+    for place in (0.38, 0.3, -0.3, -0.38):
+        hip = middle + length * (place * along + 0.2 * build.trunk * down)
+        swing = rng.normal(0, 0.35)
+        bends = -np.pi / 2 + swing + rng.normal(0, 0.25, 3)
+        limb(hip, bends.tolist(), build.leg, build.leg_thickness)
+    shoulder = middle + length * (0.38 * along - 0.1 * build.trunk * down)
+    nape = limb(shoulder, [build.neck_up + rng.normal(0, 0.15)] * 2, build.neck, build.neck_thickness)
+    limb(nape, [build.neck_up - 0.8 + rng.normal(0, 0.3)] * 2, build.head, 0.8 * build.neck_thickness)
+    limb(nape, [build.neck_up + rng.uniform(0.3, 1.2)], build.ear + build.neck_thickness / 2, 0.05)
+    limb(middle - 0.47 * length * along, (np.pi + rng.normal(0, 0.8, 3)).tolist(), build.tail, 0.05)
+
+
+def _pixel(point: NDArray[np.float64]) -> tuple[int, int]:
+    return round(point[0]), round(point[1])
+
+
+_DRAWINGS: tuple[Callable[[Image, np.random.Generator], None], ...] = (_shapes, _grid, _strokes, _writing, _animals)

@@ -70,18 +70,17 @@ class Canonical:
 
 def _view_rotation(centre: Tensor) -> Tensor:
     """[N,3,3] that turns the ray ``centre`` [N,2] onto the optical axis: first about y (pan), then about x (tilt)."""
-    x, y = centre[:, 0], centre[:, 1]
+    x, y = centre.split(1, dim=1)
     flat = torch.sqrt(1 + x * x)
     length = torch.sqrt(1 + x * x + y * y)
     sin_pan, cos_pan = x / flat, 1 / flat
     sin_tilt, cos_tilt = y / length, flat / length
-    zero = torch.zeros_like(x)
     rows = [
-        torch.stack([cos_pan, zero, -sin_pan], -1),
-        torch.stack([-sin_tilt * sin_pan, cos_tilt, -sin_tilt * cos_pan], -1),
-        torch.stack([cos_tilt * sin_pan, sin_tilt, cos_tilt * cos_pan], -1),
+        *(cos_pan, torch.zeros_like(x), -sin_pan),
+        *(-sin_tilt * sin_pan, cos_tilt, -sin_tilt * cos_pan),
+        *(cos_tilt * sin_pan, sin_tilt, cos_tilt * cos_pan),
     ]
-    return torch.stack(rows, -2)
+    return torch.cat(rows, 1).unflatten(1, (3, 3))
 
 
 def canonical_view(rays: Tensor, cov: Tensor, score: Tensor) -> Canonical:
@@ -223,8 +222,8 @@ class Lifter(nn.Module):
         assert self.gru is not None
         _, weight, _, bias = self.gru.all_weights[0]
         kept = functional.linear(state, weight, bias)
-        reset_in, update_in, new_in = given.chunk(3, dim=1)
-        reset_kept, update_kept, new_kept = kept.chunk(3, dim=1)
+        reset_in, update_in, new_in = given.split(self.config.width, dim=1)
+        reset_kept, update_kept, new_kept = kept.split(self.config.width, dim=1)
         update = torch.sigmoid(update_in + update_kept)
         new = torch.tanh(new_in + torch.sigmoid(reset_in + reset_kept) * new_kept)
         return new + update * (state - new)

@@ -55,7 +55,7 @@ class LifterGraph(nn.Module):
         self, rays: Tensor, cov: Tensor, score: Tensor, up: Tensor, state: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """One frame of N people: as `Lifter.forward`, but the second output is sigma_m [N,24], calibrated."""
-        states = torch.cat(state.unflatten(1, (2, -1)).unbind(1))
+        states = torch.cat(state.split(self.lifter.config.state_size, dim=1))
         joints, scale, states = self.lifter(*_both((rays, cov, score, up)), states)
         joints, scale = _mean(joints, scale)
         new_state = torch.cat(states.unflatten(0, (2, -1)).unbind(), dim=1)

@@ -90,7 +90,7 @@ class NobodySource:
         else:
             picture = self._pictures[int(rng.integers(len(self._pictures)))]
         height, width = picture.shape[:2]
-        side = min(height, width) * rng.uniform(0.15, 0.8)
+        side = min(height, width) * rng.uniform(0.15, 1.0)
         x, y = rng.uniform(0, width - side), rng.uniform(0, height - side)
         none = np.zeros(NUM_JOINTS)
         box = np.array([x, y, x + side, y + side])
