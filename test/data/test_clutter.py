@@ -9,7 +9,7 @@ from pose3d_ros.data.clutter import clutter, fractal_noise
 @pytest.mark.parametrize("size", [(256, 192), (31, 17), (8, 300)])
 def test_any_size(size):
     width, height = size
-    for seed in range(5):
+    for seed in range(30):
         picture = clutter(np.random.default_rng(seed), width, height)
         assert picture.shape == (height, width, 3)
         assert picture.dtype == np.uint8
