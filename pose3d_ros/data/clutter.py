@@ -130,12 +130,11 @@ def _animals(image: Image, rng: np.random.Generator) -> None:
     height, width = image.shape[:2]
     fur = fractal_noise(rng, width, height) if rng.random() < 0.5 else np.full_like(image, _ink(rng))
     build = _AnimalBuild.random(rng)
+    shape = np.zeros((height, width), np.uint8)
     for _ in range(int(rng.integers(1, 4))):
         length = min(width, height) * np.exp(rng.uniform(np.log(0.2), np.log(0.75)))
-        shape = np.zeros((height, width), np.uint8)
         _draw_animal(shape, rng.uniform(0.1, 0.9, 2) * [width, height], length, build, rng)
-        share = shape[..., None] / np.float32(255)
-        image[:] = np.asarray(image + share * (fur.astype(np.float32) - image), np.uint8)
+    image[:] = image + shape[..., None] / np.float32(255) * (fur.astype(np.float32) - image)
 
 
 class _AnimalBuild(NamedTuple):
