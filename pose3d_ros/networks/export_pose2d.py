@@ -15,7 +15,7 @@ from pose3d_ros.networks.calibrate_file import add_calibration_argument, calibra
 from pose3d_ros.networks.calibration import UNCALIBRATED, Calibration
 from pose3d_ros.networks.decode import Decoder
 from pose3d_ros.networks.onnx_file import write_onnx_file
-from pose3d_ros.networks.pose2d import Look, Pose2DNet, look_both_ways, look_once, normalise
+from pose3d_ros.networks.pose2d import Look, Pose2DNet, load_net, look_both_ways, look_once, normalise
 from pose3d_ros.skeleton import JOINTS
 
 _ABOUT = "a person's crop -> heatmaps -> joints in its pixels, covariance, score, visibility"
@@ -52,15 +52,6 @@ class Pose2DGraph(nn.Module):
         missed = (miss_variance * int(crops.shape[1]) ** 2) * (1 - score)
         covariance = peak_scale * covariance + missed[..., None, None] * torch.eye(2)
         return joints, covariance, score, torch.sigmoid(visibility)
-
-
-def load_net(checkpoint: Path) -> tuple[Pose2DNet, int]:
-    """The network with its averaged weights, and the side of its input."""
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    config = state["config"]
-    net = Pose2DNet(config["depth"], config["width"], config["head_width"])
-    net.load_state_dict(state["ema"])
-    return net.eval(), config["input_size"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

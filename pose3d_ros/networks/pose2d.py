@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +36,15 @@ class Pose2DNet(nn.Module):
         logits, visibility = self.heads(self.pyramid(self.backbone(images))).split(NUM_JOINTS, 1)
         attention = torch.softmax(logits.detach().float().flatten(2), -1)
         return logits, (attention * visibility.float().flatten(2)).sum(-1)
+
+
+def load_net(checkpoint: Path) -> tuple[Pose2DNet, int]:
+    """The network with its averaged weights, and the side of its input."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    config = state["config"]
+    net = Pose2DNet(config["depth"], config["width"], config["head_width"])
+    net.load_state_dict(state["ema"])
+    return net.eval(), config["input_size"]
 
 
 Look = Callable[[Pose2DNet, Tensor], tuple[Tensor, Tensor]]

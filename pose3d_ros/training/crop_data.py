@@ -15,11 +15,14 @@ from pose3d_ros.crop import apply, box_of_joints, crop_transform, square_of_box,
 from pose3d_ros.data.clutter import clutter
 from pose3d_ros.data.lspet import Photos
 from pose3d_ros.skeleton import INDEX, JOINTS, LIMBS_12, MIRROR, NUM_JOINTS
+from pose3d_ros.training.neighbours import add_neighbour, person
 
 _UPPER = np.array([name.split("_")[-1] not in ("hip", "knee", "ankle", "toe") for name in JOINTS])
 _LEAST_HALF_BODY_JOINTS = 5
 UNLABELLED_WEIGHT = 0.3
 """How far a joint without a label is trusted not to be visible."""
+HIDDEN_WEIGHT = 0.4
+"""What lies behind something else can only be guessed; its position counts less."""
 
 
 class Labels(NamedTuple):
@@ -114,6 +117,8 @@ class Augmentation:
     half_body: float = 0.15
     cut_off: float = 0.0
     """The picture ends within the person, as where somebody stands close to the camera or at the picture's edge."""
+    neighbour: float = 0.0
+    """Somebody else stands beside, behind or before the person."""
     cut_out: float = 0.35
     blur: float = 0.15
     coarse: float = 0.15
@@ -131,8 +136,10 @@ class Sample(NamedTuple):
     visible_weight: NDArray[np.float32]
 
 
-def augmented(labels: Labels, size: int, how: Augmentation, rng: np.random.Generator) -> Sample:
-    """A random crop of the person."""
+def augmented(
+    labels: Labels, size: int, how: Augmentation, rng: np.random.Generator, other: Labels | None = None
+) -> Sample:
+    """A random crop of the person, with another one beside them where one is given and both have a torso to see."""
     if rng.random() < how.cut_off:
         labels = cut_off(labels, rng)
     box = labels.box
@@ -152,14 +159,33 @@ def augmented(labels: Labels, size: int, how: Augmentation, rng: np.random.Gener
     mirror = rng.random() < 0.5
     transform = crop_transform(centre, float(side), size, rotation, mirror)
     border = cv2.BORDER_REPLICATE if rng.random() < 0.3 else cv2.BORDER_CONSTANT
-    crop = recoloured(warp(labels.image, transform, size, border), how, rng)
+    crop = warp(labels.image, transform, size, border)
     joints: NDArray = apply(transform, labels.joints_px)
     located, visible, weight = labels.located, labels.visible, labels.visible_weight
+    if other is not None:
+        hidden = _beside(crop, joints, located > 0, other, rng)
+        located, visible = np.where(hidden, HIDDEN_WEIGHT * located, located), visible * ~hidden
+    crop = recoloured(crop, how, rng)
     if mirror:
         joints, located, visible, weight = (a[MIRROR] for a in (joints, located, visible, weight))
     inside = ((joints >= 0) & (joints <= size - 1)).all(-1)
     floats: tuple[NDArray, ...] = (joints, located * inside, visible * inside, weight)
     return Sample(_cut_out(crop, how, rng), *(a.astype(np.float32) for a in floats))
+
+
+def _beside(
+    crop: NDArray[np.uint8],
+    joints: NDArray[np.floating],
+    known: NDArray[np.bool_],
+    other: Labels,
+    rng: np.random.Generator,
+) -> NDArray[np.bool_]:
+    """Paints the other person into the crop, if that can be; which joints [24] they hide."""
+    meant, second = person(joints, known), person(other.joints_px, other.located > 0)
+    hidden = None
+    if meant is not None and second is not None:
+        hidden = add_neighbour(crop, meant, other.image, second, rng)
+    return np.zeros(NUM_JOINTS, bool) if hidden is None else hidden
 
 
 def cut_off(labels: Labels, rng: np.random.Generator) -> Labels:
@@ -258,9 +284,15 @@ class CropStream(IterableDataset[Sample]):
         cv2.setNumThreads(0)
         worker = get_worker_info()
         rng = np.random.default_rng([self._seed, worker.id if worker else 0])
+        people = self._people(rng)
+        for labels in people:
+            other = next(people) if rng.random() < self._how.neighbour else None
+            yield augmented(labels, self._size, self._how, rng, other)
+
+    def _people(self, rng: np.random.Generator) -> Iterator[Labels]:
         orders: list[list[int]] = [[] for _ in self._sources]
         while True:
             k = int(rng.choice(len(self._sources), p=self._shares))
             if not orders[k]:
                 orders[k] = rng.permutation(len(self._sources[k])).tolist()
-            yield augmented(self._sources[k].labels(orders[k].pop(), rng), self._size, self._how, rng)
+            yield self._sources[k].labels(orders[k].pop(), rng)

@@ -12,12 +12,10 @@ from numpy.typing import NDArray
 from pose3d_ros.crop import box_of_joints, warp_to
 from pose3d_ros.data.synthetic.shards import Shard, read_shard
 from pose3d_ros.skeleton import INDEX
-from pose3d_ros.training.crop_data import Labels
+from pose3d_ros.training.crop_data import HIDDEN_WEIGHT, Labels
 from pose3d_ros.training.scene_data import Scene, clipped_box
 
 _VISIBLE, _SELF_OCCLUDED, _HIDDEN, _OUTSIDE = range(4)
-_HIDDEN_WEIGHT = 0.4
-"""What lies behind something else can only be guessed; its position counts less."""
 _LEAST_VISIBLE_FRACTION = 0.3
 _LEAST_VISIBLE_JOINTS = 6
 _LEAST_HEIGHT_PX = 12
@@ -60,7 +58,7 @@ class SyntheticSource:
         s, row = self._rows[i]
         shard = self._shards[s]
         state = shard.visibility[row]
-        located = np.choose(state, [1.0, 1.0, _HIDDEN_WEIGHT, 0.0])
+        located = np.choose(state, [1.0, 1.0, HIDDEN_WEIGHT, 0.0])
         visible = (state == _VISIBLE).astype(float)
         image = _picture(shard, int(shard.image[row]))
         return Labels(image, shard.joints_px[row], located, visible, np.ones_like(visible), shard.box[row])

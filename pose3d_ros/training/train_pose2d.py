@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,8 +20,8 @@ from pose3d_ros.data.lspet import read_lspet
 from pose3d_ros.data.nobody import pictures_without_people
 from pose3d_ros.evaluation.pose2d import pck_of_photos
 from pose3d_ros.networks.decode import Decoder
-from pose3d_ros.networks.heatmap_losses import HEATMAP_LOSSES, gaussian_targets
-from pose3d_ros.networks.pose2d import HEATMAP_STRIDE, Pose2DNet
+from pose3d_ros.networks.heatmap_losses import HEATMAP_LOSSES, cross_entropy, gaussian_targets
+from pose3d_ros.networks.pose2d import HEATMAP_STRIDE, Pose2DNet, load_net
 from pose3d_ros.training.coco_source import CocoSource, as_photos, held_out
 from pose3d_ros.training.config import read_config
 from pose3d_ros.training.crop_data import Augmentation, CropStream, NobodySource, PhotoSource, Source, joint_weights
@@ -49,6 +50,8 @@ class Pose2DConfig(Schedule):
     """Standard deviation of the target, heatmap pixels."""
     visibility_share: float = 0.5
     """Weight of the visibility's loss."""
+    teacher_share: float = 0.5
+    """Weight of what a teacher finds, where one is given; labels have the rest."""
     shares: dict[str, float] = field(default_factory=lambda: {"lspet": 0.97, "nobody": 0.03})
     """Proportions of the sources: lspet, synthetic, coco, nobody."""
     augmentation: dict[str, float] = field(default_factory=dict)
@@ -56,6 +59,12 @@ class Pose2DConfig(Schedule):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
+    add_crop_arguments(parser)
+    parser.add_argument("--teacher", type=Path, help="checkpoint.pt of a better network, to learn from what it finds")
+
+
+def add_crop_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of every training on crops."""
     add_training_arguments(parser)
     parser.add_argument(
         "--coco",
@@ -79,7 +88,8 @@ class Kind(NamedTuple):
 
 def run(args: argparse.Namespace) -> None:
     """Trains stage 1."""
-    train(args, Kind(lambda config: Pose2DNet(config.depth, config.width, config.head_width), Pose2DLoss, locate))
+    loss = Pose2DLoss if args.teacher is None else partial(TaughtLoss, teacher=load_net(args.teacher)[0])
+    train(args, Kind(lambda config: Pose2DNet(config.depth, config.width, config.head_width), loss, locate))
 
 
 def train(args: argparse.Namespace, kind: Kind) -> None:
@@ -121,15 +131,52 @@ class Pose2DLoss:
 
     def __call__(self, net: nn.Module, batch: Any) -> Tensor:
         """The scalar loss."""
-        crop, joints, located, visible, visible_weight = batch
-        with half_precision(crop.device):
-            logits, visibility = net(network_input(crop))
+        return self.of_found(*found_by(net, batch), batch)
+
+    def of_found(self, logits: Tensor, visibility: Tensor, batch: Any) -> Tensor:
+        """The scalar loss of heatmap logits [n, 24, h, h] and visibility logits [n, 24]."""
+        _, joints, located, visible, visible_weight = batch
         # The centre of heatmap pixel u lies at pixel 4 u + 1.5 of the crop.
         goal = (joints - (HEATMAP_STRIDE - 1) / 2) / HEATMAP_STRIDE
         maps = self._maps_loss(logits, gaussian_targets(goal, logits.shape[-1], self._config.sigma))
         weight = located * self._joint_weights.to(located.device)
-        errors = nn.functional.binary_cross_entropy_with_logits(visibility.float(), visible, reduction="none")
+        errors = nn.functional.binary_cross_entropy_with_logits(visibility, visible, reduction="none")
         return weighted_mean(maps, weight) + self._config.visibility_share * weighted_mean(errors, visible_weight)
+
+
+class TaughtLoss:
+    """Labels, and what a better network finds in the same crops (Hinton et al. 2015, "Distilling the knowledge in a
+    neural network"): (1 − share) · loss of labels + share · loss of findings.
+
+    The teacher also knows the joints that the photos do not label, and how sure one can be; each counts as far as it
+    sees it.
+    """
+
+    def __init__(self, config: Pose2DConfig, teacher: Pose2DNet) -> None:
+        self._config, self._teacher = config, teacher
+        self._of_labels = Pose2DLoss(config)
+        self._joint_weights = torch.from_numpy(joint_weights())
+
+    def __call__(self, net: nn.Module, batch: Any) -> Tensor:
+        """The scalar loss."""
+        logits, visibility = found_by(net, batch)
+        with torch.no_grad():
+            taught_logits, taught_visibility = found_by(self._teacher.to(logits.device), batch)
+            seen = torch.sigmoid(taught_visibility)
+            goal = torch.softmax(taught_logits.flatten(2), -1).view_as(taught_logits)
+        maps = weighted_mean(cross_entropy(logits, goal), seen * self._joint_weights.to(seen.device))
+        visible = nn.functional.binary_cross_entropy_with_logits(visibility, seen)
+        share = self._config.teacher_share
+        findings = maps + self._config.visibility_share * visible
+        return (1 - share) * self._of_labels.of_found(logits, visibility, batch) + share * findings
+
+
+def found_by(net: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
+    """Heatmap logits and visibility logits of a network on a batch of Sample tensors, in single precision."""
+    crop = batch[0]
+    with half_precision(crop.device):
+        logits, visibility = net(network_input(crop))
+    return logits.float(), visibility.float()
 
 
 def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:

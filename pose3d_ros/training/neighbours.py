@@ -1,0 +1,104 @@
+"""Puts a second person beside, behind or before the one who is meant.
+
+The photos for training show mostly one person, so that a network learns to take any limb for theirs; in a crowd the
+crop's middle says who is meant. Nobody has cut those people out: a body's outline is drawn round its joints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pose3d_ros.crop import apply, box_of_joints, crop_transform, warp
+from pose3d_ros.skeleton import indices
+
+_TORSO = indices("left_shoulder", "right_shoulder", "right_hip", "left_hip")
+_HEAD = indices("thorax", "head")
+_LIMBS = [
+    indices(*(f"{side}_{joint}" for joint in limb))
+    for side in ("left", "right")
+    for limb in (("hip", "knee", "ankle"), ("shoulder", "elbow", "wrist"))
+]
+_LEAST_JOINTS = 6
+_BEHIND = 0.6
+"""How often the second person is the farther one."""
+
+
+class Person(NamedTuple):
+    """Somebody in a picture: joints [24, 2] in its pixels, which of them are known [24], and the torso's length."""
+
+    joints: NDArray[np.floating]
+    known: NDArray[np.bool_]
+    torso: float
+
+
+def person(joints: NDArray[np.floating], known: NDArray[np.bool_]) -> Person | None:
+    """A person whose torso is known; None otherwise, or when few joints are."""
+    if known.sum() < _LEAST_JOINTS or not known[_TORSO].all():
+        return None
+    corners = joints[_TORSO]
+    torso = float(np.linalg.norm(corners[:2] - corners[2:], axis=1).mean())
+    return Person(joints, known, torso) if torso > 1 else None
+
+
+def outline(who: Person, size: int) -> NDArray[np.float32]:
+    """[size, size] where the person is, 0...1 with a soft edge."""
+    shape = np.zeros((size, size), np.uint8)
+    corners = who.joints[_TORSO].round().astype(np.int32)
+    cv2.fillConvexPoly(shape, cv2.convexHull(corners), 255, cv2.LINE_AA)
+    cv2.polylines(shape, [corners], True, 255, _width(0.3 * who.torso), cv2.LINE_AA)
+    if who.known[_HEAD].all():
+        _line(shape, who.joints[_HEAD], 0.42 * who.torso)
+    for limb in _LIMBS:
+        for near, far in pairwise(limb):
+            if who.known[[near, far]].all():
+                bone = who.joints[far] - who.joints[near]
+                beyond = 0.35 if far == limb[-1] else 0.0  # hand and foot
+                _line(shape, [who.joints[near], who.joints[far] + beyond * bone], 0.26 * who.torso)
+    soft = cv2.GaussianBlur(shape, (0, 0), max(0.03 * who.torso, 0.6))
+    return np.asarray(soft, np.float32) / np.float32(255)
+
+
+def _line(shape: NDArray[np.uint8], ends: Sequence[NDArray] | NDArray, thickness: float) -> None:
+    (x0, y0), (x1, y1) = np.clip(ends, -4000, 4000).round().astype(int).tolist()
+    cv2.line(shape, (x0, y0), (x1, y1), 255, _width(thickness), cv2.LINE_AA)
+
+
+def _width(thickness: float) -> int:
+    return min(max(round(thickness), 1), 255)
+
+
+def add_neighbour(
+    crop: NDArray[np.uint8], meant: Person, image: NDArray[np.uint8], other: Person, rng: np.random.Generator
+) -> NDArray[np.bool_] | None:
+    """Paints another picture's person into a crop [size, size, 3], which it changes.
+
+    Returns which joints [24] of the one who is meant that hides; None, and nothing is painted, when it would hide most.
+    """
+    size = crop.shape[0]
+    x0, _, x1, bottom = box_of_joints(meant.joints[meant.known])
+    box = box_of_joints(other.joints[other.known])
+    scale = meant.torso / other.torso * np.exp(rng.uniform(np.log(0.6), np.log(1.3)))
+    aside = rng.uniform(0.35, 1.0) * (x1 - x0 + scale * (box[2] - box[0])) / 2 * rng.choice([-1, 1])
+    # Those who stand beside each other stand on the same floor, more or less.
+    goal = [(x0 + x1) / 2 + aside, bottom - scale * (box[3] - box[1]) / 2 + rng.normal(0, 0.2) * meant.torso]
+    transform = crop_transform((box[:2] + box[2:]) / 2, size / scale, size, mirror=rng.random() < 0.5)
+    transform[:, 2] += np.asarray(goal) - (size - 1) / 2
+    there = outline(other._replace(joints=apply(transform, other.joints), torso=scale * other.torso), size)
+    there *= warp(np.full((*image.shape[:2], 1), 255, np.uint8), transform, size) > 0
+    hidden = np.zeros(len(meant.joints), bool)
+    if rng.random() < _BEHIND:
+        there *= 1 - outline(meant, size)
+    else:
+        x, y = meant.joints.round().astype(int).clip(0, size - 1).T
+        hidden = there[y, x] > 0.5
+        if (meant.known & ~hidden).sum() < _LEAST_JOINTS:
+            return None
+    painted = crop + there[..., None] * (warp(image, transform, size) - crop.astype(np.float32))
+    crop[:] = painted.clip(0, 255)
+    return hidden

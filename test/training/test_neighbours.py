@@ -1,0 +1,98 @@
+"""Second people in crops: painted where they are said to be, and what they hide is known."""
+
+import numpy as np
+import pytest
+
+from pose3d_ros.skeleton import INDEX, NUM_JOINTS
+from pose3d_ros.training.neighbours import add_neighbour, outline, person
+
+SIZE = 224
+STANDING = {
+    "head": (0, -95),
+    "thorax": (0, -65),
+    "left_shoulder": (18, -62),
+    "right_shoulder": (-18, -62),
+    "left_elbow": (24, -35),
+    "right_elbow": (-24, -35),
+    "left_wrist": (26, -8),
+    "right_wrist": (-26, -8),
+    "left_hip": (12, -8),
+    "right_hip": (-12, -8),
+    "left_knee": (13, 35),
+    "right_knee": (-13, 35),
+    "left_ankle": (13, 78),
+    "right_ankle": (-13, 78),
+}
+
+
+def standing(middle, scale=1.0):
+    joints, known = np.zeros((NUM_JOINTS, 2)), np.zeros(NUM_JOINTS, bool)
+    for name, place in STANDING.items():
+        joints[INDEX[name]] = middle + scale * np.array(place)
+        known[INDEX[name]] = True
+    return joints, known
+
+
+def test_an_outline_holds_the_joints_and_not_what_lies_between_the_legs():
+    who = person(*standing((112, 112)))
+    shape = outline(who, SIZE)
+    x, y = who.joints[who.known].astype(int).T
+    assert shape[y, x].min() > 0.9
+    assert shape[185, 112] < 0.1
+    assert shape[:, :60].max() == 0
+
+
+@pytest.mark.parametrize("gone", ["left_hip", "right_shoulder"])
+def test_nobody_without_a_torso(gone):
+    joints, known = standing((112, 112))
+    known[INDEX[gone]] = False
+    assert person(joints, known) is None
+
+
+def test_nobody_of_no_size():
+    assert person(*standing((112, 112), scale=0.0)) is None
+
+
+def painted(seed):
+    """A black crop with a white neighbour: crop, the person who is meant, and what is hidden of them."""
+    rng = np.random.default_rng(seed)
+    crop = np.zeros((SIZE, SIZE, 3), np.uint8)
+    meant = person(*standing((112, 112)))
+    white = np.full((300, 200, 3), 255, np.uint8)
+    hidden = add_neighbour(crop, meant, white, person(*standing((100, 150), 1.2)), rng)
+    return crop, meant, hidden
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_what_is_hidden_is_painted_over_and_the_rest_is_not(seed):
+    crop, meant, hidden = painted(seed)
+    if hidden is None:
+        assert not crop.any()
+        return
+    assert crop.max() > 250
+    x, y = meant.joints[meant.known].astype(int).T
+    np.testing.assert_array_equal(crop[y, x, 0] > 127, hidden[meant.known])
+    assert (meant.known & ~hidden).sum() >= 6
+
+
+def test_neighbours_stand_on_both_sides_behind_and_before():
+    middles, hides = [], []
+    for seed in range(60):
+        crop, _, hidden = painted(seed)
+        if hidden is not None:
+            middles.append(np.flatnonzero(crop[..., 0].any(0)).mean() - 112)
+            hides.append(hidden.any())
+    assert min(middles) < -20
+    assert max(middles) > 20
+    assert set(hides) == {True, False}
+
+
+def test_nothing_is_painted_beyond_the_neighbours_picture():
+    """Whose legs their photo does not show."""
+    rng = np.random.default_rng(1)
+    crop = np.zeros((SIZE, SIZE, 3), np.uint8)
+    joints, known = standing((100, 150))
+    photo = np.full((160, 200, 3), 255, np.uint8)
+    assert add_neighbour(crop, person(*standing((112, 112))), photo, person(joints, known), rng) is not None
+    rows = np.flatnonzero(crop.any((1, 2)))
+    assert rows.max() < 112 + 20

@@ -1,0 +1,55 @@
+"""Learning from a better network."""
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch is needed to train and export only")
+
+from pose3d_ros.networks.pose2d import Pose2DNet  # noqa: E402
+from pose3d_ros.skeleton import NUM_JOINTS  # noqa: E402
+from pose3d_ros.training.train_pose2d import Pose2DConfig, Pose2DLoss, TaughtLoss, found_by  # noqa: E402
+
+SIZE = 64
+
+
+def network(seed):
+    torch.manual_seed(seed)
+    return Pose2DNet(18, 8, 8).eval()
+
+
+def batch(located=1.0):
+    generator = torch.Generator().manual_seed(0)
+    crops = torch.randint(0, 256, (4, SIZE, SIZE, 3), dtype=torch.uint8, generator=generator)
+    joints = SIZE * torch.rand(4, NUM_JOINTS, 2, generator=generator)
+    weights = torch.full((4, NUM_JOINTS), located)
+    return [crops, joints, weights, weights, weights]
+
+
+def test_without_a_share_the_teacher_says_nothing():
+    config = Pose2DConfig(teacher_share=0.0)
+    student = network(0)
+    torch.testing.assert_close(TaughtLoss(config, network(1))(student, batch()), Pose2DLoss(config)(student, batch()))
+
+
+def test_the_findings_of_a_teacher_are_learned_where_there_are_no_labels():
+    teacher, student = network(1), network(0)
+    loss_of = TaughtLoss(Pose2DConfig(), teacher)
+    unlabelled = batch(located=0.0)
+    before = [parameter.clone() for parameter in teacher.parameters()]
+    optimiser = torch.optim.Adam(student.parameters(), 3e-3)
+    with torch.no_grad():
+        goal, seen = found_by(teacher, unlabelled)
+
+    @torch.no_grad()
+    def distance():
+        found, visible = found_by(student, unlabelled)
+        maps = torch.softmax(found.flatten(2), -1) - torch.softmax(goal.flatten(2), -1)
+        return float(maps.abs().sum(-1).mean()), float((visible - seen).abs().mean())
+
+    first = distance()
+    for _ in range(60):
+        optimiser.zero_grad()
+        loss_of(student, unlabelled).backward()
+        optimiser.step()
+    assert all(now < 0.6 * then for now, then in zip(distance(), first, strict=True))
+    for now, then in zip(teacher.parameters(), before, strict=True):
+        torch.testing.assert_close(now, then)
