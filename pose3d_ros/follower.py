@@ -6,15 +6,12 @@ the people. Whoever runs it may so put the questions of several cameras to a net
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Any, TypeAlias, TypeVar
-
 import numpy as np
 from numpy.typing import NDArray
 
 from pose3d_ros.camera import Camera
-from pose3d_ros.crop import box_of_joints
-from pose3d_ros.loaded_networks import Lift, Locate, Question, Search
+from pose3d_ros.loaded_networks import Lift, Locate, Search, Steps
+from pose3d_ros.newcomers import LEAST_FOUND, Suspects, look_closely
 from pose3d_ros.person import Frame, JointState, Person
 from pose3d_ros.pipeline_settings import PipelineSettings
 from pose3d_ros.stage_times import StageTimes
@@ -24,20 +21,14 @@ from pose3d_ros.stages.find import without_overlaps
 from pose3d_ros.stages.ground import with_ground
 from pose3d_ros.stages.lift import Lifted
 from pose3d_ros.stages.place import place
-from pose3d_ros.stages.pose2d import Pose2D
+from pose3d_ros.stages.pose2d import Pose2D, joined
+from pose3d_ros.stages.presence import presence
 from pose3d_ros.stages.track import Measurement, Track, Tracked, Tracker, TrackerConfig, distinct
 
 Array = NDArray[np.float64]
-Value = TypeVar("Value")
-Steps: TypeAlias = Generator[Question, Any, Value]
 
-_BOX_SCORE = 0.3
-"""Joints below this score do not shape the person's box."""
-_LEAST_BOX_JOINTS = 4
 _VISIBLE = 0.5
 """Probability from which on a joint is to be seen, so that the surface there is the joint's."""
-_ZOOMS = (1.0, 0.8, 0.64)
-"""Of the finder's boxes, which are rather large than small."""
 _SURE_SCORE = 0.5
 """Mean score of the joints from which on the person's crop is taken to be right."""
 
@@ -91,11 +82,11 @@ class Follower:
             known = self._tracker.predicted_boxes()[: self._settings.max_people]
             sure = np.array([track.score.mean() >= _SURE_SCORE for track in self._tracker.tracks], bool)
         found = yield from self._find(frame, known, known[sure[: len(known)]])
-        boxes, pose = yield from self._estimate(frame.image, known, found)
+        boxes, pose = yield from self._estimate(frame.image, known, *found)
         with times.of("track"):
             tracks = self._tracker.assign(boxes, pose.joints_px, pose.score)
             pose = _chosen(pose, self._tracker.believe(tracks, boxes, pose.candidates_px, pose.candidates_score))
-            boxes = _boxes(pose, boxes)
+            boxes = pose.boxes(boxes)
         measured = yield from self._measure(frame, boxes, pose, tracks, times)
         with times.of("track"):
             self._tracked = self._tracker.update(tracks, measured)
@@ -109,9 +100,9 @@ class Follower:
             return []
         return self._people(self._tracker.ahead(self._tracked, 1e-9 * (stamp_ns - self._last.stamp_ns)))
 
-    def _find(self, frame: Frame, known: Array, sure: Array) -> Steps[Array]:
-        """Boxes [m, 4] of people that are not among the `sure` ones of the `known` boxes [n, 4], if it is time to look,
-        or if the frame tells where people are.
+    def _find(self, frame: Frame, known: Array, sure: Array) -> Steps[tuple[Array, Array]]:
+        """Boxes [m, 4] and scores [m] of what may be people who are not among the `sure` ones of the `known` boxes
+        [n, 4], if it is time to look, or if the frame tells where people are.
 
         People of whom the joints tell little are looked for again: their crop may have slipped off them.
         """
@@ -121,46 +112,40 @@ class Follower:
         self._frames_since_find += 1
         due = self._frames_since_find >= self._settings.find_every_n_frames
         if not (due or self._somebody_missing or not len(known)):
-            return np.zeros((0, 4))
+            return np.zeros((0, 4)), np.zeros(0)
         self._frames_since_find = 0
-        boxes, scores = yield Search(frame.image, self._settings.score_threshold)
+        boxes, scores = yield Search(frame.image, LEAST_FOUND)
         return self._new_ones(boxes, scores, sure)
 
-    def _new_ones(self, boxes: Array, scores: Array, sure: Array) -> Array:
+    def _new_ones(self, boxes: Array, scores: Array, sure: Array) -> tuple[Array, Array]:
         """Of found boxes [n, 4] with their scores [n] those of people who are not among the `sure` boxes."""
         both = np.concatenate([sure, boxes])
         # Above every score of a finder: a followed person's own crop fits better than the finder's box.
         kept = without_overlaps(both, np.concatenate([np.full(len(sure), 2.0), scores]))
-        return both[kept[kept >= len(sure)]][: self._settings.max_people]
+        new = (kept[kept >= len(sure)] - len(sure))[: self._settings.max_people]
+        return boxes[new], scores[new]
 
-    def _estimate(self, image: NDArray[np.uint8], known: Array, found: Array) -> Steps[tuple[Array, Pose2D]]:
+    def _estimate(
+        self, image: NDArray[np.uint8], known: Array, found: Array, found_score: Array
+    ) -> Steps[tuple[Array, Pose2D]]:
         """The people who are there: their boxes [n, 4] round their joints, and their joints."""
-        pose: Pose2D = yield Locate(image, np.concatenate([known, _zoomed(found)]))
-        boxes = known
-        least = np.full(len(known), self._settings.score_threshold)
+        pose: Pose2D = yield Locate(image, np.concatenate([known, found]))
+        there = pose.person_score[: len(known)] >= self._settings.score_threshold
         if len(found):
-            tries = _people(pose, len(known) + np.arange(len(_ZOOMS) * len(found)).reshape(len(_ZOOMS), -1))
-            new = yield from self._looked_again(image, found, tries)
-            pose = _joined(_people(pose, np.arange(len(known))), new)
-            boxes = np.concatenate([known, found])
-            least = np.append(least, np.full(len(found), self._settings.new_person_threshold))
-        boxes = _boxes(pose, boxes)
-        kept = np.flatnonzero(pose.person_score >= least)
+            first = pose.people(np.arange(len(known), len(pose.score)))
+            new = yield from look_closely(image, Suspects(found, found_score, first))
+            pose = joined(pose.people(np.arange(len(known))), new.pose)
+            found, there = new.boxes, np.append(there, self._are_people(new))
+        boxes = pose.boxes(np.concatenate([known, found]))
+        kept = np.flatnonzero(there)
         kept = kept[distinct(boxes[kept], pose.joints_px[kept], pose.score[kept])]
         kept = np.sort(kept[without_overlaps(boxes[kept], pose.score[kept].mean(1))])[: self._settings.max_people]
-        return boxes[kept], _people(pose, kept)
+        return boxes[kept], pose.people(kept)
 
-    def _looked_again(self, image: NDArray[np.uint8], found: Array, tries: Pose2D) -> Steps[Pose2D]:
-        """The best poses of new people: the finder's boxes [n, 4] are rough, so that several zooms are tried.
-
-        tries: poses [zooms, n, …] of the finder's boxes. The best of each person asks for a crop of its own, which is
-        taken if it is better still.
-        """
-        best = tries.score.mean(-1).argmax(0)
-        first = Pose2D(*(values[best, np.arange(len(found))] for values in tries))
-        second: Pose2D = yield Locate(image, _boxes(first, found))
-        better = second.score.mean(1) >= first.score.mean(1)
-        return _people(_joined(first, second), np.arange(len(found)) + len(found) * better)
+    def _are_people(self, new: Suspects) -> NDArray[np.bool_]:
+        """[n] whether these are people, and would not be given up again in the next frame."""
+        sure = presence(new.found_score, new.pose) >= self._settings.new_person_threshold
+        return np.asarray(sure & (new.pose.person_score >= self._settings.score_threshold))
 
     def _measure(
         self, frame: Frame, boxes: Array, pose: Pose2D, tracks: list[Track], times: StageTimes
@@ -251,15 +236,6 @@ def _tracker_config(settings: PipelineSettings) -> TrackerConfig:
     )
 
 
-def _boxes(pose: Pose2D, otherwise: Array) -> Array:
-    """The people's boxes [n, 4] round the joints that are likely right; `otherwise` [n, 4] where those are too few."""
-    good = pose.score >= _BOX_SCORE
-    boxes = otherwise.copy()
-    for i in np.flatnonzero(good.sum(1) >= _LEAST_BOX_JOINTS):
-        boxes[i] = box_of_joints(pose.joints_px[i][good[i]])
-    return boxes
-
-
 def _chosen(pose: Pose2D, belief: Array) -> Pose2D:
     """The poses with each joint's most believed candidate first, given beliefs [n, 24, k].
 
@@ -274,20 +250,3 @@ def _chosen(pose: Pose2D, belief: Array) -> Pose2D:
         candidates_cov=pose.candidates_cov[ordered],
         candidates_score=score[ordered],
     )
-
-
-def _zoomed(boxes: Array) -> Array:
-    """The boxes [n, 4] shrunk round their centres, [zooms n, 4]: all by the first of the zooms, all by the next, ..."""
-    middle, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
-    halves = np.array(_ZOOMS)[:, None, None] * half
-    return np.concatenate([middle - halves, middle + halves], -1).reshape(-1, 4)
-
-
-def _people(pose: Pose2D, rows: NDArray[np.intp]) -> Pose2D:
-    """Some of the people, by row."""
-    return Pose2D(*(values[rows] for values in pose))
-
-
-def _joined(one: Pose2D, other: Pose2D) -> Pose2D:
-    """The people of both."""
-    return Pose2D(*(np.concatenate(pair) for pair in zip(one, other, strict=True)))

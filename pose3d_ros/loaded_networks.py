@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, TypeAlias, TypeVar
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -52,6 +52,9 @@ class Lift(NamedTuple):
 
 
 Question: TypeAlias = Search | Locate | Lift
+Value = TypeVar("Value")
+Steps: TypeAlias = Generator[Question, Any, Value]
+"""Yields questions, is sent their answers, and returns a value."""
 
 
 class Networks:

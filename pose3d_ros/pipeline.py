@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from pose3d_ros.backend import Engines, open_engines
-from pose3d_ros.follower import Follower, Steps
-from pose3d_ros.loaded_networks import Lift, Locate, Networks, Question, Search
+from pose3d_ros.follower import Follower
+from pose3d_ros.loaded_networks import Lift, Locate, Networks, Question, Search, Steps
 from pose3d_ros.models import pipeline_models
 from pose3d_ros.person import Frame, Person
 from pose3d_ros.pipeline_settings import PipelineSettings

@@ -8,14 +8,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pose3d_ros.crop import crop_transform, inverse, square_of_box, warp
+from pose3d_ros.crop import box_of_joints, crop_transform, inverse, square_of_box, warp
 from pose3d_ros.engines.engine import Engine, EngineError
 from pose3d_ros.skeleton import NUM_JOINTS
 from pose3d_ros.stages.rows import split
 
 Array = NDArray[np.float64]
 
-_BEST_JOINTS = 6
+SUREST_JOINTS = 6
+"""Of a person: one may be half outside, so that only the surest joints speak for or against one."""
+
+_BOX_SCORE = 0.3
+"""Joints below this score do not shape the person's box."""
+_LEAST_BOX_JOINTS = 4
 
 
 class Pose2D(NamedTuple):
@@ -23,7 +28,7 @@ class Pose2D(NamedTuple):
 
     candidates_px: [n, 24, k, 2] pixels. candidates_cov: [n, 24, k, 2, 2] pixels².
     candidates_score: [n, 24, k] probability that the joint is within a fifth of the torso's length of the place.
-    visible: [n, 24] probability that the joint is to be seen. person_score: [n] that there is a person at all.
+    visible: [n, 24] probability that the joint is to be seen. person_score: [n] mean score of the surest joints.
     """
 
     candidates_px: Array
@@ -46,6 +51,23 @@ class Pose2D(NamedTuple):
     def score(self) -> Array:
         """[n, 24] their scores."""
         return self.candidates_score[:, :, 0]
+
+    def people(self, rows: NDArray[np.intp]) -> Pose2D:
+        """Some of the people, by row."""
+        return Pose2D(*(values[rows] for values in self))
+
+    def boxes(self, otherwise: Array) -> Array:
+        """Boxes [n, 4] round the joints that are likely right; `otherwise` [n, 4] where those are too few."""
+        good = self.score >= _BOX_SCORE
+        boxes = otherwise.copy()
+        for i in np.flatnonzero(good.sum(1) >= _LEAST_BOX_JOINTS):
+            boxes[i] = box_of_joints(self.joints_px[i][good[i]])
+        return boxes
+
+
+def joined(one: Pose2D, other: Pose2D) -> Pose2D:
+    """The people of both."""
+    return Pose2D(*(np.concatenate(pair) for pair in zip(one, other, strict=True)))
 
 
 class PoseEstimator:
@@ -93,8 +115,6 @@ class PoseEstimator:
         joints = out["joints"] @ np.swapaxes(back[..., :2], -1, -2) + back[..., None, :, 2]
         zoom = np.abs(np.linalg.det(back[:, 0, :, :2]))
         score = out["score"].astype(float)
-        # A person may be half outside, so that only the surest joints speak for or against one. Leaves and letters look
-        # like joints (`visible`) more often than they lie where a joint would (`score`).
-        person_score = np.sort(score[:, :, 0], 1)[:, -_BEST_JOINTS:].mean(1)
+        person_score = np.sort(score[:, :, 0], 1)[:, -SUREST_JOINTS:].mean(1)
         covariance = out["covariance"] * zoom[:, None, None, None, None]
         return Pose2D(joints, covariance, score, out["visible"].astype(float), person_score)
