@@ -25,6 +25,8 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("evaluate", "lifter"): ("pose3d_ros.evaluation.evaluate_lifter", "3D joints against motion capture"),
     ("evaluate", "baselines"): ("pose3d_ros.evaluation.evaluate_baselines", "other ways to lift beside ours"),
     ("evaluate", "people"): ("pose3d_ros.evaluation.evaluate_people", "the whole pipeline in rendered scenes"),
+    ("evaluate", "photos"): ("pose3d_ros.evaluation.evaluate_photos", "the whole pipeline on everyday photos"),
+    ("evaluate", "presence"): ("pose3d_ros.evaluation.evaluate_presence", "people told from things"),
     ("evaluate", "clips"): ("pose3d_ros.evaluation.evaluate_clips", "the whole pipeline over time, in rendered films"),
     ("evaluate", "multiview"): ("pose3d_ros.evaluation.multiview", "agreement of four calibrated cameras"),
     ("evaluate", "health"): ("pose3d_ros.evaluation.evaluate_health", "the reference of the networks' health"),

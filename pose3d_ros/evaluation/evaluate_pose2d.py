@@ -103,10 +103,21 @@ def lspet_cases(folder: Path) -> Iterator[Case]:
             yield Case(photos.image(i), box_of_joints(joints[known]), joints, known, torso)
 
 
-def everyday_cases(annotations: Path) -> Iterator[Case]:
-    """People of everyday photos that are large enough; the 12 joints of the limbs; crop 1.4 x box."""
+class LabelledPerson(NamedTuple):
+    """Somebody in an everyday photo: box, joints [24, 2], those that count [24] and the torso's length, in pixels."""
+
+    path: Path
+    box: NDArray[np.float64]
+    joints_px: NDArray[np.float64]
+    counted: NDArray[np.bool_]
+    torso_px: float
+
+
+def everyday_people(annotations: Path) -> list[LabelledPerson]:
+    """People of everyday photos that are large enough, by photo; the 12 joints of the limbs count."""
     limbs = np.zeros(len(JOINTS), bool)
     limbs[LIMBS_12] = True
+    people = []
     for person in read_coco(annotations):
         torso = float(torso_length(person.joints_px[None], person.labelled[None])[0])
         size = person.box[2:] - person.box[:2]
@@ -115,10 +126,18 @@ def everyday_cases(annotations: Path) -> Iterator[Case]:
             and torso >= _EVERYDAY_LEAST_TORSO_PX
             and size.max() >= _EVERYDAY_LEAST_BOX_PX
         ):
-            middle, half = person.box[:2] + size / 2, size / 2 * _EVERYDAY_MARGIN / CROP_MARGIN
-            image = np.asarray(cv2.imread(str(person.path)), np.uint8)
-            box = np.concatenate([middle - half, middle + half])
-            yield Case(image, box, person.joints_px, person.labelled & limbs, torso)
+            people.append(LabelledPerson(person.path, person.box, person.joints_px, person.labelled & limbs, torso))
+    return sorted(people, key=lambda person: person.path)
+
+
+def everyday_cases(annotations: Path) -> Iterator[Case]:
+    """The people of everyday photos in a crop of 1.4 x box."""
+    for person in everyday_people(annotations):
+        size = person.box[2:] - person.box[:2]
+        middle, half = person.box[:2] + size / 2, size / 2 * _EVERYDAY_MARGIN / CROP_MARGIN
+        box = np.concatenate([middle - half, middle + half])
+        image = np.asarray(cv2.imread(str(person.path)), np.uint8)
+        yield Case(image, box, person.joints_px, person.counted, person.torso_px)
 
 
 def rendered_cases(folder: Path) -> Iterator[Case]:
