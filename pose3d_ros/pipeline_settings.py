@@ -14,9 +14,10 @@ class PipelineSettings:
 
     threads: CPU threads of a network. backend, precision: what runs the networks, see pose3d_ros.backend.
     max_people: most people in a frame.
-    score_threshold: least confidence that a thing is a person, of the finder and of its joints, 0...1.
-    new_person_threshold: the same of somebody who was not there before, not less: things that look a little like a
-    person shall not come and go. visible_threshold: least score of a joint that counts as visible.
+    score_threshold: least confidence that a thing is a person, of its joints and of an outside detector, 0...1.
+    new_person_threshold: least probability, by finder and joints together, of somebody who was not there before, not
+    less: things that look a little like a person shall not come and go.
+    visible_threshold: least score of a joint that counts as visible.
     smoothing: how calm the joints are over time; divides the accelerations that people are believed capable of.
     find_every_n_frames: how often the whole image is searched while everybody known is in view.
     track_timeout_s: how long a person who is not seen is carried on.

@@ -20,6 +20,7 @@ from pose3d_ros.evaluation.evaluate_pose2d import LabelledPerson, everyday_peopl
 from pose3d_ros.evaluation.pipeline_arguments import add_pipeline_arguments, open_pipeline
 from pose3d_ros.person import Frame
 from pose3d_ros.pipeline import Pipeline
+from pose3d_ros.skeleton import NUM_JOINTS
 
 Array = NDArray[np.float64]
 
@@ -65,8 +66,7 @@ def processed(pipeline: Pipeline, annotations: Path) -> Iterator[Photo]:
     for path, people in groupby(everyday_people(annotations), lambda person: person.path):
         pipeline.reset()
         reported = pipeline.process(Frame(np.asarray(cv2.imread(str(path)), np.uint8), 0, None))
-        joints = [person.joints_px for person in reported]
-        yield Photo(np.array(joints).reshape(len(joints), -1, 2), list(people))
+        yield Photo(np.reshape([person.joints_px for person in reported], (-1, NUM_JOINTS, 2)), list(people))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -130,7 +130,7 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "new_person_threshold",
         PipelineSettings.new_person_threshold,
-        "Least confidence, 0 to 1, for somebody new to be taken up; not below score_threshold.",
+        "Least probability, 0 to 1, that somebody new is a person, by finder and joints; not below score_threshold.",
         0.01,
         0.99,
         change=Change.LIVE,
