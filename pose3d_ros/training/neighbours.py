@@ -90,7 +90,7 @@ def add_neighbour(
     transform = crop_transform((box[:2] + box[2:]) / 2, size / scale, size, mirror=rng.random() < 0.5)
     transform[:, 2] += np.asarray(goal) - (size - 1) / 2
     there = outline(other._replace(joints=apply(transform, other.joints), torso=scale * other.torso), size)
-    there *= warp(np.full((*image.shape[:2], 1), 255, np.uint8), transform, size) > 0
+    there *= _covered(image.shape, transform, size)
     hidden = np.zeros(len(meant.joints), bool)
     if rng.random() < _BEHIND:
         there *= 1 - outline(meant, size)
@@ -102,3 +102,12 @@ def add_neighbour(
     painted = crop + there[..., None] * (warp(image, transform, size) - crop.astype(np.float32))
     crop[:] = painted.clip(0, 255)
     return hidden
+
+
+def _covered(shape: tuple[int, ...], transform: NDArray[np.floating], size: int) -> NDArray[np.uint8]:
+    """[size, size] 1 where a picture [h, w, …] lies after the transform."""
+    height, width = shape[:2]
+    corners = apply(transform, [[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]])
+    covered = np.zeros((size, size), np.uint8)
+    cv2.fillConvexPoly(covered, corners.round().clip(-30000, 30000).astype(np.int32), 1)
+    return covered
