@@ -96,3 +96,12 @@ def test_nothing_is_painted_beyond_the_neighbours_picture():
     assert add_neighbour(crop, person(*standing((112, 112))), photo, person(joints, known), rng) is not None
     rows = np.flatnonzero(crop.any((1, 2)))
     assert rows.max() < 112 + 20
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_neighbour_may_lie_beyond_the_crop_and_be_far_larger_in_their_own_photo(seed):
+    crop = np.zeros((SIZE, SIZE, 3), np.uint8)
+    aside = person(*standing((-300, 112)))
+    large = person(*standing((700, 900), 8.0))
+    add_neighbour(crop, aside, np.full((1700, 1400, 3), 255, np.uint8), large, np.random.default_rng(seed))
+    assert not crop[:, SIZE // 2 :].any()
