@@ -15,7 +15,7 @@ from pose3d_ros.stages.rows import split
 
 Array = NDArray[np.float64]
 
-SUREST_JOINTS = 6
+_SUREST_JOINTS = 6
 """Of a person: one may be half outside, so that only the surest joints speak for or against one."""
 
 _BOX_SCORE = 0.3
@@ -115,6 +115,6 @@ class PoseEstimator:
         joints = out["joints"] @ np.swapaxes(back[..., :2], -1, -2) + back[..., None, :, 2]
         zoom = np.abs(np.linalg.det(back[:, 0, :, :2]))
         score = out["score"].astype(float)
-        person_score = np.sort(score[:, :, 0], 1)[:, -SUREST_JOINTS:].mean(1)
+        person_score = np.sort(score[:, :, 0], 1)[:, -_SUREST_JOINTS:].mean(1)
         covariance = out["covariance"] * zoom[:, None, None, None, None]
         return Pose2D(joints, covariance, score, out["visible"].astype(float), person_score)
