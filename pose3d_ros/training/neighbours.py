@@ -104,7 +104,7 @@ def add_neighbour(
     return hidden
 
 
-def _covered(shape: tuple[int, ...], transform: NDArray[np.floating], size: int) -> NDArray[np.uint8]:
+def _covered(shape: tuple[int, ...], transform: NDArray[np.float64], size: int) -> NDArray[np.uint8]:
     """[size, size] 1 where a picture [h, w, …] lies after the transform."""
     height, width = shape[:2]
     corners = apply(transform, [[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]])
