@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from pose3d_ros.backend import Engines, open_engines
 from pose3d_ros.follower import Follower
@@ -17,6 +17,7 @@ from pose3d_ros.stage_times import StageTimes
 Outcome: TypeAlias = list[Person] | Exception
 """The people in a frame, or what went wrong with it."""
 
+Value = TypeVar("Value")
 _Ask: TypeAlias = Callable[[Sequence[Any]], Sequence[Any]]
 
 
@@ -28,12 +29,20 @@ class View(NamedTuple):
 
 
 def process_together(networks: Networks, views: Sequence[View], times: StageTimes) -> list[Outcome]:
-    """What comes of the frames of several cameras, one frame each; every network runs on those of all in one batch.
+    """What comes of the frames of several cameras, one frame each, see answer_together.
 
-    One frame's trouble is not the others', but for a network that fails: then all that asked it fail.
     times: what the stages took is added.
     """
-    ways = [_Way(view.follower.follow(view.frame, times)) for view in views]
+    return answer_together(networks, [view.follower.follow(view.frame, times) for view in views], times)
+
+
+def answer_together(networks: Networks, steps: Sequence[Steps[Value]], times: StageTimes) -> list[Value | Exception]:
+    """What all steps return, or what went wrong; every network answers those who ask it in one batch.
+
+    The trouble of one is not the others', but for a network that fails: then all that asked it fail.
+    times: what the networks took is added.
+    """
+    ways = [_Way(each) for each in steps]
     asks: list[tuple[type[Question], str, _Ask]] = [
         (Search, "find", networks.search),
         (Locate, "pose2d", networks.locate),
@@ -55,13 +64,13 @@ def process_together(networks: Networks, views: Sequence[View], times: StageTime
     return [way.outcome for way in ways]
 
 
-class _Way:
-    """A frame on its way. question: what it asks now; None at the end, where the outcome is known."""
+class _Way(Generic[Value]):
+    """Steps on their way. question: what it asks now; None at the end, where the outcome is known."""
 
-    def __init__(self, steps: Steps[list[Person]]) -> None:
+    def __init__(self, steps: Steps[Value]) -> None:
         self._steps = steps
         self.question: Question | None = None
-        self.outcome: Outcome = []
+        self.outcome: Value | Exception
         self.go_on(None)
 
     def go_on(self, answer: Any) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,9 @@ from pose3d_ros.evaluation.pipeline_arguments import add_pipeline_arguments
 from pose3d_ros.loaded_networks import Locate, Networks, Search, Steps
 from pose3d_ros.models import pipeline_models
 from pose3d_ros.newcomers import LEAST_FOUND, Suspects, look_closely
+from pose3d_ros.pipeline import answer_together
 from pose3d_ros.pipeline_settings import PipelineSettings
+from pose3d_ros.stage_times import StageTimes
 from pose3d_ros.stages.presence import BIAS, WEIGHTS, log_odds
 
 Array = NDArray[np.float64]
@@ -53,7 +55,9 @@ def judged(networks: Networks, pictures: Iterator[tuple[Image, Known]]) -> Judge
     """The suspects of pictures as far as it is known what they are."""
     odds, answers = [], []
     for image, known in pictures:
-        suspects = _answered(networks, _suspects(image))
+        [suspects] = answer_together(networks, [_suspects(image)], StageTimes())
+        if isinstance(suspects, Exception):
+            raise suspects
         boxes = suspects.pose.boxes(suspects.boxes)
         same = iou(boxes, known.boxes).max(1, initial=0) >= _SAME
         covered = (shared_areas(boxes, known.boxes) / areas(boxes)[:, None]).max(1, initial=0)
@@ -67,18 +71,6 @@ def _suspects(image: Image) -> Steps[Suspects]:
     boxes, scores = yield Search(image, LEAST_FOUND)
     pose = yield Locate(image, boxes)
     return (yield from look_closely(image, Suspects(boxes, scores, pose)))
-
-
-def _answered(networks: Networks, steps: Steps[Suspects]) -> Suspects:
-    """What comes of the steps when their questions are answered one by one."""
-    answer: Any = None
-    try:
-        while True:
-            question = steps.send(answer)
-            ask = networks.search if isinstance(question, Search) else networks.locate
-            [answer] = ask([question])  # type: ignore[arg-type, list-item]
-    except StopIteration as end:
-        return end.value
 
 
 def fitted(sets: Sequence[Judged]) -> tuple[Array, float]:

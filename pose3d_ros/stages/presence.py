@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 
 from pose3d_ros.stages.pose2d import Pose2D
 
@@ -21,7 +22,7 @@ def log_odds(found_score: Array, pose: Pose2D) -> Array:
     """[n, 3] of the finder's score [n], of the person's score, and of the visibility of the joints best seen."""
     visible = np.sort(pose.visible, -1)[:, -_SEEN_JOINTS:].mean(-1)
     known = np.stack([found_score, pose.person_score, visible], -1).clip(1 - _MOST_CERTAIN, _MOST_CERTAIN)
-    return np.asarray(np.log(known / (1 - known)))
+    return np.asarray(logit(known))
 
 
 def presence(found_score: Array, pose: Pose2D) -> Array:
@@ -30,4 +31,4 @@ def presence(found_score: Array, pose: Pose2D) -> Array:
     The finder is unsure of many real people; leaves and letters have joints that look right, but few that are seen.
     Together they tell people from things far better than each alone.
     """
-    return np.asarray(1 / (1 + np.exp(-(log_odds(found_score, pose) @ WEIGHTS + BIAS))))
+    return np.asarray(expit(log_odds(found_score, pose) @ WEIGHTS + BIAS))

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pose3d_ros.crop import apply, box_of_joints, crop_transform, warp
+from pose3d_ros.evaluation.pose2d import torso_length
 from pose3d_ros.skeleton import indices
 
 _TORSO = indices("left_shoulder", "right_shoulder", "right_hip", "left_hip")
@@ -41,8 +42,7 @@ def person(joints: NDArray[np.floating], known: NDArray[np.bool_]) -> Person | N
     """A person whose torso is known; None otherwise, or when few joints are."""
     if known.sum() < _LEAST_JOINTS or not known[_TORSO].all():
         return None
-    corners = joints[_TORSO]
-    torso = float(np.linalg.norm(corners[:2] - corners[2:], axis=1).mean())
+    torso = float(torso_length(joints[None])[0])
     return Person(joints, known, torso) if torso > 1 else None
 
 

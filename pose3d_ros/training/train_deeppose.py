@@ -17,12 +17,10 @@ from pose3d_ros.networks.deeppose import DeepPoseNet
 from pose3d_ros.training.crop_data import joint_weights
 from pose3d_ros.training.half import half_precision
 from pose3d_ros.training.image_training import network_input
-from pose3d_ros.training.train_pose2d import Kind, Pose2DConfig, add_crop_arguments, train, weighted_mean
+from pose3d_ros.training.train_pose2d import Kind, Pose2DConfig, train, weighted_mean
+from pose3d_ros.training.train_pose2d import add_crop_arguments as add_arguments
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's arguments."""
-    add_crop_arguments(parser)
+__all__ = ["add_arguments", "run"]
 
 
 def run(args: argparse.Namespace) -> None:

@@ -131,7 +131,7 @@ class Pose2DLoss:
 
     def __call__(self, net: nn.Module, batch: Any) -> Tensor:
         """The scalar loss."""
-        return self.of_found(*found_by(net, batch), batch)
+        return self.of_found(*found_by(net, batch[0]), batch)
 
     def of_found(self, logits: Tensor, visibility: Tensor, batch: Any) -> Tensor:
         """The scalar loss of heatmap logits [n, 24, h, h] and visibility logits [n, 24]."""
@@ -144,7 +144,7 @@ class Pose2DLoss:
         return weighted_mean(maps, weight) + self._config.visibility_share * weighted_mean(errors, visible_weight)
 
 
-class TaughtLoss:
+class TaughtLoss(Pose2DLoss):
     """Labels, and what a better network finds in the same crops (Hinton et al. 2015, "Distilling the knowledge in a
     neural network"): (1 − share) · loss of labels + share · loss of findings.
 
@@ -153,29 +153,28 @@ class TaughtLoss:
     """
 
     def __init__(self, config: Pose2DConfig, teacher: Pose2DNet) -> None:
-        self._config, self._teacher = config, teacher
-        self._of_labels = Pose2DLoss(config)
-        self._joint_weights = torch.from_numpy(joint_weights())
+        super().__init__(config)
+        self._teacher = teacher
 
     def __call__(self, net: nn.Module, batch: Any) -> Tensor:
         """The scalar loss."""
-        logits, visibility = found_by(net, batch)
+        crop = batch[0]
+        logits, visibility = found_by(net, crop)
         with torch.no_grad():
-            taught_logits, taught_visibility = found_by(self._teacher.to(logits.device), batch)
+            taught_logits, taught_visibility = found_by(self._teacher.to(crop.device), crop)
             seen = torch.sigmoid(taught_visibility)
             goal = torch.softmax(taught_logits.flatten(2), -1).view_as(taught_logits)
         maps = weighted_mean(cross_entropy(logits, goal), seen * self._joint_weights.to(seen.device))
         visible = nn.functional.binary_cross_entropy_with_logits(visibility, seen)
         share = self._config.teacher_share
         findings = maps + self._config.visibility_share * visible
-        return (1 - share) * self._of_labels.of_found(logits, visibility, batch) + share * findings
+        return (1 - share) * self.of_found(logits, visibility, batch) + share * findings
 
 
-def found_by(net: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
-    """Heatmap logits and visibility logits of a network on a batch of Sample tensors, in single precision."""
-    crop = batch[0]
-    with half_precision(crop.device):
-        logits, visibility = net(network_input(crop))
+def found_by(net: nn.Module, crops: Tensor) -> tuple[Tensor, Tensor]:
+    """Heatmap logits and visibility logits of a network in crops [n, s, s, 3] uint8, in single precision."""
+    with half_precision(crops.device):
+        logits, visibility = net(network_input(crops))
     return logits.float(), visibility.float()
 
 
@@ -187,9 +186,9 @@ def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
 def locate(net: nn.Module, crops: NDArray[np.uint8]) -> NDArray[np.floating]:
     """Joints [n, 24, 2] in the pixels of crops [n, s, s, 3]."""
     device = next(net.parameters()).device
-    with torch.inference_mode(), half_precision(device):
-        logits, _ = net(network_input(torch.from_numpy(crops).to(device)))
-    return Decoder()(logits.float())[0][:, :, 0].cpu().numpy()
+    with torch.inference_mode():
+        logits, _ = found_by(net, torch.from_numpy(crops).to(device))
+    return Decoder()(logits)[0][:, :, 0].cpu().numpy()
 
 
 def _sources(

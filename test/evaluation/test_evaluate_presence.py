@@ -12,6 +12,8 @@ PERSON, THING, HIDDEN_BY_PERSON = [20.0, 20, 60, 120], [200.0, 20, 240, 120], [3
 class Everywhere:
     """Networks that suspect somebody in three places and are as sure of each."""
 
+    lift = None  # nobody asks
+
     def search(self, questions):
         return [(np.array([PERSON, THING, HIDDEN_BY_PERSON]), np.full(3, 0.8)) for _ in questions]
 

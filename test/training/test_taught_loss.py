@@ -37,11 +37,11 @@ def test_the_findings_of_a_teacher_are_learned_where_there_are_no_labels():
     before = [parameter.clone() for parameter in teacher.parameters()]
     optimiser = torch.optim.Adam(student.parameters(), 3e-3)
     with torch.no_grad():
-        goal, seen = found_by(teacher, unlabelled)
+        goal, seen = found_by(teacher, unlabelled[0])
 
     @torch.no_grad()
     def distance():
-        found, visible = found_by(student, unlabelled)
+        found, visible = found_by(student, unlabelled[0])
         maps = torch.softmax(found.flatten(2), -1) - torch.softmax(goal.flatten(2), -1)
         return float(maps.abs().sum(-1).mean()), float((visible - seen).abs().mean())
 
