@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 
-def gaussian_targets(joints: Tensor, size: int, sigma: float) -> Tensor:
-    """Gaussians [n, j, size, size] of peak 1 round joints [n, j, 2], both in heatmap pixels."""
-    grid = torch.arange(size, dtype=joints.dtype, device=joints.device)
-    x, y = (torch.exp(-((grid - joints[..., k, None]) ** 2) / (2 * sigma**2)) for k in (0, 1))
-    return y[..., :, None] * x[..., None, :]
+def gaussian_targets(places: Tensor, weights: Tensor, size: int, sigma: float) -> Tensor:
+    """Means [n, j, size, size] of Gaussians of peak 1 round places [n, j, p, 2], heatmap pixels, of weights [n, j, p]."""
+    grid = torch.arange(size, dtype=places.dtype, device=places.device)
+    x, y = (torch.exp(-((grid - places[..., k, None]) ** 2) / (2 * sigma**2)) for k in (0, 1))
+    shares = weights / weights.sum(-1, keepdim=True).clamp_min(1e-6)
+    return (shares[..., None] * y).transpose(-1, -2) @ x
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

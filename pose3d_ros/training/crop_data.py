@@ -15,6 +15,7 @@ from pose3d_ros.crop import apply, box_of_joints, crop_transform, square_of_box,
 from pose3d_ros.data.clutter import clutter
 from pose3d_ros.data.lspet import Photos
 from pose3d_ros.skeleton import INDEX, JOINTS, LIMBS_12, MIRROR, NUM_JOINTS
+from pose3d_ros.training.findings import PLACES, Findings
 from pose3d_ros.training.neighbours import add_neighbour, person
 
 _UPPER = np.array([name.split("_")[-1] not in ("hip", "knee", "ankle", "toe") for name in JOINTS])
@@ -23,6 +24,7 @@ UNLABELLED_WEIGHT = 0.3
 """How far a joint without a label is trusted not to be visible."""
 HIDDEN_WEIGHT = 0.4
 """What lies behind something else can only be guessed; its position counts less."""
+_NOWHERE, _NOTHING_FOUND = np.zeros((NUM_JOINTS, PLACES, 2)), np.zeros((NUM_JOINTS, PLACES))
 
 
 class Labels(NamedTuple):
@@ -30,7 +32,8 @@ class Labels(NamedTuple):
 
     image: [h, w, 3] BGR. joints_px: [24, 2]. located: [24] weight of the joint's position, 0 = not known.
     visible: [24] 1 = to be seen, 0 = hidden or outside. visible_weight: [24] how far `visible` is to be trusted.
-    box: x0, y0, x1, y1 of the person.
+    box: x0, y0, x1, y1 of the person. found_px: [24, PLACES, 2] where a network found the joints. found: [24, PLACES]
+    weights of these places.
     """
 
     image: NDArray[np.uint8]
@@ -39,6 +42,8 @@ class Labels(NamedTuple):
     visible: NDArray[np.floating]
     visible_weight: NDArray[np.floating]
     box: NDArray[np.floating]
+    found_px: NDArray[np.floating] = _NOWHERE
+    found: NDArray[np.floating] = _NOTHING_FOUND
 
 
 class Source(Protocol):
@@ -52,10 +57,14 @@ class Source(Protocol):
 
 
 class PhotoSource:
-    """Photos whose unlabelled joints are mostly, but not surely, hidden ones."""
+    """Photos whose unlabelled joints are mostly, but not surely, hidden ones.
 
-    def __init__(self, photos: Photos) -> None:
+    findings: what was found in them, which counts for `share` of what is learned; labels have the rest.
+    """
+
+    def __init__(self, photos: Photos, findings: Findings | None = None, share: float = 0.0) -> None:
         self._photos = photos
+        self._findings, self._share = findings, share
         self._usable = np.flatnonzero(photos.labelled.sum(1) >= _LEAST_HALF_BODY_JOINTS)
 
     def __len__(self) -> int:
@@ -68,7 +77,18 @@ class PhotoSource:
         asked = self._photos.labelled.any(0)
         weight = np.where(labelled > 0, 1.0, UNLABELLED_WEIGHT) * asked
         joints = self._photos.joints_px[k]
-        return Labels(self._photos.image(k), joints, labelled, labelled, weight, box_of_joints(joints[labelled > 0]))
+        labels = Labels(self._photos.image(k), joints, labelled, labelled, weight, box_of_joints(joints[labelled > 0]))
+        if self._findings is None:
+            return labels
+        share, seen = self._share, self._findings.visible[k]
+        trusted = (1 - share) * weight + share
+        return labels._replace(
+            located=(1 - share) * labelled,
+            visible=((1 - share) * weight * labelled + share * seen) / trusted,
+            visible_weight=trusted,
+            found_px=self._findings.places_px[k],
+            found=share * seen[:, None] * self._findings.probability[k],
+        )
 
 
 class NobodySource:
@@ -127,13 +147,15 @@ class Augmentation:
 
 
 class Sample(NamedTuple):
-    """What a training step takes: crop [size, size, 3] BGR, joints in its pixels, and the weights."""
+    """What a training step takes: crop [size, size, 3] BGR, joints and found places in its pixels, and the weights."""
 
     crop: NDArray[np.uint8]
     joints: NDArray[np.float32]
     located: NDArray[np.float32]
     visible: NDArray[np.float32]
     visible_weight: NDArray[np.float32]
+    places: NDArray[np.float32]
+    found: NDArray[np.float32]
 
 
 def augmented(
@@ -160,17 +182,25 @@ def augmented(
     transform = crop_transform(centre, float(side), size, rotation, mirror)
     border = cv2.BORDER_REPLICATE if rng.random() < 0.3 else cv2.BORDER_CONSTANT
     crop = warp(labels.image, transform, size, border)
-    joints: NDArray = apply(transform, labels.joints_px)
-    located, visible, weight = labels.located, labels.visible, labels.visible_weight
+    joints, places = apply(transform, labels.joints_px), apply(transform, labels.found_px)
+    located, visible, weight, found = labels.located, labels.visible, labels.visible_weight, labels.found
     if other is not None:
         hidden = _beside(crop, joints, located > 0, other, rng)
-        located, visible = np.where(hidden, HIDDEN_WEIGHT * located, located), visible * ~hidden
+        trust = np.where(hidden, HIDDEN_WEIGHT, 1.0)
+        located, visible, found = trust * located, visible * ~hidden, trust[:, None] * found
     crop = recoloured(crop, how, rng)
+    inside = _inside(joints, (size, size))
+    floats: tuple[NDArray, ...] = (
+        joints, located * inside, visible * inside, weight, places, found * _inside(places, (size, size))
+    )  # fmt: skip
     if mirror:
-        joints, located, visible, weight = (a[MIRROR] for a in (joints, located, visible, weight))
-    inside = ((joints >= 0) & (joints <= size - 1)).all(-1)
-    floats: tuple[NDArray, ...] = (joints, located * inside, visible * inside, weight)
+        floats = tuple(a[MIRROR] for a in floats)
     return Sample(_cut_out(crop, how, rng), *(a.astype(np.float32) for a in floats))
+
+
+def _inside(points: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Which points [..., 2] lie in a picture of that width and height."""
+    return np.asarray(((points >= 0) & (points <= np.array(size) - 1)).all(-1))
 
 
 def _beside(
@@ -205,13 +235,20 @@ def cut_off(labels: Labels, rng: np.random.Generator) -> Labels:
         right = round(x0 + share * (x1 - x0))
     left, top = max(left, 0), max(top, 0)
     image = labels.image[top:bottom, left:right]
-    joints = labels.joints_px - [left, top]
-    inside = ((joints >= 0) & (joints <= [image.shape[1] - 1, image.shape[0] - 1])).all(-1)
+    size = (image.shape[1], image.shape[0])
+    joints, places = labels.joints_px - [left, top], labels.found_px - [left, top]
+    inside = _inside(joints, size)
     if (inside & (labels.located > 0)).sum() < _LEAST_HALF_BODY_JOINTS:
         return labels
     box = np.clip(labels.box - [left, top, left, top], 0, np.tile(image.shape[1::-1], 2))
     return labels._replace(
-        image=image, joints_px=joints, located=labels.located * inside, visible=labels.visible * inside, box=box
+        image=image,
+        joints_px=joints,
+        located=labels.located * inside,
+        visible=labels.visible * inside,
+        box=box,
+        found_px=places,
+        found=labels.found * _inside(places, size),
     )
 
 

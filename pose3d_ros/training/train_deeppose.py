@@ -40,7 +40,7 @@ class DirectLoss:
 
     def __call__(self, net: nn.Module, batch: Any) -> Tensor:
         """The scalar loss."""
-        crop, joints, located, _, _ = batch
+        crop, joints, located, *_ = batch
         with half_precision(crop.device):
             found = net(network_input(crop))
         goal = (joints + 0.5) / self._size - 0.5

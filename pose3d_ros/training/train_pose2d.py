@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from pose3d_ros.data.coco import CocoPerson, read_coco
-from pose3d_ros.data.lspet import read_lspet
+from pose3d_ros.data.lspet import Photos, read_lspet
 from pose3d_ros.data.nobody import pictures_without_people
 from pose3d_ros.evaluation.pose2d import pck_of_photos
 from pose3d_ros.networks.decode import Decoder
@@ -25,6 +25,7 @@ from pose3d_ros.networks.pose2d import HEATMAP_STRIDE, Pose2DNet, load_net
 from pose3d_ros.training.coco_source import CocoSource, as_photos, held_out
 from pose3d_ros.training.config import read_config
 from pose3d_ros.training.crop_data import Augmentation, CropStream, NobodySource, PhotoSource, Source, joint_weights
+from pose3d_ros.training.findings import read_findings
 from pose3d_ros.training.half import half_precision
 from pose3d_ros.training.image_training import (
     RENDERED,
@@ -51,7 +52,7 @@ class Pose2DConfig(Schedule):
     visibility_share: float = 0.5
     """Weight of the visibility's loss."""
     teacher_share: float = 0.5
-    """Weight of what a teacher finds, where one is given; labels have the rest."""
+    """Weight of what a teacher finds, or found in photos, where it is given; labels have the rest."""
     shares: dict[str, float] = field(default_factory=lambda: {"lspet": 0.97, "nobody": 0.03})
     """Proportions of the sources: lspet, synthetic, coco, nobody."""
     augmentation: dict[str, float] = field(default_factory=dict)
@@ -66,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_crop_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of every training on crops."""
     add_training_arguments(parser)
+    parser.add_argument("--findings", type=Path, help="what `pose3d findings` wrote, to learn from besides the labels")
     parser.add_argument(
         "--coco",
         type=Path,
@@ -100,7 +102,7 @@ def train(args: argparse.Namespace, kind: Kind) -> None:
     trainer = Trainer(kind.network(config), config, args.output, args.init)
     own, own_measured = held_out(read_coco(args.coco)) if args.coco else ([], [])
     stream = CropStream(
-        *_sources(config, args.data, args.synthetic, own),
+        *_sources(config, args, own),
         config.input_size,
         Augmentation(**config.augmentation),
         trainer.stream_seed,
@@ -135,11 +137,12 @@ class Pose2DLoss:
 
     def of_found(self, logits: Tensor, visibility: Tensor, batch: Any) -> Tensor:
         """The scalar loss of heatmap logits [n, 24, h, h] and visibility logits [n, 24]."""
-        _, joints, located, visible, visible_weight = batch
+        _, joints, located, visible, visible_weight, places, found = batch
+        places, weights = torch.cat([joints[:, :, None], places], 2), torch.cat([located[..., None], found], 2)
         # The centre of heatmap pixel u lies at pixel 4 u + 1.5 of the crop.
-        goal = (joints - (HEATMAP_STRIDE - 1) / 2) / HEATMAP_STRIDE
-        maps = self._maps_loss(logits, gaussian_targets(goal, logits.shape[-1], self._config.sigma))
-        weight = located * self._joint_weights.to(located.device)
+        goal = (places - (HEATMAP_STRIDE - 1) / 2) / HEATMAP_STRIDE
+        maps = self._maps_loss(logits, gaussian_targets(goal, weights, logits.shape[-1], self._config.sigma))
+        weight = weights.sum(-1) * self._joint_weights.to(located.device)
         errors = nn.functional.binary_cross_entropy_with_logits(visibility, visible, reduction="none")
         return weighted_mean(maps, weight) + self._config.visibility_share * weighted_mean(errors, visible_weight)
 
@@ -192,12 +195,16 @@ def locate(net: nn.Module, crops: NDArray[np.uint8]) -> NDArray[np.floating]:
 
 
 def _sources(
-    config: Pose2DConfig, data: Path, synthetic: Path | None, own: Sequence[CocoPerson]
+    config: Pose2DConfig, args: argparse.Namespace, own: Sequence[CocoPerson]
 ) -> tuple[list[Source], list[float]]:
     makers: dict[str, Callable[[], Source]] = {
-        "lspet": lambda: PhotoSource(read_lspet(data / "lspet", "train")),
-        "synthetic": lambda: SyntheticSource(required(synthetic, RENDERED)),
+        "lspet": lambda: _photos(read_lspet(args.data / "lspet", "train"), args.findings, config.teacher_share),
+        "synthetic": lambda: SyntheticSource(required(args.synthetic, RENDERED)),
         "coco": lambda: CocoSource(required(own, "people of your own: give their annotations with --coco")),
-        "nobody": lambda: NobodySource(pictures_without_people(data)),
+        "nobody": lambda: NobodySource(pictures_without_people(args.data)),
     }
     return mixture(makers, config.shares)
+
+
+def _photos(photos: Photos, findings: Path | None, share: float) -> PhotoSource:
+    return PhotoSource(photos) if findings is None else PhotoSource(photos, read_findings(findings, photos), share)

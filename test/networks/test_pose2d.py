@@ -27,11 +27,16 @@ def test_unknown_depth_is_refused():
         Pose2DNet(19, 8, 16)
 
 
+def gaussians(joints, sigma):
+    """Heatmaps of joints [n, j, 2] in heatmap pixels."""
+    return gaussian_targets(joints[:, :, None], torch.ones(*joints.shape[:2], 1), 48, sigma)
+
+
 def test_decoder_finds_the_place_the_target_was_made_from():
     """Between the pixels too, and with the target's own spread."""
     joints = torch.from_numpy(np.random.default_rng(0).uniform(40, 150, (3, 24, 2))).float()
     sigma = 1.5
-    maps = gaussian_targets((joints - 1.5) / 4, 48, sigma)
+    maps = gaussians((joints - 1.5) / 4, sigma)
     found, covariance, mass = Decoder()(maps.clamp_min(1e-12).log())
     np.testing.assert_allclose(found[:, :, 0], joints, atol=0.5)
     np.testing.assert_allclose(covariance[:, :, 0, 0, 0], (4 * sigma) ** 2, rtol=0.15)
@@ -39,16 +44,16 @@ def test_decoder_finds_the_place_the_target_was_made_from():
 
 
 def test_decoder_finds_the_second_place_too():
-    first, second = torch.tensor([[[60.0, 50.0]]]), torch.tensor([[[120.0, 140.0]]])
-    maps = sum(share * gaussian_targets((at - 1.5) / 4, 48, 1.5) for share, at in ((0.7, first), (0.3, second)))
+    places = torch.tensor([[[[60.0, 50.0], [120.0, 140.0]]]])
+    maps = gaussian_targets((places - 1.5) / 4, torch.tensor([[[1.4, 0.6]]]), 48, 1.5)
     found, _, mass = Decoder()(maps.clamp_min(1e-12).log())
-    np.testing.assert_allclose(found[0, 0, :2], torch.cat([first, second])[:, 0], atol=0.5)
+    np.testing.assert_allclose(found[0, 0, :2], places[0, 0], atol=0.5)
     np.testing.assert_allclose(mass[0, 0, :2], [0.7, 0.3], atol=0.05)
 
 
 def test_decoder_finds_places_at_the_edge():
     corners = torch.tensor([[[1.5, 1.5], [189.5, 1.5], [1.5, 189.5], [189.5, 189.5]]])
-    found, _, mass = Decoder()(gaussian_targets((corners - 1.5) / 4, 48, 0.3).clamp_min(1e-12).log())
+    found, _, mass = Decoder()(gaussians((corners - 1.5) / 4, 0.3).clamp_min(1e-12).log())
     np.testing.assert_allclose(found[:, :, 0], corners, atol=0.5)
     np.testing.assert_allclose(mass[:, :, 0], 1, atol=1e-3)
 
@@ -66,7 +71,7 @@ def test_decoder_is_sure_of_what_leaves_nothing_for_other_places():
 
 @pytest.mark.parametrize("name", sorted(HEATMAP_LOSSES))
 def test_losses_are_least_at_the_target(name):
-    target = gaussian_targets(torch.tensor([[[20.0, 30.0]]]), 48, 1.5)
+    target = gaussians(torch.tensor([[[20.0, 30.0]]]), 1.5)
     right = target if name == "mse" else target.clamp_min(1e-12).log()
     wrong = torch.roll(right, 5, -1)
     assert HEATMAP_LOSSES[name](right, target) < HEATMAP_LOSSES[name](wrong, target)

@@ -21,7 +21,7 @@ def batch(located=1.0):
     crops = torch.randint(0, 256, (4, SIZE, SIZE, 3), dtype=torch.uint8, generator=generator)
     joints = SIZE * torch.rand(4, NUM_JOINTS, 2, generator=generator)
     weights = torch.full((4, NUM_JOINTS), located)
-    return [crops, joints, weights, weights, weights]
+    return [crops, joints, weights, weights, weights, joints[:, :, None], torch.zeros(4, NUM_JOINTS, 1)]
 
 
 def test_without_a_share_the_teacher_says_nothing():
