@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def gaussian_targets(places: Tensor, weights: Tensor, size: int, sigma: float) -> Tensor:
-    """Means [n, j, size, size] of Gaussians of peak 1 round places [n, j, p, 2], heatmap pixels, of weights [n, j, p]."""
+    """Means [n, j, size, size] of Gaussians of peak 1 round places [n, j, p, 2], heatmap pixels; weights [n, j, p]."""
     grid = torch.arange(size, dtype=places.dtype, device=places.device)
     x, y = (torch.exp(-((grid - places[..., k, None]) ** 2) / (2 * sigma**2)) for k in (0, 1))
     shares = weights / weights.sum(-1, keepdim=True).clamp_min(1e-6)
