@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from pose3d_ros.crop import CROP_MARGIN, box_of_joints
 from pose3d_ros.data.coco import read_coco
 from pose3d_ros.data.lspet import read_lspet
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine
-from pose3d_ros.evaluation.pose2d import MAHALANOBIS_SQUARED, RIGHT, THRESHOLDS, TORSO, torso_length
+from pose3d_ros.evaluation.pose2d import MAHALANOBIS_SQUARED, RIGHT, THRESHOLDS, TORSO, leaning_deg, torso_length
 from pose3d_ros.models import models_dir
 from pose3d_ros.skeleton import BONES, JOINTS, LIMBS_12
 from pose3d_ros.stages.pose2d import PoseEstimator
@@ -24,6 +24,7 @@ from pose3d_ros.stages.pose2d import PoseEstimator
 _EVERYDAY_MARGIN = 1.4
 _EVERYDAY_LEAST_JOINTS, _EVERYDAY_LEAST_TORSO_PX, _EVERYDAY_LEAST_BOX_PX = 8, 12, 80
 _BINS = 15
+_LEANING_DEG = (0, 30, 90, 135, 180)
 _CHART_PX, _CHART_EDGE_PX = 360, 48
 _CHART_COLOURS = ((180, 90, 20), (20, 120, 230), (60, 150, 60))  # BGR
 
@@ -152,16 +153,27 @@ def rendered_cases(folder: Path) -> Iterator[Case]:
         yield Case(person.image, np.asarray(person.box, float), person.joints_px, person.located >= 1, torso)
 
 
-def score_cases(estimator: PoseEstimator, cases: Iterable[Case]) -> tuple[Scores, list[tuple[float, NDArray]]]:
-    """Scores of all cases, and for each its mean error and a picture of it (found joints on the crop's part)."""
+class Look(NamedTuple):
+    """How one person was seen: mean error over the torso, how far they lean, found joints on the crop's part."""
+
+    error: float
+    leaning_deg: float
+    picture: NDArray[np.uint8]
+
+
+def score_cases(estimator: PoseEstimator, cases: Iterable[Case]) -> tuple[Scores, list[Look]]:
+    """Scores of all cases, and how each was seen."""
     rows: list[Scores] = []
-    pictures = []
+    looks = []
     for case in cases:
         pose = estimator.estimate(case.image, case.box[None])
         truth = case.joints_px[None], np.array([case.torso_px]), case.counted[None]
         rows.append(Scores.of(pose.joints_px, pose.cov_px, pose.score, *truth))
-        pictures.append((float(rows[-1].error[0, case.counted].mean()), _picture(case, pose.joints_px[0])))
-    return Scores(*(np.concatenate(column) for column in zip(*rows, strict=True))), pictures
+        leaning = float(leaning_deg(case.joints_px)) if case.counted[TORSO].all() else float("nan")
+        looks.append(
+            Look(float(rows[-1].error[0, case.counted].mean()), leaning, _picture(case, pose.joints_px[0]))
+        )  # fmt: skip
+    return Scores(*(np.concatenate(column) for column in zip(*rows, strict=True))), looks
 
 
 def _picture(case: Case, joints_px: NDArray) -> NDArray[np.uint8]:
@@ -207,15 +219,16 @@ def run(args: argparse.Namespace) -> None:
     reliability: dict[str, Reliability] = {}
     print(f"{'set':16s} people  PCK@0.2  PCK@0.1    ECE  in 68 %  in 95 %")
     for name, cases in sets.items():
-        scores, pictures = score_cases(estimator, cases)
+        scores, looks = score_cases(estimator, cases)
         reliability[name] = scores.reliability()
         print(
             f"{name:16s} {len(scores.error):6d}  {scores.pck(0.2):7.1f}  {scores.pck(0.1):7.1f}  "
             f"{reliability[name].error():5.3f}  {scores.coverage(68):7.1f}  {scores.coverage(95):7.1f}"
         )
         _print_joints(scores)
+        _print_leaning(scores, np.array([look.leaning_deg for look in looks]))
         if args.worst is not None:
-            _write_worst(pictures, args.worst / f"worst_{name.split()[0].lower()}.png")
+            _write_worst(looks, args.worst / f"worst_{name.split()[0].lower()}.png")
     if args.reliability is not None:
         cv2.imwrite(str(args.reliability), draw_reliability(reliability))
         print(f"reliability: {args.reliability}")
@@ -229,6 +242,16 @@ def _print_joints(scores: Scores) -> None:
             if counted.any():
                 parts.append(f"{joint} {100 * (scores.error[counted, j] <= threshold).mean():.0f}")
         print(f"  @{threshold}: " + ", ".join(parts))
+
+
+def _print_leaning(scores: Scores, leaning_deg: NDArray) -> None:
+    parts = []
+    for low, high in pairwise(_LEANING_DEG):
+        people = (leaning_deg >= low) & (leaning_deg <= high)
+        if people.any():
+            right = (scores.error <= RIGHT)[people][scores.counted[people]]
+            parts.append(f"{low}-{high} deg {100 * right.mean():.0f} ({people.sum()} people)")
+    print(f"  @{RIGHT}, by how far the torso leans: " + ", ".join(parts))
 
 
 def draw_reliability(sets: Mapping[str, Reliability]) -> NDArray[np.uint8]:
@@ -260,8 +283,8 @@ def draw_reliability(sets: Mapping[str, Reliability]) -> NDArray[np.uint8]:
     return canvas
 
 
-def _write_worst(pictures: list[tuple[float, NDArray]], path: Path) -> None:
-    worst = [picture for _, picture in sorted(pictures, key=lambda pair: -pair[0])[:20]]
+def _write_worst(looks: list[Look], path: Path) -> None:
+    worst = [look.picture for look in sorted(looks, key=lambda look: -look.error)[:20]]
     worst += [np.zeros_like(worst[0])] * (-len(worst) % 5)
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), np.vstack([np.hstack(worst[i : i + 5]) for i in range(0, len(worst), 5)]))

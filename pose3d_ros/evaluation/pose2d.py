@@ -34,6 +34,16 @@ def torso_length(joints_px: NDArray[np.floating], labelled: NDArray[np.bool_] | 
         return (lengths * known).sum(1) / known.sum(1)
 
 
+def leaning_deg(joints_px: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Angle [...] between the torso of joints [..., 24, 2] and upright in the picture: 0 standing, 180 upside down."""
+    left, right = (
+        joints_px[..., INDEX[f"{side}_shoulder"], :] - joints_px[..., INDEX[f"{side}_hip"], :]
+        for side in ("left", "right")
+    )
+    up = left + right
+    return np.degrees(np.arctan2(np.abs(up[..., 0]), -up[..., 1]))
+
+
 def pck(predicted: NDArray[np.floating], truth: NDArray[np.floating], counted: NDArray[np.bool_]) -> dict[float, float]:
     """Share of counted joints [n, 24] within a fraction of the torso of their true place, per threshold.
 

@@ -15,7 +15,7 @@ from pose3d_ros.networks.calibrate_file import add_calibration_argument, calibra
 from pose3d_ros.networks.calibration import UNCALIBRATED, Calibration
 from pose3d_ros.networks.decode import Decoder
 from pose3d_ros.networks.onnx_file import write_onnx_file
-from pose3d_ros.networks.pose2d import Look, Pose2DNet, load_net, look_both_ways, look_once, normalise
+from pose3d_ros.networks.pose2d import Look, Pose2DNet, load_mean_net, look_both_ways, look_once, normalise
 from pose3d_ros.skeleton import JOINTS
 
 _ABOUT = "a person's crop -> heatmaps -> joints in its pixels, covariance, score, visibility"
@@ -56,7 +56,9 @@ class Pose2DGraph(nn.Module):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint.pt of a training")
+    parser.add_argument(
+        "--checkpoint", type=Path, nargs="+", required=True, help="checkpoint.pt of a training; of several the mean"
+    )
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the data sets")
     add_calibration_argument(parser)
     parser.add_argument("--size", type=int, help="side of the crops it takes, pixels (default: as in the training)")
@@ -71,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Writes the ONNX file and calibrates it."""
-    net, trained_size = load_net(args.checkpoint)
+    net, trained_size = load_mean_net(args.checkpoint)
     size = args.size or trained_size
     write_onnx(Pose2DGraph(net, UNCALIBRATED, _LOOKS[args.look]), size, args.output)
     halve_weights(args.output)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -45,6 +45,25 @@ def load_net(checkpoint: Path) -> tuple[Pose2DNet, int]:
     net = Pose2DNet(config["depth"], config["width"], config["head_width"])
     net.load_state_dict(state["ema"])
     return net.eval(), config["input_size"]
+
+
+def load_mean_net(checkpoints: Sequence[Path]) -> tuple[Pose2DNet, int]:
+    """The network whose weights are the mean of several parts of one training, and the side of the last one's input.
+
+    Parts that went on from each other err differently, and their mean less (Wortsman et al. 2022, "Model soups").
+    Raises ValueError when they are of different sizes.
+    """
+    nets, sizes = zip(*(load_net(checkpoint) for checkpoint in checkpoints), strict=True)
+    states = [net.state_dict() for net in nets]
+    shapes = [{name: value.shape for name, value in state.items()} for state in states]
+    if any(other != shapes[0] for other in shapes):
+        raise ValueError("the checkpoints are of networks of different sizes: name parts of one training")
+    mean = {
+        name: torch.stack([state[name].double() for state in states]).mean(0).to(value.dtype)
+        for name, value in states[-1].items()
+    }
+    nets[-1].load_state_dict(mean)
+    return nets[-1], sizes[-1]
 
 
 Look = Callable[[Pose2DNet, Tensor], tuple[Tensor, Tensor]]

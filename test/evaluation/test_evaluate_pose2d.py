@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from pose3d_ros.evaluation.evaluate_pose2d import Reliability, Scores, draw_reliability
+from pose3d_ros.evaluation.pose2d import leaning_deg
+from pose3d_ros.skeleton import INDEX, NUM_JOINTS
 
 
 def scores(said, right):
@@ -27,3 +29,15 @@ def test_the_picture_has_a_curve_where_the_figures_are():
     height, width = with_curve.shape[:2]
     assert abs(np.median(rows) + 100 - height / 2) < 8
     assert np.ptp(columns) == pytest.approx(0.5 * width, rel=0.3)
+
+
+@pytest.mark.parametrize("angle", [0, 40, 90, 180])
+def test_how_far_a_person_leans(angle):
+    """To either side; a torso turned by an angle leans by it."""
+    for turn in (np.radians(angle), -np.radians(angle)):
+        up, right = np.array([np.sin(turn), -np.cos(turn)]), np.array([np.cos(turn), np.sin(turn)])
+        joints = np.zeros((NUM_JOINTS, 2))
+        for side, away in (("left", 1), ("right", -1)):
+            joints[INDEX[f"{side}_hip"]] = [50, 60] + 6 * away * right
+            joints[INDEX[f"{side}_shoulder"]] = [50, 60] + 10 * away * right + 30 * up
+        assert leaning_deg(joints) == pytest.approx(angle, abs=1e-6)

@@ -11,7 +11,7 @@ from pose3d_ros.networks.decode import Decoder  # noqa: E402
 from pose3d_ros.networks.export_pose2d import Pose2DGraph, write_onnx  # noqa: E402
 from pose3d_ros.networks.heatmap_losses import HEATMAP_LOSSES, gaussian_targets  # noqa: E402
 from pose3d_ros.networks.onnx_file import read_weights  # noqa: E402
-from pose3d_ros.networks.pose2d import Pose2DNet, look_both_ways, look_once  # noqa: E402
+from pose3d_ros.networks.pose2d import Pose2DNet, load_mean_net, look_both_ways, look_once  # noqa: E402
 from pose3d_ros.skeleton import MIRROR  # noqa: E402
 
 
@@ -105,6 +105,30 @@ def test_who_looks_both_ways_finds_the_same_in_the_mirror():
     torch.testing.assert_close(mirrored_logits[:, MIRROR].flip(-1), logits)
     torch.testing.assert_close(mirrored_visible[:, MIRROR], visible)
     assert not torch.allclose(once, logits)
+
+
+def checkpoint(folder, width, value):
+    """A checkpoint whose weights are all the same."""
+    net = Pose2DNet(18, width, 16)
+    state = {name: torch.full_like(tensor, value) for name, tensor in net.state_dict().items()}
+    folder.mkdir()
+    config = {"depth": 18, "width": width, "head_width": 16, "input_size": 64}
+    torch.save({"config": config, "ema": state}, folder / "checkpoint.pt")
+    return folder / "checkpoint.pt"
+
+
+def test_the_mean_of_several_parts(tmp_path):
+    first, second = checkpoint(tmp_path / "first", 8, 1), checkpoint(tmp_path / "second", 8, 4)
+    for files, mean in (([first], 1), ([first, second], 2.5), ([first, second, second], 3)):
+        net, size = load_mean_net(files)
+        assert size == 64
+        assert all((parameter == mean).all() for parameter in net.parameters())
+
+
+def test_a_mean_of_different_networks_is_refused(tmp_path):
+    files = [checkpoint(tmp_path / "first", 8, 1), checkpoint(tmp_path / "second", 16, 1)]
+    with pytest.raises(ValueError, match="different sizes"):
+        load_mean_net(files)
 
 
 def test_exported_file_gives_back_the_weights(tmp_path):
