@@ -200,6 +200,17 @@ class TestPoses:
         pose = standing() + np.random.default_rng(0).normal(0, 0.1, (21, 3))
         assert np.allclose(poses.mirror(poses.mirror(pose)), pose)
 
+    @pytest.mark.parametrize("side", [1.0, -1.0])
+    def test_limbs_hang_and_swing(self, side):
+        """Down at rest, to the front by a quarter turn, outwards by another; up by a half."""
+        for ahead, aside, direction in (
+            (0, 0, [0, -1, 0]),
+            (90, 0, [0, 0, 1]),
+            (0, 90, [side, 0, 0]),
+            (180, 0, [0, 1, 0]),
+        ):
+            assert np.allclose(poses._swung(side, np.radians(ahead), np.radians(aside)), direction)
+
     @pytest.mark.parametrize("change", [poses._perturb, poses._with_arms, poses._turn_head])
     def test_changes_keep_bone_lengths(self, change):
         pose = standing()

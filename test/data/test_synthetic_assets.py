@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("numba")
 
 from pose3d_ros import skeleton
-from pose3d_ros.data.synthetic import assets, body, cli, clothes, person, poses, scene, shards
+from pose3d_ros.data.synthetic import assets, body, cli, clothes, person, poses, retarget, scene, shards
 
 ROOT = Path(os.environ.get("POSE3D_DATA", Path(__file__).parents[3] / "shared" / "data"))
 pytestmark = pytest.mark.skipif(
@@ -49,6 +49,20 @@ def test_labels_are_consistent(studio, kind):
             assert (label.joints_px[inside] > low).all(), "joints lie within the silhouette's box"
             assert (label.joints_px[inside] < high).all()
             assert 0 <= label.visible_fraction <= 1
+
+
+def test_acrobats_lean_and_stand_on_their_heads(studio):
+    """At any angle to upright, with limbs as long as anybody's."""
+    rng = np.random.default_rng(0)
+    found = np.stack([poses.acrobatic_pose(rng, studio.mocap) for _ in range(200)])
+    up = found[:, retarget.THORAX] - found[:, retarget.PELVIS]
+    share = np.histogram(up[:, 1] / np.linalg.norm(up, axis=1), [-1, -0.5, 0, 0.5, 1])[0] / len(up)
+    assert (share > 0.1).all()
+    assert share[-1] < 0.6
+    for chain in (*poses.ARMS.values(), *poses.LEGS.values()):
+        lengths = np.linalg.norm(np.diff(found[:, list(chain)], axis=1), axis=-1)
+        assert (lengths > 0.05).all()
+        assert (lengths < 0.65).all()
 
 
 def test_joints_follow_their_definitions(studio):

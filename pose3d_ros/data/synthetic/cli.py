@@ -22,7 +22,7 @@ _studio: Studio | None = None
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``run``."""
     parser.add_argument("--kind", choices=(*KINDS, "clip"), default="crops",
-                        help="256x256 crops, 320x256 scenes, or the demo clip")  # fmt: skip
+                        help="256x256 crops, of acrobats too, 320x256 scenes, or the demo clip")  # fmt: skip
     parser.add_argument("--count", type=int, default=SHARD_SIZE, help="pictures in all, over all shards")
     parser.add_argument("--out", type=Path, required=True, help="folder for the shards")
     parser.add_argument("--workers", type=int, default=1, help="processes; the result does not depend on it")

@@ -112,6 +112,48 @@ def random_pose(rng: np.random.Generator, mocap: Mocap) -> FloatArray:
     return pose @ r.axis_rotation(np.array([0.0, 1.0, 0.0]), float(rng.uniform(-np.pi, np.pi))).T
 
 
+def acrobatic_pose(rng: np.random.Generator, mocap: Mocap) -> FloatArray:
+    """Somebody who jumps, turns a somersault or a cartwheel, stands on their hands, does the splits, falls: trunk,
+    arms and legs far from rest, and the whole body turned; pelvis over the origin."""
+    pose = mocap.sample(rng, upright=rng.random() < 0.5)
+    if rng.random() < 0.7:
+        pose = _lean(rng, pose, float(np.clip(rng.normal(0.3, 0.7), -0.6, 2.2)))
+    if rng.random() < 0.75:
+        frame = _pelvis_frame(pose)
+        together = rng.random() < 0.35
+        ahead, aside, bend = rng.normal(0.4, 0.8), rng.uniform(0, 1.0), abs(rng.normal(0, 0.7))
+        for side, sign in (("left", 1.0), ("right", -1.0)):
+            if not together:
+                ahead, aside, bend = rng.normal(0.3, 0.9), rng.uniform(-0.1, 1.3), abs(rng.normal(0, 0.8))
+            thigh = _swung(sign, ahead, aside)
+            _set_leg(pose, side, frame, thigh, _swung(sign, ahead - bend, aside), _swung(sign, ahead + 0.4, aside))
+    if rng.random() < 0.75:
+        frame = _chest_frame(pose)
+        together, ahead, aside = rng.random() < 0.5, rng.uniform(-0.8, 3.2), rng.uniform(0, 1.2)
+        for side, sign in (("left", 1.0), ("right", -1.0)):
+            if not together:
+                ahead, aside = rng.uniform(-0.8, 3.2), rng.uniform(-0.2, 1.5)
+            _set_arm(
+                pose, side, frame, _swung(sign, ahead, aside), _swung(sign, ahead + abs(rng.normal(0, 0.6)), aside)
+            )
+    if rng.random() < 0.7:
+        pose = _perturb(rng, pose)
+    if rng.random() < 0.7:
+        pose = _turn_head(rng, pose)
+    frame = _yaw_frame(pose)
+    over, sideways = rng.uniform(-np.pi, np.pi), rng.normal(0, 0.6)
+    if rng.random() < 0.3:  # a cartwheel rather than a somersault
+        over, sideways = sideways, over
+    turn = r.axis_rotation(frame[:, 2], float(sideways)) @ r.axis_rotation(frame[:, 0], float(over))
+    yaw = r.axis_rotation(np.array([0.0, 1.0, 0.0]), float(rng.uniform(-np.pi, np.pi)))
+    return (pose - pose[r.PELVIS]) @ (yaw @ turn).T
+
+
+def _swung(side: float, ahead: float, aside: float) -> FloatArray:
+    """The direction of a hanging limb swung forward and outward, in its body's frame; side: 1 left, -1 right."""
+    return np.array([side * np.sin(aside), -np.cos(aside) * np.cos(ahead), np.cos(aside) * np.sin(ahead)])
+
+
 def _pelvis_frame(pose: FloatArray) -> FloatArray:
     x = pose[r.L_HIP] - pose[r.R_HIP]
     x = x / np.linalg.norm(x)

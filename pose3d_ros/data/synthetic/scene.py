@@ -16,7 +16,7 @@ from pose3d_ros.skeleton import indices
 
 CROP_SIZE = 256
 SCENE_SIZE = (320, 256)
-KINDS = ("crops", "scenes")
+KINDS = ("crops", "scenes", "acrobats")
 MOCAP_SPLIT = {"train": 0, "test": 2}
 POOL_SIZE = {"train": 240, "test": 40}
 _UP = np.array([0.0, 1.0, 0.0])
@@ -63,7 +63,10 @@ def open_studio(
 def picture(studio: Studio, kind: str, seed: int, index: int) -> tuple[bytes, FloatArray, list[render.Label]]:
     """Picture ``index`` of a kind as (JPEG, K, labels); depends on nothing but the studio, the seed and the index."""
     rng = np.random.default_rng([seed, KINDS.index(kind), index])
-    return crop(rng, studio) if kind == "crops" else scene(rng, studio)
+    if kind == "scenes":
+        return scene(rng, studio)
+    pose = poses.random_pose if kind == "crops" else poses.acrobatic_pose
+    return crop(rng, studio, pose(rng, studio.mocap))
 
 
 def pose_person(rng: np.random.Generator, studio: Studio, pose: FloatArray) -> render.Solid:
@@ -108,9 +111,9 @@ def moved(solid: render.Solid, offset: FloatArray) -> render.Solid:
     )  # fmt: skip
 
 
-def crop(rng: np.random.Generator, studio: Studio) -> tuple[bytes, FloatArray, list[render.Label]]:
-    """A square picture around one main person."""
-    main = pose_person(rng, studio, poses.random_pose(rng, studio.mocap))
+def crop(rng: np.random.Generator, studio: Studio, pose: FloatArray) -> tuple[bytes, FloatArray, list[render.Label]]:
+    """A square picture around one main person in a pose [21, 3]."""
+    main = pose_person(rng, studio, pose)
     assert main.joints is not None
     centre = main.vertices[::17].astype(np.float64)
     middle = (centre.min(0) + centre.max(0)) / 2
