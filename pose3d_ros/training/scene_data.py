@@ -25,10 +25,6 @@ _BYSTANDER_WEIGHT = 0.15
 """How far a photo's background is trusted to be empty: only one person of each photo is labelled."""
 _LEAST_VISIBLE = 0.25
 """Share of a person's box that must be left in the picture."""
-CLOSE = 0.25
-"""Share of the people who stand so close that the picture does not hold them."""
-_BEHIND_COUNTER = 0.15
-"""Share of the photos whose person stands or sits behind something that hides the lower part."""
 
 
 class Scene(NamedTuple):
@@ -96,17 +92,12 @@ class PhotoSceneSource:
         """Puts a photo into a cell (size and origin in pixels); returns its person's box, if enough of it shows."""
         k = int(self._usable[int(rng.integers(len(self._usable)))])
         photo = self._photos.image(k)
-        joints = self._photos.joints_px[k][self._photos.labelled[k]]
-        if rng.random() < 0.5:
-            photo, joints = photo[:, ::-1], [photo.shape[1] - 1, 0] + [-1, 1] * joints
         h, w = photo.shape[:2]
-        if rng.random() < CLOSE:
-            scale, corner = close_up(box_of_joints(joints), cell, rng)
-            middle = origin + scale * (np.array([w, h]) / 2 - corner)
-        else:
-            scale = min(cell[0] / w, cell[1] / h) * np.exp(rng.uniform(-0.8, 0.4))
-            middle = origin + cell / 2 + rng.normal(0, 0.12, 2) * cell
-        transform = window(scale, np.array([w - 1, h - 1]) / 2 - middle / scale)
+        scale = min(cell[0] / w, cell[1] / h) * np.exp(rng.uniform(-0.8, 0.4))
+        middle = origin + cell / 2 + rng.normal(0, 0.12, 2) * cell
+        mirror = -1 if rng.random() < 0.5 else 1
+        linear = scale * np.array([[mirror, 0], [0, 1]])
+        transform = np.concatenate([linear, (middle - linear @ [(w - 1) / 2, (h - 1) / 2])[:, None]], 1)
         x0, y0 = np.clip((middle - scale * np.array([w, h]) / 2), origin, origin + cell).astype(int)
         x1, y1 = np.clip((middle + scale * np.array([w, h]) / 2), origin, origin + cell).astype(int)
         if x1 - x0 < 8 or y1 - y0 < 8:
@@ -114,26 +105,8 @@ class PhotoSceneSource:
         shifted = transform - np.array([[0, 0, x0], [0, 0, y0]])
         image[y0:y1, x0:x1] = warp_to(photo, shifted, int(x1 - x0), int(y1 - y0))
         trust[y0:y1, x0:x1] = _BYSTANDER_WEIGHT
-        box = box_of_joints(apply(transform, joints))
-        if rng.random() < _BEHIND_COUNTER:
-            edge = int(np.clip(box[1] + rng.uniform(0.35, 0.8) * (box[3] - box[1]), y0, y1))
-            image[edge:y1, x0:x1] = self._empty.scene(x1 - x0, y1 - edge, rng).image if edge < y1 else 0
-            y1 = edge
-        return clipped_box(box, (x0, y0, x1, y1))
-
-
-def window(scale: float, corner: NDArray[np.floating]) -> NDArray[np.float64]:
-    """The affine map [2, 3] from a picture to a window that shows it `scale` times as large, from `corner` [2] on."""
-    return scale * np.concatenate([np.eye(2), -np.reshape(corner, (2, 1))], 1)
-
-
-def close_up(box: NDArray[np.floating], size: NDArray[np.floating], rng: np.random.Generator) -> tuple[float, NDArray]:
-    """Scale and corner of a window of `size` (width, height) that does not hold the person of the box: mostly the head
-    and what fits below it, sometimes the legs."""
-    scale = rng.uniform(1.1, 2.2) * size[1] / max(box[2:] - box[:2])
-    seen = size / scale
-    top = box[1] - rng.uniform(0, 0.3) * seen[1] if rng.random() < 0.8 else box[3] - rng.uniform(0.8, 1) * seen[1]
-    return scale, np.array([(box[0] + box[2]) / 2 - rng.uniform(0.25, 0.75) * seen[0], top])
+        joints = apply(transform, self._photos.joints_px[k][self._photos.labelled[k]])
+        return clipped_box(box_of_joints(joints), (x0, y0, x1, y1))
 
 
 def clipped_box(box: NDArray, window: tuple[float, float, float, float]) -> NDArray | None:

@@ -13,13 +13,12 @@ from pose3d_ros.crop import box_of_joints, warp_to
 from pose3d_ros.data.synthetic.shards import Shard, read_shard
 from pose3d_ros.skeleton import INDEX
 from pose3d_ros.training.crop_data import HIDDEN_WEIGHT, Labels
-from pose3d_ros.training.scene_data import CLOSE, Scene, clipped_box, close_up, window
+from pose3d_ros.training.scene_data import Scene, clipped_box
 
 _VISIBLE, _SELF_OCCLUDED, _HIDDEN, _OUTSIDE = range(4)
 _LEAST_VISIBLE_FRACTION = 0.3
 _LEAST_VISIBLE_JOINTS = 6
 _LEAST_HEIGHT_PX = 12
-_LEAST_CLOSE_UP_PX = 60
 
 
 class _Shards:
@@ -72,21 +71,18 @@ class SyntheticSceneSource:
         self._shards = _Shards(folder).shards
 
     def scene(self, width: int, height: int, rng: np.random.Generator) -> Scene:
-        """A random scene, mirrored, and zoomed in now and then, or in on one of its people."""
+        """A random scene, mirrored, and zoomed in now and then."""
         shard = self._shards[int(rng.integers(len(self._shards)))]
         i = int(rng.integers(len(shard)))
         picture = _picture(shard, i)
         h, w = picture.shape[:2]
-        someone = self._someone(shard, i, rng)
-        if someone is not None and rng.random() < CLOSE:
-            scale, corner = close_up(someone, np.array([width, height]), rng)
-        else:
-            zoom = np.exp(rng.uniform(0, 0.5)) if rng.random() < 0.5 else 1.0
-            scale = min(width / w, height / h) * zoom
-            corner = rng.uniform(0, 1, 2) * np.maximum([w - width / scale, h - height / scale], 0)
-        transform = window(scale, corner)
-        if rng.random() < 0.5:
-            transform[0] = [0, 0, width - 1] - transform[0]
+        zoom = np.exp(rng.uniform(0, 0.5)) if rng.random() < 0.5 else 1.0
+        scale = min(width / w, height / h) * zoom
+        slack = np.maximum(np.array([w, h]) * scale - [width, height], 0)
+        mirror = rng.random() < 0.5
+        linear = scale * np.array([[-1.0 if mirror else 1.0, 0.0], [0.0, 1.0]])
+        offset = -rng.uniform(0, 1, 2) * slack + np.array([scale * (w - 1) if mirror else 0.0, 0.0])
+        transform = np.concatenate([linear, offset[:, None]], 1)
         image = warp_to(picture, transform, width, height)
         trust = np.ones((height, width), np.float32)
         boxes, hidden = _people(shard, i, transform, width, height)
@@ -94,12 +90,6 @@ class SyntheticSceneSource:
         for x0, y0, x1, y1 in hidden.astype(int):
             trust[y0:y1, x0:x1] = 0
         return Scene(image, boxes, trust)
-
-    def _someone(self, shard: Shard, i: int, rng: np.random.Generator) -> NDArray | None:
-        """The box of one of the picture's people who can be looked at from nearer."""
-        boxes = [_box(shard, int(row), np.eye(2, 3)) for row in shard.people(i)]
-        large = [box for box in boxes if box[3] - box[1] >= _LEAST_CLOSE_UP_PX]
-        return large[int(rng.integers(len(large)))] if large else None
 
 
 def labelled_scenes(folder: Path) -> Iterator[tuple[NDArray[np.uint8], NDArray, NDArray]]:
