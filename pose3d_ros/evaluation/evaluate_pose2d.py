@@ -170,9 +170,8 @@ def score_cases(estimator: PoseEstimator, cases: Iterable[Case]) -> tuple[Scores
         truth = case.joints_px[None], np.array([case.torso_px]), case.counted[None]
         rows.append(Scores.of(pose.joints_px, pose.cov_px, pose.score, *truth))
         leaning = float(leaning_deg(case.joints_px)) if case.counted[TORSO].all() else float("nan")
-        looks.append(
-            Look(float(rows[-1].error[0, case.counted].mean()), leaning, _picture(case, pose.joints_px[0]))
-        )  # fmt: skip
+        error = float(rows[-1].error[0, case.counted].mean())
+        looks.append(Look(error, leaning, _picture(case, pose.joints_px[0])))
     return Scores(*(np.concatenate(column) for column in zip(*rows, strict=True))), looks
 
 
@@ -226,7 +225,7 @@ def run(args: argparse.Namespace) -> None:
             f"{reliability[name].error():5.3f}  {scores.coverage(68):7.1f}  {scores.coverage(95):7.1f}"
         )
         _print_joints(scores)
-        _print_leaning(scores, np.array([look.leaning_deg for look in looks]))
+        _print_leaning(scores, looks)
         if args.worst is not None:
             _write_worst(looks, args.worst / f"worst_{name.split()[0].lower()}.png")
     if args.reliability is not None:
@@ -244,10 +243,11 @@ def _print_joints(scores: Scores) -> None:
         print(f"  @{threshold}: " + ", ".join(parts))
 
 
-def _print_leaning(scores: Scores, leaning_deg: NDArray) -> None:
+def _print_leaning(scores: Scores, looks: list[Look]) -> None:
+    leaning = np.array([look.leaning_deg for look in looks])
     parts = []
     for low, high in pairwise(_LEANING_DEG):
-        people = (leaning_deg >= low) & (leaning_deg <= high)
+        people = (leaning >= low) & (leaning <= high)
         if people.any():
             right = (scores.error <= RIGHT)[people][scores.counted[people]]
             parts.append(f"{low}-{high} deg {100 * right.mean():.0f} ({people.sum()} people)")

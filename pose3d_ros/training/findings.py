@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pose3d_ros.crop import CROP_MARGIN, apply, box_of_joints, crop_transform, inverse, square_of_box, warp
+from pose3d_ros.crop import apply, box_of_joints, crop_transform, inverse, square_of_box, warp
 from pose3d_ros.data.lspet import Photos, read_lspet
 from pose3d_ros.networks.decode import CANDIDATES, Decoder
 from pose3d_ros.networks.pose2d import Pose2DNet, load_net, look_both_ways
@@ -74,7 +74,7 @@ def _find(net: Pose2DNet, photos: Photos, rows: range) -> tuple[NDArray[np.float
     """Places, probabilities and visibility of some of the people."""
     device = next(net.parameters()).device
     images = [photos.image(i) for i in rows]
-    squares = [square_of_box(box_of_joints(photos.joints_px[i][photos.labelled[i]]), CROP_MARGIN) for i in rows]
+    squares = [square_of_box(box_of_joints(photos.joints_px[i][photos.labelled[i]])) for i in rows]
     places, probability, visible = [], [], []
     for zoom in _ZOOMS:
         transforms = [crop_transform(centre, side / zoom, _SIZE) for centre, side in squares]
