@@ -49,3 +49,9 @@ def read_weights(path: Path, prefix: str) -> dict[str, Tensor]:
         for weight in weights
         if weight.name.startswith(prefix)
     }
+
+
+def input_sizes(path: Path) -> list[int]:
+    """The sizes of an exported graph's first input; 0 where one is free."""
+    given = read_network(path).graph.input[0].type.tensor_type
+    return [size.dim_value for size in given.shape.dim]

@@ -8,12 +8,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pose3d_ros.networks.resnet import FeaturePyramid, ResNet
+from pose3d_ros.networks.onnx_file import input_sizes, read_weights
+from pose3d_ros.networks.resnet import DEPTHS, FeaturePyramid, ResNet
 from pose3d_ros.skeleton import MIRROR, NUM_JOINTS
 
 HEATMAP_STRIDE = 4
 MEAN_LEVEL, LEVEL_SCALE = 118, 1 / 58
 """What networks see of a pixel's level of 0...255: its distance from the mean, scaled."""
+_BATCHES_SEEN = "num_batches_tracked"
+"""What normalisation counts in training; no file to run has it."""
 
 
 class Pose2DNet(nn.Module):
@@ -38,13 +41,31 @@ class Pose2DNet(nn.Module):
         return logits, (attention * visibility.float().flatten(2)).sum(-1)
 
 
-def load_net(checkpoint: Path) -> tuple[Pose2DNet, int]:
-    """The network with its averaged weights, and the side of its input."""
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+def load_net(file: Path) -> tuple[Pose2DNet, int]:
+    """The network of a checkpoint (its averaged weights) or of an exported .onnx, and the side of its input.
+
+    Raises ValueError when an exported file is none of stage 1 in floating point.
+    """
+    if file.suffix == ".onnx":
+        return _exported_net(file)
+    state = torch.load(file, map_location="cpu", weights_only=True)
     config = state["config"]
     net = Pose2DNet(config["depth"], config["width"], config["head_width"])
     net.load_state_dict(state["ema"])
     return net.eval(), config["input_size"]
+
+
+def _exported_net(file: Path) -> tuple[Pose2DNet, int]:
+    weights = read_weights(file, "net.")
+    if not {"backbone.stem.0.0.weight", "heads.weight"} <= set(weights):
+        raise ValueError(f"{file} is no stage 1 in floating point, as `pose3d export pose2d` writes it")
+    width, head_width = len(weights["backbone.stem.0.0.weight"]), weights["heads.weight"].shape[1]
+    for depth in DEPTHS:
+        net = Pose2DNet(depth, width, head_width)
+        if {name for name in net.state_dict() if not name.endswith(_BATCHES_SEEN)} == set(weights):
+            net.load_state_dict(weights, strict=False)
+            return net.eval(), input_sizes(file)[1]
+    raise ValueError(f"{file} holds none of the networks that this version knows")
 
 
 def load_mean_net(checkpoints: Sequence[Path]) -> tuple[Pose2DNet, int]:

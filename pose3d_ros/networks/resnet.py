@@ -60,6 +60,7 @@ _VARIANTS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]
     34: (BasicBlock, (3, 4, 6, 3)),
     50: (Bottleneck, (3, 4, 6, 3)),
 }
+DEPTHS = tuple(_VARIANTS)
 
 
 class ResNet(nn.Module):
