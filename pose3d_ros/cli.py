@@ -39,6 +39,10 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("export", "lifter"): ("pose3d_ros.networks.export_lifter", "a trained lifter to ONNX"),
     ("export", "int8"): ("pose3d_ros.networks.quantise", "an exported image network in 8 bits"),
     ("findings",): ("pose3d_ros.training.findings", "what a trained stage 1 finds in the photos it learns from"),
+    ("bystanders",): (
+        "pose3d_ros.training.bystanders",
+        "who stands by, unlabelled, in the photos the finder learns from",
+    ),
     ("doctor",): ("pose3d_ros.ros.doctor", "look at a running ROS 2 system, and say what to do"),
     ("render",): ("pose3d_ros.data.synthetic.cli", "render synthetic people"),
 }

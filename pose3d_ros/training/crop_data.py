@@ -212,10 +212,10 @@ def _beside(
 ) -> NDArray[np.bool_]:
     """Paints the other person into the crop, if that can be; which joints [24] they hide."""
     meant, second = person(joints, known), person(other.joints_px, other.located > 0)
-    hidden = None
+    painted = None
     if meant is not None and second is not None:
-        hidden = add_neighbour(crop, meant, other.image, second, rng)
-    return np.zeros(NUM_JOINTS, bool) if hidden is None else hidden
+        painted = add_neighbour(crop, meant, other.image, second, rng)
+    return np.zeros(NUM_JOINTS, bool) if painted is None else painted.hides
 
 
 def cut_off(labels: Labels, rng: np.random.Generator) -> Labels:

@@ -97,7 +97,9 @@ def _find(net: Pose2DNet, photos: Photos, rows: range) -> tuple[NDArray[np.float
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint.pt or exported .onnx of the network that looks")
+    parser.add_argument(
+        "--checkpoint", type=Path, required=True, help="checkpoint.pt or exported .onnx of the network that looks"
+    )
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the data sets")
     parser.add_argument("--output", type=Path, required=True, help="file of the findings, .npz")
     parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch")

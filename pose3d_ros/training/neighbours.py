@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pose3d_ros.crop import apply, box_of_joints, crop_transform, warp
+from pose3d_ros.crop import apply, box_of_joints, warp_to
 from pose3d_ros.evaluation.pose2d import torso_length
 from pose3d_ros.skeleton import indices
 
@@ -46,9 +46,18 @@ def person(joints: NDArray[np.floating], known: NDArray[np.bool_]) -> Person | N
     return Person(joints, known, torso) if torso > 1 else None
 
 
-def outline(who: Person, size: int) -> NDArray[np.float32]:
-    """[size, size] where the person is, 0...1 with a soft edge."""
-    shape = np.zeros((size, size), np.uint8)
+class Neighbour(NamedTuple):
+    """Who was painted beside somebody: joints [24, 2], which joints [24] of the other they hide, and the share of
+    themselves that shows."""
+
+    joints: NDArray[np.floating]
+    hides: NDArray[np.bool_]
+    shown: float
+
+
+def outline(who: Person, width: int, height: int) -> NDArray[np.float32]:
+    """[height, width] where the person is, 0...1 with a soft edge."""
+    shape = np.zeros((height, width), np.uint8)
     corners = who.joints[_TORSO].round().astype(np.int32)
     cv2.fillConvexPoly(shape, cv2.convexHull(corners), 255, cv2.LINE_AA)
     cv2.polylines(shape, [corners], True, 255, _width(0.3 * who.torso), cv2.LINE_AA)
@@ -74,40 +83,41 @@ def _width(thickness: float) -> int:
 
 
 def add_neighbour(
-    crop: NDArray[np.uint8], meant: Person, image: NDArray[np.uint8], other: Person, rng: np.random.Generator
-) -> NDArray[np.bool_] | None:
-    """Paints another picture's person into a crop [size, size, 3], which it changes.
+    picture: NDArray[np.uint8], meant: Person, image: NDArray[np.uint8], other: Person, rng: np.random.Generator
+) -> Neighbour | None:
+    """Paints another image's person into a picture [h, w, 3], which it changes.
 
-    Returns which joints [24] of the one who is meant that hides; None, and nothing is painted, when it would hide most.
+    Returns None, and nothing is painted, when that would hide most of the one who is meant.
     """
-    size = crop.shape[0]
+    height, width = picture.shape[:2]
     x0, _, x1, bottom = box_of_joints(meant.joints[meant.known])
     box = box_of_joints(other.joints[other.known])
     scale = meant.torso / other.torso * np.exp(rng.uniform(np.log(0.6), np.log(1.3)))
     aside = rng.uniform(0.35, 1.0) * (x1 - x0 + scale * (box[2] - box[0])) / 2 * rng.choice([-1, 1])
     # Those who stand beside each other stand on the same floor, more or less.
     goal = [(x0 + x1) / 2 + aside, bottom - scale * (box[3] - box[1]) / 2 + rng.normal(0, 0.2) * meant.torso]
-    transform = crop_transform((box[:2] + box[2:]) / 2, size / scale, size, mirror=rng.random() < 0.5)
-    transform[:, 2] += np.asarray(goal) - (size - 1) / 2
-    there = outline(other._replace(joints=apply(transform, other.joints), torso=scale * other.torso), size)
-    there *= _covered(image.shape, transform, size)
+    linear = scale * np.diag([-1.0 if rng.random() < 0.5 else 1.0, 1.0])
+    transform = np.column_stack([linear, goal - linear @ (box[:2] + box[2:]) / 2])
+    joints = apply(transform, other.joints)
+    whole = outline(other._replace(joints=joints, torso=scale * other.torso), width, height)
+    there = whole * _covered(image.shape, transform, width, height)
     hidden = np.zeros(len(meant.joints), bool)
     if rng.random() < _BEHIND:
-        there *= 1 - outline(meant, size)
+        there *= 1 - outline(meant, width, height)
     else:
-        x, y = meant.joints.round().astype(int).clip(0, size - 1).T
+        x, y = meant.joints.round().astype(int).clip(0, [width - 1, height - 1]).T
         hidden = there[y, x] > 0.5
         if (meant.known & ~hidden).sum() < _LEAST_JOINTS:
             return None
-    painted = crop + there[..., None] * (warp(image, transform, size) - crop.astype(np.float32))
-    crop[:] = painted.clip(0, 255)
-    return hidden
+    painted = picture + there[..., None] * (warp_to(image, transform, width, height) - picture.astype(np.float32))
+    picture[:] = painted.clip(0, 255)
+    return Neighbour(joints, hidden, float(there.sum() / max(whole.sum(), 1)))
 
 
-def _covered(shape: tuple[int, ...], transform: NDArray[np.float64], size: int) -> NDArray[np.uint8]:
-    """[size, size] 1 where a picture [h, w, …] lies after the transform."""
-    height, width = shape[:2]
-    corners = apply(transform, [[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]])
-    covered = np.zeros((size, size), np.uint8)
+def _covered(shape: tuple[int, ...], transform: NDArray[np.float64], width: int, height: int) -> NDArray[np.uint8]:
+    """[height, width] 1 where a picture [h, w, …] lies after the transform."""
+    h, w = shape[:2]
+    corners = apply(transform, [[0, 0], [w - 1, 0], [w - 1, h - 1], [0, h - 1]])
+    covered = np.zeros((height, width), np.uint8)
     cv2.fillConvexPoly(covered, corners.round().clip(-30000, 30000).astype(np.int32), 1)
     return covered

@@ -14,25 +14,34 @@ from pose3d_ros.crop import apply, box_of_joints, warp_to
 from pose3d_ros.data.clutter import clutter
 from pose3d_ros.data.lspet import Photos
 from pose3d_ros.networks.finder import FINDER_STRIDE
+from pose3d_ros.training.bystanders import Bystanders
 from pose3d_ros.training.crop_data import Augmentation, recoloured
+from pose3d_ros.training.neighbours import add_neighbour, person
 
 Image = NDArray[np.uint8]
 
-MOST_PEOPLE = 8
+MOST_PEOPLE = 24
 _CLUTTERED = 0.4
 """Share of the pictures without people that are made, not photographs."""
 _BYSTANDER_WEIGHT = 0.15
 """How far a photo's background is trusted to be empty: only one person of each photo is labelled."""
 _LEAST_VISIBLE = 0.25
 """Share of a person's box that must be left in the picture."""
+_FILLING = 0.5
+"""Share of the photos that fill their part of the picture."""
+_NEIGHBOUR = 0.35
+"""Share of the photos in which another photo's person is painted beside theirs."""
+_NOBODY = np.zeros((0, 4))
 
 
 class Scene(NamedTuple):
-    """image: [h, w, 3] BGR. boxes: [m, 4] of its people. trust: [h, w] that what is outside the boxes is empty."""
+    """image: [h, w, 3] BGR. boxes: [m, 4] of its people. trust: [h, w] that what is outside the boxes is empty.
+    doubtful: [k, 4] boxes of what may be people or not."""
 
     image: Image
     boxes: NDArray[np.floating]
     trust: NDArray[np.float32]
+    doubtful: NDArray[np.floating] = _NOBODY
 
 
 class SceneSource(Protocol):
@@ -52,7 +61,7 @@ class EmptySource:
         """Clutter, or a random part of a random picture, now and then noise."""
         trust = np.ones((height, width), np.float32)
         if rng.random() < _CLUTTERED:
-            return Scene(clutter(rng, width, height), np.zeros((0, 4)), trust)
+            return Scene(clutter(rng, width, height), _NOBODY, trust)
         picture = self._pictures[int(rng.integers(len(self._pictures)))]
         h, w = picture.shape[:2]
         scale = max(width / w, height / h) * np.exp(rng.uniform(0, 1.2))
@@ -60,40 +69,49 @@ class EmptySource:
         image = warp_to(picture, np.array([[scale, 0, -origin[0]], [0, scale, -origin[1]]]), width, height)
         if rng.random() < 0.05:
             image = rng.integers(0, 256, image.shape, np.uint8)
-        return Scene(image, np.zeros((0, 4)), trust)
+        return Scene(image, _NOBODY, trust)
 
 
 class PhotoSceneSource:
-    """One to four photos of one labelled person each, side by side or on a picture without people."""
+    """One to four photos of one labelled person each, side by side or on a picture without people.
 
-    def __init__(self, photos: Photos, empty: EmptySource) -> None:
-        self._photos, self._empty = photos, empty
+    bystanders: who else is in the photos.
+    """
+
+    def __init__(self, photos: Photos, empty: EmptySource, bystanders: Bystanders | None = None) -> None:
+        self._photos, self._empty, self._bystanders = photos, empty, bystanders
         self._usable = np.flatnonzero(photos.labelled.sum(1) >= 10)
 
     def scene(self, width: int, height: int, rng: np.random.Generator) -> Scene:
         """A random scene."""
-        image, _, trust = self._empty.scene(width, height, rng)
+        image, _, trust, _ = self._empty.scene(width, height, rng)
         if rng.random() < 0.4:
             image = np.full_like(image, 118)
         image = image.copy()
-        found = []
+        people, doubtful = [_NOBODY], [_NOBODY]
         columns, rows = ((1, 1), (1, 1), (2, 1), (2, 2))[int(rng.integers(4))]
         for column in range(columns):
             for row in range(rows):
                 cell = np.array([width / columns, height / rows])
-                box = self._place(image, trust, cell, cell * [column, row], rng)
-                if box is not None:
-                    found.append(box)
-        return Scene(image, np.array(found).reshape(-1, 4), trust)
+                placed = self._place(image, trust, cell, cell * [column, row], rng)
+                if placed is not None:
+                    people.append(placed[0])
+                    doubtful.append(placed[1])
+        return Scene(image, np.concatenate(people), trust, np.concatenate(doubtful))
 
     def _place(
         self, image: Image, trust: NDArray, cell: NDArray, origin: NDArray, rng: np.random.Generator
-    ) -> NDArray | None:
-        """Puts a photo into a cell (size and origin in pixels); returns its person's box, if enough of it shows."""
+    ) -> tuple[NDArray, NDArray] | None:
+        """Puts a photo into a cell (size and origin in pixels); returns the boxes of its people, as far as enough of
+        them shows, and of those who may be people or not."""
         k = int(self._usable[int(rng.integers(len(self._usable)))])
         photo = self._photos.image(k)
         h, w = photo.shape[:2]
-        scale = min(cell[0] / w, cell[1] / h) * np.exp(rng.uniform(-0.8, 0.4))
+        # Filling its cell, a photo has no frame to tell people by.
+        if rng.random() < _FILLING:
+            scale = max(cell[0] / w, cell[1] / h) * np.exp(rng.uniform(0.0, 0.5))
+        else:
+            scale = min(cell[0] / w, cell[1] / h) * np.exp(rng.uniform(-0.8, 0.4))
         middle = origin + cell / 2 + rng.normal(0, 0.12, 2) * cell
         mirror = -1 if rng.random() < 0.5 else 1
         linear = scale * np.array([[mirror, 0], [0, 1]])
@@ -105,8 +123,50 @@ class PhotoSceneSource:
         shifted = transform - np.array([[0, 0, x0], [0, 0, y0]])
         image[y0:y1, x0:x1] = warp_to(photo, shifted, int(x1 - x0), int(y1 - y0))
         trust[y0:y1, x0:x1] = _BYSTANDER_WEIGHT
-        joints = apply(transform, self._photos.joints_px[k][self._photos.labelled[k]])
-        return clipped_box(box_of_joints(joints), (x0, y0, x1, y1))
+        people, doubtful = self._boxes(k)
+        beside, hardly = self._beside(image[y0:y1, x0:x1], k, shifted, rng)
+        window, corner = (x0, y0, x1, y1), np.array([x0, y0, x0, y0])
+        return (
+            _clipped_boxes(np.concatenate([_moved(people, transform), corner + beside]), window),
+            _clipped_boxes(np.concatenate([_moved(doubtful, transform), corner + hardly]), window),
+        )
+
+    def _beside(self, picture: Image, k: int, transform: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
+        """Now and then paints another photo's person beside that of photo k in a picture; boxes [m, 4] of whom shows
+        enough, and of whom hardly anything does."""
+        if rng.random() >= _NEIGHBOUR:
+            return _NOBODY, _NOBODY
+        other = int(self._usable[int(rng.integers(len(self._usable)))])
+        meant = person(apply(transform, self._photos.joints_px[k]), self._photos.labelled[k])
+        second = person(self._photos.joints_px[other], self._photos.labelled[other])
+        if meant is None or second is None:
+            return _NOBODY, _NOBODY
+        painted = add_neighbour(picture, meant, self._photos.image(other), second, rng)
+        if painted is None:
+            return _NOBODY, _NOBODY
+        box = box_of_joints(painted.joints[second.known])[None]
+        return (box, _NOBODY) if painted.shown >= _LEAST_VISIBLE else (_NOBODY, box)
+
+    def _boxes(self, k: int) -> tuple[NDArray, NDArray]:
+        """Boxes [m, 4] of the people in photo k, the labelled one first, and of those who may be people or not."""
+        labelled = box_of_joints(self._photos.joints_px[k][self._photos.labelled[k]])[None]
+        if self._bystanders is None:
+            return labelled, _NOBODY
+        here = self._bystanders.photo == k
+        boxes, person = self._bystanders.boxes_px[here], self._bystanders.person[here]
+        return np.concatenate([labelled, boxes[person]]), boxes[~person]
+
+
+def _moved(boxes: NDArray, transform: NDArray) -> NDArray:
+    """Boxes [m, 4] through an affine map that does not turn."""
+    corners = apply(transform, boxes.reshape(-1, 2, 2))
+    return np.concatenate([corners.min(1), corners.max(1)], 1)
+
+
+def _clipped_boxes(boxes: NDArray, window: tuple[float, float, float, float]) -> NDArray:
+    """What a window leaves of boxes [m, 4], of those of whom it is enough."""
+    left = (clipped_box(box, window) for box in boxes)
+    return np.reshape([box for box in left if box is not None], (-1, 4))
 
 
 def clipped_box(box: NDArray, window: tuple[float, float, float, float]) -> NDArray | None:
@@ -117,7 +177,7 @@ def clipped_box(box: NDArray, window: tuple[float, float, float, float]) -> NDAr
 
 
 class SceneSample(NamedTuple):
-    """image: [h, w, 3] BGR. boxes: [8, 4], zero where there is nobody. weight: [h/8, w/8] of the empty cells."""
+    """image: [h, w, 3] BGR. boxes: [MOST_PEOPLE, 4], zero where there is nobody. weight: [h/8, w/8] of empty cells."""
 
     image: Image
     boxes: NDArray[np.float32]
@@ -142,10 +202,12 @@ class SceneStream(IterableDataset[SceneSample]):
         how = Augmentation()
         while True:
             source = self._sources[int(rng.choice(len(self._sources), p=self._shares))]
-            image, boxes, trust = source.scene(self._width, self._height, rng)
+            image, boxes, trust, doubtful = source.scene(self._width, self._height, rng)
             padded = np.zeros((MOST_PEOPLE, 4), np.float32)
             padded[: min(len(boxes), MOST_PEOPLE)] = boxes[:MOST_PEOPLE]
             for x0, y0, x1, y1 in boxes.astype(int).clip(0):
                 trust[y0:y1, x0:x1] = 1
+            for x0, y0, x1, y1 in doubtful.astype(int).clip(0):
+                trust[y0:y1, x0:x1] = 0
             weight = trust[FINDER_STRIDE // 2 :: FINDER_STRIDE, FINDER_STRIDE // 2 :: FINDER_STRIDE]
             yield SceneSample(recoloured(image, how, rng), padded, np.ascontiguousarray(weight))

@@ -20,6 +20,7 @@ from pose3d_ros.networks.export_finder import FinderGraph
 from pose3d_ros.networks.finder import FINDER_STRIDE, FinderNet
 from pose3d_ros.networks.finder_losses import box_loss, centre_targets, focal_loss
 from pose3d_ros.stages.find import letterbox
+from pose3d_ros.training.bystanders import read_bystanders
 from pose3d_ros.training.config import read_config
 from pose3d_ros.training.half import half_precision
 from pose3d_ros.training.image_training import (
@@ -52,7 +53,10 @@ class FinderConfig(Schedule):
     """Proportions of the sources: lspet, synthetic, empty."""
 
 
-add_arguments = add_training_arguments
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    add_training_arguments(parser)
+    parser.add_argument("--bystanders", type=Path, help="what `pose3d bystanders` wrote: who else is in the photos")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -61,7 +65,7 @@ def run(args: argparse.Namespace) -> None:
     config = read_config(FinderConfig, args.config)
     torch.manual_seed(config.seed)
     trainer = Trainer(FinderNet(config.depth, config.width, config.head_width), config, args.output, args.init)
-    sources, shares = _sources(config, args.data, args.synthetic)
+    sources, shares = _sources(config, args)
     size = (config.input_width, config.input_height)
     stream = SceneStream(sources, shares, size, trainer.stream_seed)
     loader = DataLoader(stream, config.batch, num_workers=args.workers, pin_memory=torch.cuda.is_available())
@@ -94,11 +98,15 @@ def share_found(net: nn.Module, size: tuple[int, int], photos: Photos) -> dict[s
     return {"found": 100 * float(np.mean(found))}
 
 
-def _sources(config: FinderConfig, data: Path, synthetic: Path | None) -> tuple[list[SceneSource], list[float]]:
-    empty = EmptySource(pictures_without_people(data))
+def _sources(config: FinderConfig, args: argparse.Namespace) -> tuple[list[SceneSource], list[float]]:
+    empty = EmptySource(pictures_without_people(args.data))
     makers: dict[str, Callable[[], SceneSource]] = {
-        "lspet": lambda: PhotoSceneSource(read_lspet(data / "lspet", "train"), empty),
-        "synthetic": lambda: SyntheticSceneSource(required(synthetic, RENDERED)),
+        "lspet": lambda: _photos(read_lspet(args.data / "lspet", "train"), args.bystanders, empty),
+        "synthetic": lambda: SyntheticSceneSource(required(args.synthetic, RENDERED)),
         "empty": lambda: empty,
     }
     return mixture(makers, config.shares)
+
+
+def _photos(photos: Photos, bystanders: Path | None, empty: EmptySource) -> PhotoSceneSource:
+    return PhotoSceneSource(photos, empty, None if bystanders is None else read_bystanders(bystanders, photos))

@@ -61,7 +61,9 @@ class Pose2DConfig(Schedule):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     add_crop_arguments(parser)
-    parser.add_argument("--teacher", type=Path, help="checkpoint.pt or exported .onnx of a better network, to learn from what it finds")
+    parser.add_argument(
+        "--teacher", type=Path, help="checkpoint.pt or exported .onnx of a better network, to learn from what it finds"
+    )
 
 
 def add_crop_arguments(parser: argparse.ArgumentParser) -> None:

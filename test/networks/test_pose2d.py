@@ -10,8 +10,8 @@ from pose3d_ros.networks.calibration import UNCALIBRATED, Calibration  # noqa: E
 from pose3d_ros.networks.decode import Decoder  # noqa: E402
 from pose3d_ros.networks.export_pose2d import Pose2DGraph, write_onnx  # noqa: E402
 from pose3d_ros.networks.heatmap_losses import HEATMAP_LOSSES, gaussian_targets  # noqa: E402
-from pose3d_ros.networks.onnx_file import read_weights  # noqa: E402
-from pose3d_ros.networks.pose2d import Pose2DNet, load_mean_net, look_both_ways, look_once  # noqa: E402
+from pose3d_ros.networks.onnx_file import read_weights, write_onnx_file  # noqa: E402
+from pose3d_ros.networks.pose2d import Pose2DNet, load_mean_net, load_net, look_both_ways, look_once  # noqa: E402
 from pose3d_ros.skeleton import MIRROR  # noqa: E402
 
 
@@ -131,12 +131,31 @@ def test_a_mean_of_different_networks_is_refused(tmp_path):
         load_mean_net(files)
 
 
-def test_exported_file_gives_back_the_weights(tmp_path):
+@pytest.fixture
+def exported(tmp_path):
+    """A network, and its file."""
     net = Pose2DNet(18, 8, 16).eval()
     for parameter in (*net.parameters(), *net.buffers()):
         if parameter.is_floating_point():  # as trained: no two are the same, else the file would hold one of them
             torch.nn.init.uniform_(parameter.data, 0.5, 1.5)
     write_onnx(Pose2DGraph(net, UNCALIBRATED), 64, tmp_path / "net.onnx")
-    found = read_weights(tmp_path / "net.onnx", "net.")
+    return net, tmp_path / "net.onnx"
+
+
+def test_exported_file_gives_back_the_weights(exported):
+    net, file = exported
     own = {name: value for name, value in net.state_dict().items() if not name.endswith("num_batches_tracked")}
-    torch.testing.assert_close(found, own)
+    torch.testing.assert_close(read_weights(file, "net."), own)
+
+
+def test_exported_file_gives_back_the_network(exported):
+    net, file = exported
+    again, size = load_net(file)
+    assert size == 64
+    torch.testing.assert_close(again.state_dict(), net.state_dict())
+
+
+def test_a_file_that_is_no_stage_1_is_refused(tmp_path):
+    write_onnx_file(torch.nn.Conv2d(3, 4, 1), torch.zeros(1, 3, 8, 8), tmp_path / "a.onnx", ("x", ["y"]), False)
+    with pytest.raises(ValueError, match="no stage 1 in floating point"):
+        load_net(tmp_path / "a.onnx")

@@ -8,7 +8,6 @@ pytest.importorskip("torch", reason="PyTorch is needed to train and export only"
 from pose3d_ros.crop import box_of_joints
 from pose3d_ros.skeleton import INDEX, NUM_JOINTS
 from pose3d_ros.training.crop_data import Augmentation, Labels, augmented, cut_off
-from pose3d_ros.training.scene_data import EmptySource, SceneStream, clipped_box
 
 PLAIN = Augmentation(rotated=0, cut_out=0, blur=0, coarse=0, grey=0, noise=0, half_body=0)
 
@@ -61,18 +60,3 @@ def test_a_picture_that_ends_within_the_person_knows_nothing_of_the_rest(seed):
         assert part.image[y, x].min() == 255
     assert (part.box >= 0).all()
     assert (part.box <= [width, height, width, height]).all()
-
-
-def test_empty_scenes_have_no_boxes():
-    pictures = [np.full((100, 150, 3), 80, np.uint8)]
-    sample = next(iter(SceneStream([EmptySource(pictures)], [1.0], (256, 192), 0)))
-    assert sample.image.shape == (192, 256, 3)
-    assert not sample.boxes.any()
-    assert sample.weight.shape == (24, 32)
-    assert sample.weight.min() == 1
-
-
-def test_a_box_that_hardly_shows_is_dropped():
-    box = np.array([0.0, 0, 100, 100])
-    np.testing.assert_allclose(clipped_box(box, (0, 0, 60, 100)), [0, 0, 60, 100])
-    assert clipped_box(box, (0, 0, 20, 100)) is None

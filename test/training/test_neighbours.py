@@ -35,7 +35,7 @@ def standing(middle, scale=1.0):
 
 def test_an_outline_holds_the_joints_and_not_what_lies_between_the_legs():
     who = person(*standing((112, 112)))
-    shape = outline(who, SIZE)
+    shape = outline(who, SIZE, SIZE)
     x, y = who.joints[who.known].astype(int).T
     assert shape[y, x].min() > 0.9
     assert shape[185, 112] < 0.1
@@ -54,34 +54,46 @@ def test_nobody_of_no_size():
 
 
 def painted(seed):
-    """A black crop with a white neighbour: crop, the person who is meant, and what is hidden of them."""
+    """A black crop with a white neighbour: crop, the person who is meant, and the neighbour."""
     rng = np.random.default_rng(seed)
     crop = np.zeros((SIZE, SIZE, 3), np.uint8)
     meant = person(*standing((112, 112)))
     white = np.full((300, 200, 3), 255, np.uint8)
-    hidden = add_neighbour(crop, meant, white, person(*standing((100, 150), 1.2)), rng)
-    return crop, meant, hidden
+    neighbour = add_neighbour(crop, meant, white, person(*standing((100, 150), 1.2)), rng)
+    return crop, meant, neighbour
 
 
 @pytest.mark.parametrize("seed", range(30))
 def test_what_is_hidden_is_painted_over_and_the_rest_is_not(seed):
-    crop, meant, hidden = painted(seed)
-    if hidden is None:
+    crop, meant, neighbour = painted(seed)
+    if neighbour is None:
         assert not crop.any()
         return
     assert crop.max() > 250
     x, y = meant.joints[meant.known].astype(int).T
-    np.testing.assert_array_equal(crop[y, x, 0] > 127, hidden[meant.known])
-    assert (meant.known & ~hidden).sum() >= 6
+    np.testing.assert_array_equal(crop[y, x, 0] > 127, neighbour.hides[meant.known])
+    assert (meant.known & ~neighbour.hides).sum() >= 6
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_neighbour_is_where_they_are_said_to_be(seed):
+    crop, meant, neighbour = painted(seed)
+    if neighbour is None:
+        return
+    there = outline(person(neighbour.joints, meant.known), SIZE, SIZE)
+    assert crop[there < 0.01].max() <= 0.01 * 255 + 1
+    assert neighbour.shown == pytest.approx((crop[..., 0] / 255).sum() / there.sum(), abs=0.05)
+    before_all = neighbour.hides.any()
+    assert not before_all or neighbour.shown > 0.99
 
 
 def test_neighbours_stand_on_both_sides_behind_and_before():
     middles, hides = [], []
     for seed in range(60):
-        crop, _, hidden = painted(seed)
-        if hidden is not None:
+        crop, _, neighbour = painted(seed)
+        if neighbour is not None:
             middles.append(np.flatnonzero(crop[..., 0].any(0)).mean() - 112)
-            hides.append(hidden.any())
+            hides.append(neighbour.hides.any())
     assert min(middles) < -20
     assert max(middles) > 20
     assert set(hides) == {True, False}
