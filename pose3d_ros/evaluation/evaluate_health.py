@@ -17,11 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from pose3d_ros.camera_file import camera_for_image, read_camera
+from pose3d_ros.evaluation.pipeline_arguments import add_pipeline_arguments, open_pipeline
 from pose3d_ros.model_health import FIGURES, Figures, ModelMonitor, Reference, reference_of
 from pose3d_ros.models import models_dir, read_models, record_model
 from pose3d_ros.person import Frame
 from pose3d_ros.pipeline import Pipeline
-from pose3d_ros.pipeline_settings import PipelineSettings
 from pose3d_ros.video import PACKAGE_CLIP, VideoError, open_source
 
 
@@ -35,15 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="VIDEO",
         help="with its calibration, VIDEO's .json",
     )
-    parser.add_argument("--models", type=Path, metavar="DIR", help="the folder of the networks; default: the package's")
+    add_pipeline_arguments(parser)
     parser.add_argument("--frames", type=int, metavar="N", help="only the first N frames of each")
-    parser.add_argument("--threads", type=int, default=PipelineSettings().threads, help="CPU threads (%(default)s)")
     parser.add_argument("--record", action="store_true", help="enter the reference in models.json")
 
 
 def run(args: argparse.Namespace) -> None:
     """Prints the figures and, if asked to, records them."""
-    pipeline = Pipeline(args.models, PipelineSettings(threads=args.threads))
+    pipeline = open_pipeline(args)
     print(pipeline.description)
     measured = [measure(pipeline, video, args.frames) for video in args.videos]
     pipeline.close()
