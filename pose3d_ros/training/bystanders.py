@@ -26,6 +26,7 @@ from pose3d_ros.models import pipeline_models
 from pose3d_ros.newcomers import LEAST_FOUND
 from pose3d_ros.pipeline_settings import PipelineSettings
 from pose3d_ros.stages.presence import presence
+from pose3d_ros.training.photo_notes import PhotoNotes
 
 Array = NDArray[np.float64]
 
@@ -36,31 +37,16 @@ _COVERED = 0.6
 
 
 @dataclass(frozen=True, eq=False)
-class Bystanders:
+class Bystanders(PhotoNotes):
     """Who else may be in photos.
 
-    names: the photos' files. photo: [m] to which of them each belongs. boxes_px: [m, 4] in the photo's pixels.
+    photo: [m] to which of them each belongs. boxes_px: [m, 4] in the photo's pixels.
     person: [m] whether they are people; else it is not known.
     """
 
-    names: NDArray[np.str_]
     photo: NDArray[np.intp]
     boxes_px: NDArray[np.float32]
     person: NDArray[np.bool_]
-
-    def write(self, file: Path) -> None:
-        """As an .npz file."""
-        file.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(file, **vars(self))
-
-
-def read_bystanders(file: Path, photos: Photos) -> Bystanders:
-    """The bystanders of these very photos. Raises ValueError when the file has those of others."""
-    with np.load(file) as arrays:
-        bystanders = Bystanders(**arrays)
-    if bystanders.names.tolist() != photos.names:
-        raise ValueError(f"{file} has bystanders of other photos: make them anew with `pose3d bystanders`")
-    return bystanders
 
 
 def find_bystanders(networks: Networks, photos: Photos) -> Bystanders:

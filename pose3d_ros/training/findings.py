@@ -24,6 +24,7 @@ from pose3d_ros.networks.pose2d import Pose2DNet, load_net, look_both_ways
 from pose3d_ros.skeleton import NUM_JOINTS
 from pose3d_ros.training.half import half_precision
 from pose3d_ros.training.image_training import network_input
+from pose3d_ros.training.photo_notes import PhotoNotes
 
 _SIZE = 256
 _ZOOMS = (1.15, 1.0, 0.85)
@@ -33,31 +34,16 @@ _BATCH = 32
 
 
 @dataclass(frozen=True, eq=False)
-class Findings:
+class Findings(PhotoNotes):
     """Where joints were found in photos.
 
-    names: the photos' files. places_px: [n, 24, PLACES, 2] in the photos' pixels. probability: [n, 24, PLACES] that the
-    joint is there. visible: [n, 24] probability that it is to be seen.
+    places_px: [n, 24, PLACES, 2] in the photos' pixels. probability: [n, 24, PLACES] that the joint is there.
+    visible: [n, 24] probability that it is to be seen.
     """
 
-    names: NDArray[np.str_]
     places_px: NDArray[np.float32]
     probability: NDArray[np.float32]
     visible: NDArray[np.float32]
-
-    def write(self, file: Path) -> None:
-        """As an .npz file."""
-        file.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(file, **vars(self))
-
-
-def read_findings(file: Path, photos: Photos) -> Findings:
-    """The findings of these very photos. Raises ValueError when the file has those of others."""
-    with np.load(file) as arrays:
-        findings = Findings(**arrays)
-    if findings.names.tolist() != photos.names:
-        raise ValueError(f"{file} has findings of other photos: make them anew with `pose3d findings`")
-    return findings
 
 
 def find(net: Pose2DNet, photos: Photos) -> Findings:

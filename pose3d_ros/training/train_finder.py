@@ -20,7 +20,7 @@ from pose3d_ros.networks.export_finder import FinderGraph
 from pose3d_ros.networks.finder import FINDER_STRIDE, FinderNet
 from pose3d_ros.networks.finder_losses import box_loss, centre_targets, focal_loss
 from pose3d_ros.stages.find import letterbox
-from pose3d_ros.training.bystanders import read_bystanders
+from pose3d_ros.training.bystanders import Bystanders
 from pose3d_ros.training.config import read_config
 from pose3d_ros.training.half import half_precision
 from pose3d_ros.training.image_training import (
@@ -109,4 +109,4 @@ def _sources(config: FinderConfig, args: argparse.Namespace) -> tuple[list[Scene
 
 
 def _photos(photos: Photos, bystanders: Path | None, empty: EmptySource) -> PhotoSceneSource:
-    return PhotoSceneSource(photos, empty, None if bystanders is None else read_bystanders(bystanders, photos))
+    return PhotoSceneSource(photos, empty, None if bystanders is None else Bystanders.read(bystanders, photos))

@@ -25,7 +25,7 @@ from pose3d_ros.networks.pose2d import HEATMAP_STRIDE, Pose2DNet, load_net
 from pose3d_ros.training.coco_source import CocoSource, as_photos, held_out
 from pose3d_ros.training.config import read_config
 from pose3d_ros.training.crop_data import Augmentation, CropStream, NobodySource, PhotoSource, Source, joint_weights
-from pose3d_ros.training.findings import read_findings
+from pose3d_ros.training.findings import Findings
 from pose3d_ros.training.half import half_precision
 from pose3d_ros.training.image_training import (
     RENDERED,
@@ -209,4 +209,4 @@ def _sources(
 
 
 def _photos(photos: Photos, findings: Path | None, share: float) -> PhotoSource:
-    return PhotoSource(photos) if findings is None else PhotoSource(photos, read_findings(findings, photos), share)
+    return PhotoSource(photos) if findings is None else PhotoSource(photos, Findings.read(findings, photos), share)

@@ -8,7 +8,7 @@ from pose3d_ros.crop import box_of_joints
 from pose3d_ros.data.lspet import Photos
 from pose3d_ros.skeleton import NUM_JOINTS
 from pose3d_ros.stages.pose2d import Pose2D
-from pose3d_ros.training.bystanders import Bystanders, find_bystanders, read_bystanders
+from pose3d_ros.training.bystanders import Bystanders, find_bystanders
 
 LABELLED = np.array([60.0, 20, 100, 100])
 BYSTANDER = np.array([10.0, 20, 40, 90])
@@ -69,7 +69,7 @@ def test_the_labelled_person_and_their_parts_are_no_bystanders(photos):
 def test_the_file_keeps_them(photos, tmp_path):
     found = find_bystanders(Networks(BYSTANDER), photos)
     found.write(tmp_path / "new" / "bystanders.npz")
-    again = read_bystanders(tmp_path / "new" / "bystanders.npz", photos)
+    again = Bystanders.read(tmp_path / "new" / "bystanders.npz", photos)
     for name, value in vars(found).items():
         np.testing.assert_array_equal(getattr(again, name), value)
 
@@ -79,4 +79,4 @@ def test_bystanders_of_other_photos_are_refused(photos, tmp_path):
         tmp_path / "bystanders.npz"
     )
     with pytest.raises(ValueError, match="bystanders of other photos: make them anew"):
-        read_bystanders(tmp_path / "bystanders.npz", photos)
+        Bystanders.read(tmp_path / "bystanders.npz", photos)

@@ -10,7 +10,7 @@ from pose3d_ros.data.lspet import Photos  # noqa: E402
 from pose3d_ros.networks.pose2d import Pose2DNet  # noqa: E402
 from pose3d_ros.skeleton import INDEX, MIRROR, NUM_JOINTS  # noqa: E402
 from pose3d_ros.training.crop_data import Augmentation, PhotoSource, augmented, cut_off  # noqa: E402
-from pose3d_ros.training.findings import PLACES, Findings, find, read_findings  # noqa: E402
+from pose3d_ros.training.findings import PLACES, Findings, find  # noqa: E402
 from pose3d_ros.training.train_pose2d import Pose2DConfig, Pose2DLoss  # noqa: E402
 
 PLAIN = Augmentation(rotated=0, cut_out=0, blur=0, coarse=0, grey=0, noise=0, half_body=0)
@@ -47,7 +47,7 @@ def test_a_network_finds_places_in_the_photos_and_the_file_keeps_them(photos, tm
     assert (found.probability.sum(-1) <= 1 + 1e-5).all()
     assert ((found.visible >= 0) & (found.visible <= 1)).all()
     found.write(tmp_path / "new" / "findings.npz")
-    again = read_findings(tmp_path / "new" / "findings.npz", photos)
+    again = Findings.read(tmp_path / "new" / "findings.npz", photos)
     for name, value in vars(found).items():
         np.testing.assert_array_equal(getattr(again, name), value)
 
@@ -56,7 +56,7 @@ def test_findings_of_other_photos_are_refused(photos, findings, tmp_path):
     findings.write(tmp_path / "findings.npz")
     others = Photos(photos.jpegs, ["a.jpg", "c.jpg"], photos.joints_px, photos.labelled)
     with pytest.raises(ValueError, match="findings of other photos: make them anew"):
-        read_findings(tmp_path / "findings.npz", others)
+        Findings.read(tmp_path / "findings.npz", others)
 
 
 def test_labels_and_findings_share_the_weight(photos, findings):
