@@ -18,8 +18,8 @@ from pose3d_ros.training.coco_source import CocoSource, held_out  # noqa: E402
 
 PHOTOS = 30
 TINY = {
-    "depth": 18, "width": 8, "head_width": 16, "input_size": 64, "batch": 16, "samples": 800,
-    "evaluate_every": 160, "warmup_samples": 96, "learning_rate": 0.01, "ema_decay": 0.9,
+    "depth": 18, "width": 8, "head_width": 16, "input_size": 64, "batch": 16, "samples": 1600,
+    "evaluate_every": 320, "warmup_samples": 96, "learning_rate": 0.01, "ema_decay": 0.9,
     "shares": {"coco": 0.95, "nobody": 0.05},
     "augmentation": {"cut_out": 0, "half_body": 0, "rotated": 0, "noise": 0, "blur": 0, "coarse": 0},
 }  # fmt: skip
