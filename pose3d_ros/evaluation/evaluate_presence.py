@@ -16,16 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from pose3d_ros.backend import open_engines
 from pose3d_ros.crop import areas, box_of_joints, iou, shared_areas
 from pose3d_ros.data.clutter import clutter
 from pose3d_ros.data.lspet import read_lspet
-from pose3d_ros.evaluation.pipeline_arguments import add_pipeline_arguments
+from pose3d_ros.evaluation.pipeline_arguments import add_pipeline_arguments, open_networks
 from pose3d_ros.loaded_networks import Locate, Networks, Search, Steps
-from pose3d_ros.models import pipeline_models
 from pose3d_ros.newcomers import LEAST_FOUND, Suspects, look_closely
 from pose3d_ros.pipeline import answer_together
-from pose3d_ros.pipeline_settings import PipelineSettings
 from pose3d_ros.stage_times import StageTimes
 from pose3d_ros.stages.presence import BIAS, WEIGHTS, log_odds
 
@@ -103,8 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Prints the weights, and a row per set: who would be called a person by the shipped weights and by these."""
-    wish = PipelineSettings(threads=args.threads, precision=args.precision).wish
-    networks = Networks(open_engines(pipeline_models(args.models), wish))
+    networks = open_networks(args)
     sets = {
         "photos": judged(networks, _photos(args.data / "lspet")),
         "rendered": judged(networks, _rendered(args.rendered)),

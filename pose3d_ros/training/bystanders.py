@@ -17,14 +17,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pose3d_ros.backend import open_engines
 from pose3d_ros.crop import areas, box_of_joints, shared_areas
 from pose3d_ros.data.lspet import Photos, read_lspet
-from pose3d_ros.evaluation.pipeline_arguments import add_pipeline_arguments
+from pose3d_ros.evaluation.pipeline_arguments import add_pipeline_arguments, open_networks
 from pose3d_ros.loaded_networks import Locate, Networks, Search
-from pose3d_ros.models import pipeline_models
 from pose3d_ros.newcomers import LEAST_FOUND
-from pose3d_ros.pipeline_settings import PipelineSettings
 from pose3d_ros.stages.presence import presence
 from pose3d_ros.training.photo_notes import PhotoNotes
 
@@ -86,8 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Looks at every photo that is learned from."""
-    wish = PipelineSettings(threads=args.threads, precision=args.precision).wish
-    networks = Networks(open_engines(pipeline_models(args.models), wish))
+    networks = open_networks(args)
     found = find_bystanders(networks, read_lspet(args.data / "lspet", "train"))
     found.write(args.output)
     print(f"{found.person.sum()} people, {(~found.person).sum()} who may be some")
