@@ -212,9 +212,7 @@ def _beside(
 ) -> NDArray[np.bool_]:
     """Paints the other person into the crop, if that can be; which joints [24] they hide."""
     meant, second = person(joints, known), person(other.joints_px, other.located > 0)
-    painted = None
-    if meant is not None and second is not None:
-        painted = add_neighbour(crop, meant, other.image, second, rng)
+    painted = add_neighbour(crop, meant, other.image, second, rng)
     return np.zeros(NUM_JOINTS, bool) if painted is None else painted.hides
 
 

@@ -83,12 +83,18 @@ def _width(thickness: float) -> int:
 
 
 def add_neighbour(
-    picture: NDArray[np.uint8], meant: Person, image: NDArray[np.uint8], other: Person, rng: np.random.Generator
+    picture: NDArray[np.uint8],
+    meant: Person | None,
+    image: NDArray[np.uint8],
+    other: Person | None,
+    rng: np.random.Generator,
 ) -> Neighbour | None:
     """Paints another image's person into a picture [h, w, 3], which it changes.
 
-    Returns None, and nothing is painted, when that would hide most of the one who is meant.
+    Returns None, and nothing is painted, when either is None or most of the one who is meant would be hidden.
     """
+    if meant is None or other is None:
+        return None
     height, width = picture.shape[:2]
     x0, _, x1, bottom = box_of_joints(meant.joints[meant.known])
     box = box_of_joints(other.joints[other.known])

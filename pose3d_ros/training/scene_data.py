@@ -88,20 +88,19 @@ class PhotoSceneSource:
         if rng.random() < 0.4:
             image = np.full_like(image, 118)
         image = image.copy()
-        people, doubtful = [_NOBODY], [_NOBODY]
         columns, rows = ((1, 1), (1, 1), (2, 1), (2, 2))[int(rng.integers(4))]
-        for column in range(columns):
-            for row in range(rows):
-                cell = np.array([width / columns, height / rows])
-                placed = self._place(image, trust, cell, cell * [column, row], rng)
-                if placed is not None:
-                    people.append(placed[0])
-                    doubtful.append(placed[1])
-        return Scene(image, np.concatenate(people), trust, np.concatenate(doubtful))
+        cell = np.array([width / columns, height / rows])
+        placed = [
+            self._place(image, trust, cell, cell * [column, row], rng)
+            for column in range(columns)
+            for row in range(rows)
+        ]
+        people, doubtful = (np.concatenate(boxes) for boxes in zip(*placed, strict=True))
+        return Scene(image, people, trust, doubtful)
 
     def _place(
         self, image: Image, trust: NDArray, cell: NDArray, origin: NDArray, rng: np.random.Generator
-    ) -> tuple[NDArray, NDArray] | None:
+    ) -> tuple[NDArray, NDArray]:
         """Puts a photo into a cell (size and origin in pixels); returns the boxes of its people, as far as enough of
         them shows, and of those who may be people or not."""
         k = int(self._usable[int(rng.integers(len(self._usable)))])
@@ -119,7 +118,7 @@ class PhotoSceneSource:
         x0, y0 = np.clip((middle - scale * np.array([w, h]) / 2), origin, origin + cell).astype(int)
         x1, y1 = np.clip((middle + scale * np.array([w, h]) / 2), origin, origin + cell).astype(int)
         if x1 - x0 < 8 or y1 - y0 < 8:
-            return None
+            return _NOBODY, _NOBODY
         shifted = transform - np.array([[0, 0, x0], [0, 0, y0]])
         image[y0:y1, x0:x1] = warp_to(photo, shifted, int(x1 - x0), int(y1 - y0))
         trust[y0:y1, x0:x1] = _BYSTANDER_WEIGHT
@@ -139,12 +138,10 @@ class PhotoSceneSource:
         other = int(self._usable[int(rng.integers(len(self._usable)))])
         meant = person(apply(transform, self._photos.joints_px[k]), self._photos.labelled[k])
         second = person(self._photos.joints_px[other], self._photos.labelled[other])
-        if meant is None or second is None:
-            return _NOBODY, _NOBODY
         painted = add_neighbour(picture, meant, self._photos.image(other), second, rng)
         if painted is None:
             return _NOBODY, _NOBODY
-        box = box_of_joints(painted.joints[second.known])[None]
+        box = box_of_joints(painted.joints[self._photos.labelled[other]])[None]
         return (box, _NOBODY) if painted.shown >= _LEAST_VISIBLE else (_NOBODY, box)
 
     def _boxes(self, k: int) -> tuple[NDArray, NDArray]:
