@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from pose3d_ros.crop import areas, box_of_joints, shared_areas
 from pose3d_ros.data.lspet import Photos, read_lspet
@@ -56,10 +57,8 @@ def find_bystanders(networks: Networks, photos: Photos) -> Bystanders:
 
 def _each(networks: Networks, photos: Photos) -> Iterator[tuple[Array, NDArray[np.bool_]]]:
     """Boxes [k, 4] of each photo, and whether they are people [k]."""
-    for i in range(len(photos)):
+    for i in tqdm(range(len(photos)), unit="photo", disable=None):
         yield _others(networks, photos.image(i), box_of_joints(photos.joints_px[i][photos.labelled[i]]))
-        print(f"\r{i + 1} of {len(photos)}", end="", flush=True)
-    print()
 
 
 def _others(networks: Networks, image: NDArray[np.uint8], labelled: Array) -> tuple[Array, NDArray[np.bool_]]:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from pose3d_ros.crop import apply, box_of_joints, crop_transform, inverse, square_of_box, warp
 from pose3d_ros.data.lspet import Photos, read_lspet
@@ -48,11 +49,9 @@ class Findings(PhotoNotes):
 
 def find(net: Pose2DNet, photos: Photos) -> Findings:
     """What the network finds in the photos' labelled people."""
-    parts = []
-    for start in range(0, len(photos), _BATCH):
-        parts.append(_find(net, photos, range(start, min(start + _BATCH, len(photos)))))
-        print(f"\r{start + len(parts[-1][0])} of {len(photos)}", end="", flush=True)
-    print()
+    rows = range(len(photos))
+    batches = [rows[start : start + _BATCH] for start in rows[::_BATCH]]
+    parts = [_find(net, photos, batch) for batch in tqdm(batches, unit="batch", disable=None)]
     return Findings(np.array(photos.names), *(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 

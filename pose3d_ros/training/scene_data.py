@@ -29,8 +29,8 @@ _LEAST_VISIBLE = 0.25
 """Share of a person's box that must be left in the picture."""
 _FILLING = 0.5
 """Share of the photos that fill their part of the picture."""
-_NEIGHBOUR = 0.35
-"""Share of the photos in which another photo's person is painted beside theirs."""
+_NEIGHBOUR = 0.45
+"""How often another photo's person is painted beside somebody: beside a photo's own, and beside whoever was painted."""
 _NOBODY = np.zeros((0, 4))
 
 
@@ -131,18 +131,24 @@ class PhotoSceneSource:
         )
 
     def _beside(self, picture: Image, k: int, transform: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
-        """Now and then paints another photo's person beside that of photo k in a picture; boxes [m, 4] of whom shows
-        enough, and of whom hardly anything does."""
-        if rng.random() >= _NEIGHBOUR:
-            return _NOBODY, _NOBODY
-        other = int(self._usable[int(rng.integers(len(self._usable)))])
-        meant = person(apply(transform, self._photos.joints_px[k]), self._photos.labelled[k])
-        second = person(self._photos.joints_px[other], self._photos.labelled[other])
-        painted = add_neighbour(picture, meant, self._photos.image(other), second, rng)
-        if painted is None:
-            return _NOBODY, _NOBODY
-        box = box_of_joints(painted.joints[self._photos.labelled[other]])[None]
-        return (box, _NOBODY) if painted.shown >= _LEAST_VISIBLE else (_NOBODY, box)
+        """Now and then paints other photos' people in a row with that of photo k; boxes [m, 4] of whom shows enough,
+        and of whom hardly anything does."""
+        beside, hardly = [], []
+        last = person(apply(transform, self._photos.joints_px[k]), self._photos.labelled[k])
+        while rng.random() < _NEIGHBOUR:
+            other = int(self._usable[int(rng.integers(len(self._usable)))])
+            known = self._photos.labelled[other]
+            second = person(self._photos.joints_px[other], known)
+            painted = add_neighbour(picture, last, self._photos.image(other), second, rng)
+            if painted is None:
+                break
+            box = box_of_joints(painted.joints[known])
+            if painted.shown < _LEAST_VISIBLE:
+                hardly.append(box)
+                break
+            beside.append(box)
+            last = person(painted.joints, known)
+        return np.reshape(beside, (-1, 4)), np.reshape(hardly, (-1, 4))
 
     def _boxes(self, k: int) -> tuple[NDArray, NDArray]:
         """Boxes [m, 4] of the people in photo k, the labelled one first, and of those who may be people or not."""
