@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pose3d_ros.loaded_networks import Locate, Steps
-from pose3d_ros.stages.pose2d import Pose2D, joined
+from pose3d_ros.stages.agree import agreed, best_look
+from pose3d_ros.stages.pose2d import Pose2D
 from pose3d_ros.stages.presence import presence
+from pose3d_ros.stages.rows import split
 
 Array = NDArray[np.float64]
 
@@ -30,19 +32,16 @@ class Suspects(NamedTuple):
 
 
 def look_closely(image: NDArray[np.uint8], suspects: Suspects) -> Steps[Suspects]:
-    """Those who may be people after a first look, with the best poses of several looks."""
+    """Those who may be people after a first look, with what several looks say together."""
     likely = np.flatnonzero(presence(suspects.found_score, suspects.pose) >= _LEAST_PRESENCE)
     boxes, found_score, first = suspects.boxes[likely], suspects.found_score[likely], suspects.pose.people(likely)
     if not len(likely):
         return Suspects(boxes, found_score, first)
     zoomed: Pose2D = yield Locate(image, _zoomed(boxes))
-    tries = joined(first, zoomed)
-    rows = np.arange(len(likely))
-    best = tries.people(tries.score.mean(-1).reshape(-1, len(rows)).argmax(0) * len(rows) + rows)
-    # A crop round the joints themselves is taken if it is better still.
-    again: Pose2D = yield Locate(image, best.boxes(boxes))
-    better = again.score.mean(1) >= best.score.mean(1)
-    return Suspects(boxes, found_score, joined(best, again).people(rows + len(rows) * better))
+    looks = [first, *(Pose2D(*parts) for parts in split(zoomed, [len(likely)] * len(_ZOOMS)))]
+    # Once more in a crop round the joints themselves.
+    looks.append((yield Locate(image, best_look(looks).boxes(boxes))))
+    return Suspects(boxes, found_score, agreed(looks, best_look(looks).boxes(boxes)))
 
 
 def _zoomed(boxes: Array) -> Array:

@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 _SUREST_JOINTS = 6
 """Of a person: one may be half outside, so that only the surest joints speak for or against one."""
 
-_BOX_SCORE = 0.3
+_BOX_SCORE = 0.2
 """Joints below this score do not shape the person's box."""
 _LEAST_BOX_JOINTS = 4
 
