@@ -9,6 +9,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture
+def crops_of_one_size(monkeypatch):
+    """The tiny stage 1 sees somebody of the crop's size in every crop, so that looks of several sizes cannot agree."""
+    from pose3d_ros import newcomers
+
+    monkeypatch.setattr(newcomers, "_ZOOMS", ())
+
+
+@pytest.fixture
 def gpu_machine(monkeypatch, tmp_path):
     """Gives this process a GPU and TensorRT (stand-ins): call it with a variant, and with what shall go wrong.
 

@@ -24,6 +24,8 @@ from pose3d_ros.pipeline_settings import PipelineSettings
 from pose3d_ros.stage_times import STAGES, StageTimes
 from pose3d_ros.video import open_source
 
+pytestmark = pytest.mark.usefixtures("crops_of_one_size")
+
 ROOT = Path(__file__).resolve().parents[1]
 CLIP = ROOT / "pose3d_ros" / "assets" / "clip.mp4"
 FRAME_NS = 33_000_000
@@ -66,7 +68,7 @@ def test_a_person_is_found_and_placed(pipeline: Pipeline) -> None:
 
 def test_outside_the_picture_no_joint_is_visible(tmp_path: Path) -> None:
     """Of somebody who stands at its left edge."""
-    folder = tiny_networks.write_models(tmp_path / "models", [(-16.0, 20.0, 24.0, 110.0)])
+    folder = tiny_networks.write_models(tmp_path / "models", [(-12.0, 20.0, 28.0, 110.0)])
     [[person]] = play(Pipeline(folder, PipelineSettings(threads=1)), [BRIGHT])
     outside = person.joints_px[:, 0] < -0.5
     assert outside.any()

