@@ -30,14 +30,18 @@ def test_the_frames_reach_the_node(ros_environment, tmp_path, size, reliability)
 
 
 def test_the_demo_writes_video_and_picture_and_tells_what_it_saw(ros_environment, tmp_path):
+    """A machine that is busy with other things, so that the film lasts longer, gets another chance."""
     command = [sys.executable, "-m", "pose3d_ros.ros.demo", "--seconds", "4", "--output", str(tmp_path / "demo")]
-    done = subprocess.run(command, env=ros_environment, capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "frames that reached the node" in done.stdout
-    assert "people in 3D" in done.stdout
-    with open_source(str(tmp_path / "demo" / "demo.mp4")) as video:
-        frames = list(video)
-    assert 2 < len(frames) / video.fps < 12  # a busy machine takes longer to end
+    for _ in range(3):
+        done = subprocess.run(command, env=ros_environment, capture_output=True, text=True, timeout=240, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "frames that reached the node" in done.stdout
+        assert "people in 3D" in done.stdout
+        with open_source(str(tmp_path / "demo" / "demo.mp4")) as video:
+            length_s = len(list(video)) / video.fps
+        if length_s < 8:
+            break
+    assert 2 < length_s < 8
     assert (tmp_path / "demo" / "demo.png").stat().st_size > 10_000
 
 
