@@ -154,7 +154,8 @@ class TaughtLoss(Pose2DLoss):
     neural network"): (1 − share) · loss of labels + share · loss of findings.
 
     The teacher also knows the joints that the photos do not label, and how sure one can be; each counts as far as it
-    sees it.
+    sees it. It is asked about crops whose labels leave something open only: of rendered people and of nobody the labels
+    know everything.
     """
 
     def __init__(self, config: Pose2DConfig, teacher: Pose2DNet) -> None:
@@ -163,17 +164,24 @@ class TaughtLoss(Pose2DLoss):
 
     def __call__(self, net: nn.Module, batch: Any) -> Tensor:
         """The scalar loss."""
-        crop = batch[0]
+        crop, joints, located, visible, visible_weight, places, found = batch
         logits, visibility = found_by(net, crop)
+        taught = (visible_weight < 1).any(1)
+        labels = (1 - self._config.teacher_share * taught.float())[:, None]
+        told = [crop, joints, labels * located, visible, labels * visible_weight, places, labels[..., None] * found]
+        share = self._config.teacher_share * float(taught.float().mean())
+        loss = (1 - share) * self.of_found(logits, visibility, told)
+        return loss + share * self._of_findings(logits[taught], visibility[taught], crop[taught]) if share else loss
+
+    def _of_findings(self, logits: Tensor, visibility: Tensor, crop: Tensor) -> Tensor:
+        """The scalar loss against what the teacher finds in the crops."""
         with torch.no_grad():
             taught_logits, taught_visibility = found_by(self._teacher.to(crop.device), crop)
             seen = torch.sigmoid(taught_visibility)
             goal = torch.softmax(taught_logits.flatten(2), -1).view_as(taught_logits)
         maps = weighted_mean(cross_entropy(logits, goal), seen * self._joint_weights.to(seen.device))
         visible = nn.functional.binary_cross_entropy_with_logits(visibility, seen)
-        share = self._config.teacher_share
-        findings = maps + self._config.visibility_share * visible
-        return (1 - share) * self.of_found(logits, visibility, batch) + share * findings
+        return maps + self._config.visibility_share * visible
 
 
 def found_by(net: nn.Module, crops: Tensor) -> tuple[Tensor, Tensor]:

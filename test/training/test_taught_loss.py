@@ -30,6 +30,20 @@ def test_without_a_share_the_teacher_says_nothing():
     torch.testing.assert_close(TaughtLoss(config, network(1))(student, batch()), Pose2DLoss(config)(student, batch()))
 
 
+def test_the_teacher_is_asked_about_crops_whose_labels_leave_something_open_only(monkeypatch):
+    teacher, student = network(1), network(0)
+    asked = []
+    forward = teacher.forward
+    monkeypatch.setattr(teacher, "forward", lambda crops: asked.append(len(crops)) or forward(crops))
+    some = batch()
+    TaughtLoss(Pose2DConfig(), teacher)(student, some)
+    assert asked == []
+    some[4] = some[4].clone()
+    some[4][1, 3] = 0.3
+    TaughtLoss(Pose2DConfig(), teacher)(student, some)
+    assert asked == [1]
+
+
 def test_the_findings_of_a_teacher_are_learned_where_there_are_no_labels():
     teacher, student = network(1), network(0)
     loss_of = TaughtLoss(Pose2DConfig(), teacher)
