@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from pose3d_ros.networks.onnx_file import read_weights
 from pose3d_ros.networks.widen import fits_in, widen
@@ -21,6 +22,7 @@ from pose3d_ros.training.processes import join
 
 _SEEDS_APART = 1_000_003
 _COLOURS = 3
+_SAVE_EVERY_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -85,24 +87,33 @@ class Trainer:
         loss_of: Callable[[nn.Module, Any], Tensor],
         evaluate: Callable[[nn.Module], dict[str, float]],
     ) -> None:
-        """Takes batches until schedule.samples; evaluates the mean network and saves every evaluate_every samples."""
+        """Takes batches until schedule.samples; evaluates the mean network every evaluate_every samples.
+
+        Saves then, and every some minutes: an interruption costs no more than those.
+        """
         schedule = self.schedule
         losses: list[float] = []
         due = (self.samples // schedule.evaluate_every + 1) * schedule.evaluate_every
-        started = time.monotonic()
-        while self.samples < schedule.samples:
-            batch = [tensor.to(self.device, non_blocking=True) for tensor in next(batches)]
-            losses.append(self._step(loss_of, batch))
-            self.samples += schedule.batch * self.processes.count
-            if self.samples >= min(due, schedule.samples):
+        leads, together = self.processes.rank == 0, schedule.batch * self.processes.count
+        saved = self.seconds
+        with tqdm(total=schedule.samples, initial=self.samples, unit="sample", disable=None if leads else True) as bar:
+            while self.samples < schedule.samples:
+                started = time.monotonic()
+                batch = [tensor.to(self.device, non_blocking=True) for tensor in next(batches)]
+                losses.append(self._step(loss_of, batch))
+                self.samples += together
                 self.seconds += time.monotonic() - started
-                if self.processes.rank == 0:
+                bar.update(together)
+                evaluates = self.samples >= min(due, schedule.samples)
+                if evaluates and leads:
                     self._log({"loss": float(np.mean(losses)), **evaluate(self.ema.module.eval())})
                     self.ema.module.train()
+                if evaluates:
+                    losses.clear()
+                    due += schedule.evaluate_every
+                if leads and (evaluates or self.seconds - saved > _SAVE_EVERY_S):
                     self._save()
-                losses.clear()
-                due += schedule.evaluate_every
-                started = time.monotonic()
+                    saved = self.seconds
 
     def _step(self, loss_of: Callable[[nn.Module, Any], Tensor], batch: list[Tensor]) -> float:
         loss = loss_of(self._together, batch)

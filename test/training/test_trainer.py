@@ -2,6 +2,7 @@
 
 import csv
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,17 @@ def test_it_learns_and_goes_on_where_it_stopped(tmp_path):
     rows = list(csv.DictReader((tmp_path / "log.csv").open()))
     assert [int(row["samples"]) for row in rows] == list(range(160, 1601, 160))
     assert float(rows[-1]["loss"]) < 0.2 * float(rows[0]["loss"])
+
+
+def test_an_interruption_costs_no_more_than_some_minutes(tmp_path, monkeypatch):
+    monkeypatch.setattr("pose3d_ros.training.trainer._SAVE_EVERY_S", 0.0)
+    first = Trainer(net(), Schedule(samples=160, **SCHEDULE), tmp_path, None)
+    with pytest.raises(StopIteration):
+        first.train(islice(batches(), 6), loss_of, lambda _: {})
+    second = Trainer(net(), Schedule(samples=160, **SCHEDULE), tmp_path, None)
+    assert second.samples == 48
+    torch.testing.assert_close(second.net.state_dict(), first.net.state_dict())
+    assert not (tmp_path / "log.csv").exists()
 
 
 def test_hidden_convolutions_are_muons_and_go_on_with_their_momentum(tmp_path):
