@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -18,8 +19,7 @@ _COEFFICIENT_COUNTS = {
 }
 _ALIASES = {"": "plumb_bob", "none": "plumb_bob", "fisheye": "equidistant", "kannala_brandt4": "equidistant"}
 _NEWTON_STEPS = 4
-_NEWTON_DIFFERENCE = 1e-6
-_UNREACHED_PX = 0.01
+_REACHED_PX, _UNREACHED_PX = 1e-9, 0.01
 _NEAREST_M = 1e-6
 
 
@@ -89,58 +89,54 @@ class Camera:
 
     def rays(self, points_px: ArrayLike) -> Array:
         """Undistorted rays (x/z, y/z) through the pixels [..., 2]; same shape. NaN where no ray reaches the pixel."""
-        points = np.asarray(points_px, float)
-        flat = points.reshape(-1, 1, 2)
-        if not flat.size:
-            return points.copy()
-        if self.distortion.size == 0:
-            linear = self.K[:2, :2]
-            return np.linalg.solve(linear, (points.reshape(-1, 2) - self.K[:2, 2]).T).T.reshape(points.shape)
-        if self.model == "equidistant":
-            start = cv2.fisheye.undistortPoints(flat, self.K, self.distortion)
-        else:
-            start = cv2.undistortPoints(flat, self.K, self.distortion)
-        return self._refined(np.asarray(start, float).reshape(-1, 2), points.reshape(-1, 2)).reshape(points.shape)
+        return self.rays_with_jacobian(points_px)[0]
 
-    def _refined(self, rays: Array, points_px: Array) -> Array:
-        """Newton's method from OpenCV's approximate rays [n, 2] to rays that project onto the pixels [n, 2].
+    def rays_with_jacobian(self, points_px: ArrayLike) -> tuple[Array, Array]:
+        """The rays [..., 2] through the pixels, as `rays`, and d ray / d pixel [..., 2, 2] there."""
+        points = np.asarray(points_px, float)
+        flat = points.reshape(-1, 2)
+        if self.distortion.size == 0:
+            rays = (flat - self.K[:2, 2]) @ self._pinhole_jacobian.T
+            return rays.reshape(points.shape), np.broadcast_to(self._pinhole_jacobian, (*points.shape, 2))
+        if not flat.size:
+            return points.copy(), np.zeros((*points.shape, 2))
+        undistorted = cv2.fisheye.undistortPoints if self.model == "equidistant" else cv2.undistortPoints
+        start = np.asarray(undistorted(flat[:, None], self.K, self.distortion), float).reshape(-1, 2)
+        rays, jacobian = self._refined(start, flat)
+        return rays.reshape(points.shape), jacobian.reshape(*points.shape, 2)
+
+    @cached_property
+    def _pinhole_jacobian(self) -> Array:
+        """d ray / d pixel [2, 2] without distortion."""
+        return np.asarray(np.linalg.inv(self.K[:2, :2]), float)
+
+    def _refined(self, rays: Array, points_px: Array) -> tuple[Array, Array]:
+        """Newton's method from OpenCV's approximate rays [n, 2] to rays that project onto the pixels [n, 2], with
+        d ray / d pixel [n, 2, 2].
 
         OpenCV's own iterations stop early, and their arguments differ between its versions.
         """
         with np.errstate(all="ignore"):
-            for _ in range(_NEWTON_STEPS):
-                residual = self._distorted(rays) - points_px
-                columns = [
-                    (self._distorted(rays + step) - self._distorted(rays - step)) / (2 * _NEWTON_DIFFERENCE)
-                    for step in _NEWTON_DIFFERENCE * np.eye(2)
-                ]
-                (a, c), (b, d) = columns[0].T, columns[1].T
-                determinant = a * d - b * c
-                rays = (
-                    rays
-                    - np.stack([d * residual[:, 0] - b * residual[:, 1], a * residual[:, 1] - c * residual[:, 0]], 1)
-                    / determinant[:, None]
-                )
-            failed = ~(np.abs(self._distorted(rays) - points_px).max(1) < _UNREACHED_PX)
-        return np.where(failed[:, None], np.nan, rays)
+            for step in range(_NEWTON_STEPS + 1):
+                pixels, slope = self._distorted(rays)
+                jacobian = _inverses(slope)
+                missed = points_px - pixels
+                if step == _NEWTON_STEPS or not (np.abs(missed) > _REACHED_PX).any():
+                    break
+                rays = rays + (jacobian @ missed[..., None])[..., 0]
+            failed = ~(np.abs(missed).max(1) < _UNREACHED_PX)
+        return np.where(failed[:, None], np.nan, rays), np.where(failed[:, None, None], np.nan, jacobian)
 
-    def _distorted(self, rays: Array) -> Array:
-        """Pixels [n, 2] of rays [n, 2]."""
+    def _distorted(self, rays: Array) -> tuple[Array, Array]:
+        """Pixels [n, 2] of rays [n, 2], and d pixel / d ray [n, 2, 2]."""
+        points = np.concatenate([rays, np.ones((len(rays), 1))], 1)[:, None]
         if self.model == "equidistant" and self.distortion.size:
-            pixels = cv2.fisheye.distortPoints(rays[:, None], self.K, self.distortion)
+            pixels, slopes = cv2.fisheye.projectPoints(points, np.zeros(3), np.zeros(3), self.K, self.distortion)
+            moved = slice(11, 13)  # OpenCV's columns of d pixel / d translation in x and y
         else:
-            points = np.concatenate([rays, np.ones((len(rays), 1))], 1)
-            pixels = cv2.projectPoints(points, np.zeros(3), np.zeros(3), self.K, self.distortion)[0]
-        return np.asarray(pixels, float).reshape(-1, 2)
-
-    def ray_jacobian(self, points_px: ArrayLike) -> Array:
-        """d ray / d pixel [..., 2, 2]; of a lens with distortion by central differences of half a pixel."""
-        points = np.asarray(points_px, float)
-        if self.distortion.size == 0:
-            return np.broadcast_to(np.linalg.inv(self.K[:2, :2]), (*points.shape, 2))
-        steps = 0.5 * np.eye(2)
-        ends = self.rays(points[..., None, None, :] + np.stack([steps, -steps], -2))
-        return np.swapaxes(ends[..., 0, :] - ends[..., 1, :], -1, -2)
+            pixels, slopes = cv2.projectPoints(points, np.zeros(3), np.zeros(3), self.K, self.distortion)
+            moved = slice(3, 5)
+        return np.asarray(pixels, float).reshape(-1, 2), np.asarray(slopes, float)[:, moved].reshape(-1, 2, 2)
 
     def project(self, points_m: ArrayLike) -> Array:
         """Pixels [..., 2] of points [..., 3] in the optical frame, metres. NaN behind the camera."""
@@ -150,6 +146,12 @@ class Camera:
             return np.zeros((*points.shape[:-1], 2))
         in_front = flat[:, 2] > _NEAREST_M
         depth = np.where(in_front, flat[:, 2], 1.0)
-        pixels = self._distorted(flat[:, :2] / depth[:, None])
+        pixels, _ = self._distorted(flat[:, :2] / depth[:, None])
         pixels[~in_front] = np.nan
         return pixels.reshape(*points.shape[:-1], 2)
+
+
+def _inverses(matrices: Array) -> Array:
+    """Of matrices [n, 2, 2]; infinite or NaN of those that have none, where NumPy's own would give up on all."""
+    a, b, c, d = matrices.reshape(-1, 4).T
+    return np.asarray((np.stack([d, -b, -c, a]) / (a * d - b * c)).T.reshape(matrices.shape))

@@ -27,6 +27,7 @@ from pose3d_ros.stages.track import Measurement, Track, Tracked, Tracker, Tracke
 
 Array = NDArray[np.float64]
 
+_INFERRED = np.uint8(JointState.INFERRED)
 _VISIBLE = 0.5
 """Probability from which on a joint is to be seen, so that the surface there is the joint's."""
 _SURE_SCORE = 0.5
@@ -155,8 +156,7 @@ class Follower:
         if camera is None:
             return Measurement(boxes, pose.joints_px, pose.score)
         with times.of("lift"):
-            rays = camera.rays(pose.joints_px)
-            jacobian = camera.ray_jacobian(pose.joints_px)
+            rays, jacobian = camera.rays_with_jacobian(pose.joints_px)
             cov = jacobian @ pose.cov_px @ np.swapaxes(jacobian, -1, -2)
         up = None if ground is None else ground.up
         lifted: Lifted = yield Lift(rays, cov, pose.score, self._tracker.states(tracks), up)
@@ -223,7 +223,7 @@ class Follower:
 def _state_within(track: Tracked, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """The joints' states [24]: outside the picture [h, w, …] none is visible, however sure it may be."""
     inside = ((track.joints_px >= -0.5) & (track.joints_px < np.array(shape[1::-1]) - 0.5)).all(-1)
-    return np.where(inside, track.joint_state, np.maximum(track.joint_state, JointState.INFERRED)).astype(np.uint8)
+    return np.where(inside, track.joint_state, np.maximum(track.joint_state, _INFERRED))
 
 
 def _tracker_config(settings: PipelineSettings) -> TrackerConfig:

@@ -141,7 +141,7 @@ def _show_poses(engine: Engine, camera: Camera, images: list[Image], joints_m: N
 def _show_lifter(engine: Engine, camera: Camera, __: list[Image], joints_m: NDArray[np.float64]) -> None:
     lifter = Lifter(engine)
     pixels = camera.project(joints_m)
-    rays, jacobian = camera.rays(pixels), camera.ray_jacobian(pixels)
+    rays, jacobian = camera.rays_with_jacobian(pixels)
     cov = _SPREAD_PX**2 * jacobian @ np.swapaxes(jacobian, -1, -2)
     score = np.ones(rays.shape[:2])
     for count in (*_BATCHES, len(rays)):

@@ -55,7 +55,7 @@ def test_projection_agrees_with_opencv(kind: str) -> None:
 @pytest.mark.parametrize("kind", DISTORTIONS)
 def test_ray_jacobian(kind: str) -> None:
     cam, pixels, step = camera(kind), grid()[1:-1, 1:-1], 1e-3
-    jacobian = cam.ray_jacobian(pixels)
+    _, jacobian = cam.rays_with_jacobian(pixels)
     assert jacobian.shape == (*pixels.shape, 2)
     for axis in range(2):
         shift = step * np.eye(2)[axis]

@@ -112,7 +112,7 @@ def lift_sequences(
 def filtered(estimate: Estimate, fps: float) -> Estimate:
     """The tracker's Kalman filter on top."""
     config = TrackerConfig()
-    noise = (config.white_fraction * estimate.sigma_m**2)[..., None, None] * np.eye(3)
+    noise = config.white_fraction * estimate.sigma_m[..., None, None] ** 2
     points = PointFilter(estimate.joints_m[0], noise[0])
     smooth = [points.position]
     for joints, cov in zip(estimate.joints_m[1:], noise[1:], strict=True):

@@ -62,17 +62,14 @@ class Lifter:
 
         A joint whose ray or covariance is not finite (outside what the lens model reaches) counts as not seen.
         """
-        rays, cov = np.asarray(rays, np.float32), np.asarray(cov, np.float32)
-        score = np.asarray(score, np.float32)
-        if not len(rays):
+        seen, spread, sure = (np.array(a, np.float32, order="C") for a in (rays, cov, score))
+        if not len(seen):
             return Lifted(np.zeros((0, NUM_JOINTS, 3), np.float32), np.zeros((0, NUM_JOINTS), np.float32), [])
-        good = np.isfinite(rays).all(-1) & np.isfinite(cov).all((-1, -2)) & np.isfinite(score)
-        arrays = {
-            "rays": np.where(good[..., None], rays, 0),
-            "cov": np.where(good[..., None, None], cov, 1),
-            "score": np.where(good, score, 0),
-            "up": np.broadcast_to(np.zeros(3) if up is None else np.asarray(up, np.float64), (len(rays), 3)),
-        }
-        given = {name: np.ascontiguousarray(a, np.float32) for name, a in arrays.items()}
+        bad = ~(np.isfinite(seen).all(-1) & np.isfinite(spread).all((-1, -2)) & np.isfinite(sure))
+        seen[bad], spread[bad], sure[bad] = 0, 1, 0
+        known_up = np.zeros((len(seen), 3), np.float32)
+        if up is not None:
+            known_up[:] = up
+        given = {"rays": seen, "cov": spread, "score": sure, "up": known_up}
         out = self._engine.run(given | {"state": states})
         return Lifted(out["joints_m"], out["sigma_m"], out["new_state"])

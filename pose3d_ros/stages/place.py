@@ -27,10 +27,13 @@ _MIN_JOINTS = 4
 _MOST = 1e4  # of rays, their variances, and metres
 _MIN_DEPTH_M = 0.1
 _MAX_DEPTH_M = 100.0
-_PASSES = 5
+_MOST_PASSES = 8
+_STANDS = 1e-4  # of its depth: a root that moves by less is found
+_RIDGE = 1e-9 * np.eye(3)
 _HUBER = 2.0  # in standard deviations of a joint's residual
 _MIN_SIGMA_M = 0.003
 _UNUSED = np.array([0, 0, 1, 0, 0, 1, 0, 0, 0, 1.0])  # ray, its covariance, joint and sigma of a joint to leave out
+_SIGNS = np.array([[1.0, -1.0], [-1.0, 1.0]])  # of an adjugate
 _MAX_DEPTH_SD = 1.0  # relative: a depth less certain than this is no measurement
 
 
@@ -81,7 +84,7 @@ def place(
     used = (weight > _MIN_SCORE) & (np.abs(known) < _MOST).all(-1)
     known = np.where(used[..., None], known, _UNUSED)
     ray, pose = known[..., :2], known[..., 6:9]
-    ray_cov = known[..., 2:6].reshape(people, joints, 2, 2)
+    ray_adjugate = known[..., 5:1:-1].reshape(people, joints, 2, 2) * _SIGNS
     variance = np.maximum(known[..., 9], _MIN_SIGMA_M) ** 2
     weight = np.where(used, weight, 0.0)
 
@@ -89,26 +92,31 @@ def place(
     equations[..., 0, 0] = equations[..., 1, 1] = 1.0
     equations[..., 2] = -ray
     equations[..., 3] = ray * pose[..., 2:] - pose[..., :2]
-    rows = equations[..., :3]
-    spread = _adjugates(rows @ np.swapaxes(rows, -1, -2) * variance[..., None, None] + 1e-12 * np.eye(2))
-    ray_spread = _adjugates(ray_cov)
-    products = _products(equations)
     flat = equations.reshape(people, 2 * joints, 4)
+    # What each element of a joint's weight matrix W brings into Gᵀ W [G right].
+    products = equations[..., :, None, :3, None] * equations[..., None, :, None, :]
+    products = products.reshape(people, 4 * joints, 12)
+    # Of a sum of 2×2 matrices the adjugate is the sum of theirs, and has the same determinant; G Gᵀ is 1 + ray rayᵀ.
+    across = ray[..., ::-1] * _SIGNS[0]
+    spread = variance[..., None, None] * (np.eye(2) + across[..., :, None] * across[..., None, :])
 
-    root, depth, trust = np.zeros((people, 3)), np.ones((people, joints)), weight
+    depth, trust = np.ones((people, joints)), weight
     solution = np.full((people, 4, 1), -1.0)  # X and −1: the equations times it are the residuals
-    normal, ridge = np.tile(np.eye(3), (people, 1, 1)), 1e-9 * np.eye(3)
-    for k in range(_PASSES):
-        adjugate = depth**2 * ray_spread + spread  # [3, n, 24]
-        determinant = adjugate[0] * adjugate[2] - adjugate[1] ** 2
-        weights = np.swapaxes(adjugate * (trust / determinant), 0, 1).reshape(people, 1, 3 * joints)
-        both = (weights @ products).reshape(people, 3, 4)  # Gᵀ W G and Gᵀ W right
-        normal = both[..., :3] + ridge
-        solution[:, :3] = np.linalg.solve(normal, both[..., 3:])
-        root = solution[:, :3, 0]
+    for k in range(_MOST_PASSES):
+        adjugate = (depth**2)[..., None, None] * ray_adjugate + spread
+        determinant = adjugate[..., 0, 0] * adjugate[..., 1, 1] - adjugate[..., 0, 1] ** 2
+        inverse = adjugate / determinant[..., None, None]
+        weights = inverse * trust[..., None, None]
+        total = (weights.reshape(people, 1, 4 * joints) @ products).reshape(people, 3, 4)
+        normal = total[..., :3] + _RIDGE
+        root = np.linalg.solve(normal, total[..., 3:])[..., 0]
+        moved = np.abs(root - solution[:, :3, 0])
+        solution[:, :3, 0] = root
+        if k and not (moved > _STANDS * np.abs(root[:, 2:])).any():
+            break
         depth = np.minimum(np.maximum(root[:, 2:] + pose[..., 2], _MIN_DEPTH_M), _MAX_DEPTH_M)
-        x, y = (flat @ solution).reshape(people, joints, 2).transpose(2, 0, 1)
-        distance = np.sqrt((adjugate[0] * x * x + 2 * adjugate[1] * x * y + adjugate[2] * y * y) / determinant)
+        residual = (flat @ solution).reshape(people, joints, 2, 1)
+        distance = np.sqrt((residual * (inverse @ residual)).sum((-1, -2)))
         # Huber first; then harder, as a joint far off its ray has leverage on the depth.
         trust = weight * np.minimum(1.0, _HUBER / np.maximum(distance, 1e-9)) ** (1 if k == 0 else 3)
 
@@ -116,10 +124,10 @@ def place(
     ok = (used.sum(-1) >= _MIN_JOINTS) & np.isfinite(root).all(-1)
     ok &= (root[:, 2] > _MIN_DEPTH_M) & (root[:, 2] < _MAX_DEPTH_M)
     # Most of the body must lie in front, and the depth must be known at all.
-    ok &= np.where(used, root[:, 2:] + pose[..., 2] > 0, True).mean(-1) > 0.5
+    ok &= (used & (root[:, 2:] + pose[..., 2] <= 0)).sum(-1) < 0.5 * joints
     ok &= np.sqrt(noise[:, 2, 2]) < _MAX_DEPTH_SD * np.abs(root[:, 2])
     # A person larger by s stands farther by s on the same ray: the size's error lies along the root's own direction.
-    size = size_sd**2 * np.einsum("ni,nk->nik", root, root)
+    size = size_sd**2 * root[:, :, None] * root[:, None]
     keep = ok[:, None]
     return Placement(
         np.where(keep, root, np.nan),
@@ -127,22 +135,3 @@ def place(
         np.where(keep[..., None], noise, np.nan),
         ok,
     )
-
-
-def _adjugates(matrices: Array) -> Array:
-    """Of symmetric matrices [n, 24, 2, 2]: elements 00, 01 and 11 [3, n, 24]; the inverses are these over the
-    determinants, and the sum's adjugate is the adjugates' sum."""
-    return np.stack([matrices[..., 1, 1], -matrices[..., 0, 1], matrices[..., 0, 0]])
-
-
-def _products(equations: Array) -> Array:
-    """[n, 72, 12]: what elements 00, 01 and 11 of each joint's weight matrix W bring into Gᵀ W [G right], of
-    equations [G right] [n, 24, 2, 4]."""
-    first, second = equations[..., 0, :], equations[..., 1, :]
-    outer = [
-        first[..., :3, None] * first[..., None, :],
-        first[..., :3, None] * second[..., None, :] + second[..., :3, None] * first[..., None, :],
-        second[..., :3, None] * second[..., None, :],
-    ]
-    people, joints = equations.shape[:2]
-    return np.stack(outer, 1).reshape(people, 3 * joints, 12)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pose3d_ros.crop import box_of_joints, crop_transform, inverse, square_of_box, warp
+from pose3d_ros.crop import box_of_joints, crop_transform, square_of_box, warp
 from pose3d_ros.engines.engine import Engine, EngineError
 from pose3d_ros.skeleton import NUM_JOINTS
 from pose3d_ros.stages.rows import split
@@ -108,13 +108,16 @@ class PoseEstimator:
             places = np.zeros((0, NUM_JOINTS, self._candidates))
             two = np.zeros((*places.shape, 2))
             return Pose2D(two, np.zeros((*two.shape, 2)), places, places[..., 0], np.zeros(0))
-        transforms = [crop_transform(*square_of_box(box), self._size) for box in boxes]
-        crops = [warp(image, transform, self._size) for image, transform in zip(images, transforms, strict=True)]
+        squares = [square_of_box(box) for box in boxes]
+        crops = [
+            warp(image, crop_transform(centre, side, self._size), self._size)
+            for image, (centre, side) in zip(images, squares, strict=True)
+        ]
         out = self._engine.run({"crops": np.stack(crops)})
-        back = np.stack([inverse(transform) for transform in transforms])[:, None]  # [n, 1, 2, 3]
-        joints = out["joints"] @ np.swapaxes(back[..., :2], -1, -2) + back[..., None, :, 2]
-        zoom = np.abs(np.linalg.det(back[:, 0, :, :2]))
+        zoom = np.array([side for _, side in squares])[:, None, None, None] / self._size
+        middle = np.stack([centre for centre, _ in squares])[:, None, None]
+        joints = middle + zoom * (out["joints"] - (self._size - 1) / 2)
+        covariance = out["covariance"] * zoom[..., None] ** 2
         score = out["score"].astype(float)
         person_score = np.sort(score[:, :, 0], 1)[:, -_SUREST_JOINTS:].mean(1)
-        covariance = out["covariance"] * zoom[:, None, None, None, None]
         return Pose2D(joints, covariance, score, out["visible"].astype(float), person_score)

@@ -32,6 +32,7 @@ from pose3d_ros.stages.place import SIZE_SD
 Array = NDArray[np.float64]
 
 _NS = 1e-9
+_VISIBLE, _INFERRED, _PREDICTED = np.array([JointState.VISIBLE, JointState.INFERRED, JointState.PREDICTED], np.uint8)
 _SAME_BOX_IOU = 0.7
 _LONGEST_GAP_S = 1.5
 """Between two images of somebody who is taken for the same: a camera may be as slow as 1 Hz, or pause."""
@@ -109,20 +110,23 @@ class Tracked(NamedTuple):
 class PointFilter:
     """Constant-velocity Kalman filters of K points, driven by white acceleration noise.
 
-    mean [K,2,3]: position and velocity. cov [K,2,2,3,3]: blocks of the 6×6 covariance.
+    mean [K,2,3]: position and velocity. cov [K,2,2,D,D]: blocks of their covariance; D is 3, or 1 where all noise is
+    the same along all axes, so that one number stands for a block.
     """
 
     _MAX_SPEED_SD = 3.0  # m/s, of a point at its first measurement
     _COASTING_TIME_S = 0.15  # nobody swings an arm for longer than this unseen
     _GATE = 3.0  # a residual beyond so many sigma is taken with a larger variance
+    _NOT_MEASURED = 1e12  # m², variance
 
     def __init__(self, position: Array, noise: Array) -> None:
-        count = len(position)
+        """Points at a first measurement [K,3] with noise [K,D,D]."""
+        count, self._one = len(position), np.eye(noise.shape[-1])
         self.mean = np.zeros((count, 2, 3))
         self.mean[:, 0] = position
-        self.cov = np.zeros((count, 2, 2, 3, 3))
+        self.cov = np.zeros((count, 2, 2, *self._one.shape))
         self.cov[:, 0, 0] = noise
-        self.cov[:, 1, 1] = self._MAX_SPEED_SD**2 * np.eye(3)
+        self.cov[:, 1, 1] = self._MAX_SPEED_SD**2 * self._one
 
     @property
     def position(self) -> Array:
@@ -131,7 +135,7 @@ class PointFilter:
 
     @property
     def position_cov(self) -> Array:
-        """[K,3,3] metres²."""
+        """[K,D,D] metres²."""
         return self.cov[:, 0, 0].copy()
 
     def predict(self, dt: float, acceleration: float, coasting: bool = False) -> None:
@@ -147,26 +151,25 @@ class PointFilter:
         self.cov[:, 0] += dt * self.cov[:, 1]  # F P Fᵀ with F = [1 dt; 0 1]: its rows, then its columns
         self.cov[:, :, 0] += dt * self.cov[:, :, 1]
         noise = acceleration**2 * np.array([[dt**4 / 4, dt**3 / 2], [dt**3 / 2, dt**2]])
-        self.cov += noise[:, :, None, None] * np.eye(3)
+        self.cov += noise[:, :, None, None] * self._one
 
     def correct(self, position: Array, noise: Array) -> None:
-        """Take measurements [K,3] with covariances [K,3,3]; points whose measurement is not finite stay as predicted.
+        """Take measurements [K,3] with covariances [K,D,D]; points whose measurement is not finite stay as predicted.
 
         A residual far outside its covariance enlarges the noise in proportion, so that one bad frame moves a joint
         little while a real change comes through within some frames.
         """
         good = np.asarray(np.isfinite(position).all(-1) & np.isfinite(noise).all((-1, -2)))
-        residual = np.where(good[:, None], position - self.mean[:, 0], 0.0)
-        noise = np.where(good[:, None, None], noise, np.eye(3))
+        noise = np.where(good[:, None, None], noise, self._NOT_MEASURED * self._one)
+        residual = np.where(good[:, None], position - self.mean[:, 0], 0.0).reshape(len(noise), len(self._one), -1)
         inverse = np.linalg.inv(self.cov[:, 0, 0] + noise)
-        distance = np.sqrt(np.einsum("ki,kij,kj->k", residual, inverse, residual) / 3)
+        distance = np.sqrt((residual * (inverse @ residual)).sum((-1, -2)) / 3)
         excess = np.maximum(distance / self._GATE, 1.0) ** 2
         wild = excess > 1
         if wild.any():
             inverse[wild] = np.linalg.inv(self.cov[wild, 0, 0] + noise[wild] * excess[wild, None, None])
-        gain = self.cov[:, :, 0] @ inverse[:, None]  # [K,2,3,3]
-        gain *= good[:, None, None, None]
-        self.mean += (gain @ residual[:, None, :, None])[..., 0]
+        gain = self.cov[:, :, 0] @ inverse[:, None]  # [K,2,D,D]
+        self.mean += (gain @ residual[:, None]).reshape(self.mean.shape)
         self.cov = self.cov - gain[:, :, None] @ self.cov[:, None, 0]
 
 
@@ -356,7 +359,7 @@ class Tracker:
     def _move(self, track: Track, dt: float, coasting: bool) -> None:
         shift = track.velocity_px * dt
         track.joints_px = track.joints_px + shift
-        track.box = track.box + np.tile(shift, 2)
+        track.box = track.box + np.concatenate([shift, shift])
         if track.belief is not None:
             track.belief = track.belief._replace(places_px=track.belief.places_px + shift)
         if track.root is not None:
@@ -400,7 +403,7 @@ class Tracker:
 
     def _correct_joints(self, track: Track, joints_m: Array, sigma_m: Array) -> None:
         variance = np.asarray(sigma_m, np.float64) ** 2
-        white = (self.config.white_fraction * variance)[:, None, None] * np.eye(3)
+        white = self.config.white_fraction * variance[:, None, None]
         if track.joints is None:
             track.joints = PointFilter(joints_m, white)
         else:
@@ -418,15 +421,14 @@ class Tracker:
     def _output(self, track: Track) -> Tracked:
         assert self._now_ns is not None
         if track.row < 0:
-            state = np.full(NUM_JOINTS, JointState.PREDICTED, np.uint8)
+            state = np.full(NUM_JOINTS, _PREDICTED)
         else:
-            visible = track.score >= self.config.visible_score
-            state = np.where(visible, JointState.VISIBLE, JointState.INFERRED).astype(np.uint8)
+            state = np.where(track.score >= self.config.visible_score, _VISIBLE, _INFERRED)
         joints_m = joints_cov = joints_m_s = None
         if track.root is not None and track.joints is not None:
             motion = track.root.mean[0] + (track.joints.mean - track.joints.mean[ROOT])
             joints_m, joints_m_s = motion[:, 0], motion[:, 1]
-            own = track.joints.position_cov + track.slow_joint_variance[:, None, None] * np.eye(3)
+            own = (track.joints.position_cov + track.slow_joint_variance[:, None, None]) * np.eye(3)
             own[ROOT] = 0.0
             joints_cov = own + track.root.position_cov[0] + track.slow_root_cov
         age_s = (self._now_ns - track.born_ns) * _NS
