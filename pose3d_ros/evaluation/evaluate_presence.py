@@ -31,7 +31,7 @@ Image = NDArray[np.uint8]
 
 _SAME, _ELSEWHERE = 0.5, 0.2
 """Overlap with somebody's box from which on a suspect is them, and the share of a thing's box that people may cover."""
-_CLUTTERS, _CLUTTER_SIZE = 300, (320, 240)
+_CLUTTERS, _CLUTTER_SIZE = 1000, (320, 240)
 
 
 class Known(NamedTuple):
