@@ -11,6 +11,7 @@ from enum import Enum
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pose3d_ros.ros.stamps import Stamp, kind_of
 
@@ -20,7 +21,7 @@ _STAMP_FRAMES = 300
 _FEWEST_STAMPS = 10
 _PAUSE_NS = 5_000_000_000  # the camera was switched off for so long, or time jumped: no frames are missing in between
 _GAP_PERIODS = 1.5
-_FAST_SHARE_PERCENTILE = 10
+_PERIOD_STEPS = 20
 NOTABLE_LOSS = 0.05
 """Share of the images that may be missing without a word."""
 
@@ -51,19 +52,34 @@ class Gaps(NamedTuple):
 def find_gaps(stamps_ns: Sequence[int]) -> Gaps:
     """Gaps in a series of rising stamps.
 
-    The period is the median of the steps that are about as short as the shortest tenth, not of all of them: where
-    most frames are lost, the median of all steps is itself a gap. `share` is the missing part of all frames, 0...1.
+    A gap is longer than the camera's period both before and after it: a camera that has become slower or quicker, as
+    webcams do in the dark, has lost nothing. `share` is the missing part of all frames, 0...1.
     """
-    steps = np.diff(np.asarray(stamps_ns, np.int64))
+    steps = np.diff(np.asarray(stamps_ns, np.int64)).astype(float)
     if len(steps) < _FEWEST_STAMPS - 1:
         return Gaps(0, 0, 0, 0.0)
-    shortest = np.percentile(steps, _FAST_SHARE_PERCENTILE)
-    period = float(np.median(steps[steps <= _GAP_PERIODS * shortest]))
-    if period <= 0:
+    before, after = _periods(steps), _periods(steps[::-1])[::-1]
+    before[0], after[-1] = after[0], before[-1]  # nothing is known before the first and after the last
+    period = np.maximum(before[:-1], after[1:])
+    if not (period > 0).all():
         return Gaps(0, 0, 0, 0.0)
-    is_gap = np.greater(steps, _GAP_PERIODS * period)
-    missing = int(np.rint(steps[is_gap] / period - 1).sum())
-    return Gaps(int(period), int(is_gap.sum()), missing, missing / (missing + len(steps)))
+    is_gap = steps > _GAP_PERIODS * period
+    missing = int(np.rint(steps[is_gap] / period[is_gap] - 1).sum())
+    return Gaps(int(before[-1]), int(is_gap.sum()), missing, missing / (missing + len(steps)))
+
+
+def _periods(steps: NDArray[np.floating]) -> NDArray[np.floating]:
+    """The camera's period [n + 1] before each of the steps [n] and after the last; infinite where none is known.
+
+    It is the median of the last steps that are about as short as the shortest tenth, not of all of them: where most
+    frames are lost, the median of all steps is itself a gap.
+    """
+    padded = np.concatenate([np.full(_PERIOD_STEPS, np.inf), steps])
+    shortest_first = np.sort(np.lib.stride_tricks.sliding_window_view(padded, _PERIOD_STEPS), 1)
+    rows = np.arange(len(shortest_first))
+    tenth = shortest_first[rows, (np.minimum(rows, _PERIOD_STEPS) - 1).clip(0) // 10]
+    short = (shortest_first <= _GAP_PERIODS * tenth[:, None]).sum(1)
+    return np.asarray(shortest_first[rows, (short - 1) // 2])
 
 
 def share_without_image(info_stamps_ns: Iterable[int], image_stamps_ns: Sequence[int]) -> float | None:

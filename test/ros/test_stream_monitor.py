@@ -37,6 +37,26 @@ def test_the_period_is_found_even_where_most_frames_are_missing():
     assert gaps.share == pytest.approx(220 / 300, abs=0.03)
 
 
+@pytest.mark.parametrize(
+    "rates_hz",
+    [[(5, 60), (30, 200)], [(30, 200), (5, 60)], [(30, 40), (15, 40), (30, 40), (7.5, 40), (30, 40)]],
+)
+def test_a_camera_that_changes_its_rate_has_lost_nothing(rates_hz):
+    rates = [rate for rate, images in rates_hz for _ in range(images)]
+    taken = (SECOND + np.cumsum(SECOND / np.array(rates))).astype(int).tolist()
+    for count in range(10, len(taken) + 1, 5):
+        gaps = find_gaps(taken[:count])
+        assert gaps.missing <= 6  # at most one of the first steps, where only what came after is known
+    assert gaps.missing == 0
+    assert gaps.period_ns == pytest.approx(SECOND / rates[-1], rel=0.01)
+
+
+def test_what_a_slow_camera_loses_is_counted_after_it_was_quick():
+    taken = np.cumsum(SECOND / np.array([30.0] * 100 + [5.0] * 100)).astype(int)
+    gaps = find_gaps(np.delete(taken, [50, 130, 131, 160]).tolist())
+    assert (gaps.number, gaps.missing) == (3, 4)
+
+
 def test_few_or_equal_stamps_say_nothing():
     assert find_gaps([]).share == 0
     assert find_gaps(stamps([0, 50, 51])).share == 0
