@@ -111,8 +111,8 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "rviz_frame",
         default_value="",
-        description="Fixed frame of RViz: the frame of the images, or one that TF connects to it. Empty: that of the "
-        "driver's images, or camera_optical_frame.",
+        description="Fixed frame of RViz: the frame of the images, or one that TF connects to it. Empty: fusion_frame, "
+        "that of the driver's images, or camera_optical_frame.",
     ),
     DeclareLaunchArgument(
         "log_level",
@@ -202,7 +202,8 @@ def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     use_depth = LaunchConfiguration("use_depth").perform(context)
     backend = LaunchConfiguration("backend").perform(context)
     log_level = ["--log-level", LaunchConfiguration("log_level")]
-    fixed_frame = LaunchConfiguration("rviz_frame").perform(context) or driver(context).get("frame", DEMO_FRAME)
+    of_images = DEMO_FRAME if names else driver(context).get("frame", DEMO_FRAME)
+    fixed_frame = LaunchConfiguration("rviz_frame").perform(context) or fusion_frame or of_images
     # The view's topics are those of a node without a namespace and of a camera without a name.
     node = f"/{namespace}/pose3d" if namespace else "/pose3d"
     picture = [node, *names[:1]]

@@ -57,6 +57,12 @@ def node_of(pose3d, context, executable="pose3d_node"):
     return next(node for node in pose3d.nodes(context) if node.node_executable == executable)
 
 
+def fixed_frame(pose3d, context):
+    """Of RViz."""
+    arguments = node_of(pose3d, context, "rviz2")._Node__arguments  # launch_ros does not show them otherwise
+    return arguments[arguments.index("-f") + 1]
+
+
 def remappings(node, context):
     perform = context.perform_substitution
     return {
@@ -143,14 +149,10 @@ def test_a_driver_in_another_namespace(pose3d, context, driver, image, depth):
 
 @pytest.mark.parametrize("driver", ["", *DRIVERS])
 def test_rviz_starts_in_the_frame_of_the_images(pose3d, context, driver):
-    def fixed_frame():
-        arguments = node_of(pose3d, context, "rviz2")._Node__arguments  # launch_ros does not show them otherwise
-        return arguments[arguments.index("-f") + 1]
-
     context.launch_configurations["driver"] = driver
-    assert fixed_frame() == (DRIVERS[driver][0] if driver else "camera_optical_frame")
+    assert fixed_frame(pose3d, context) == (DRIVERS[driver][0] if driver else "camera_optical_frame")
     context.launch_configurations["rviz_frame"] = "base_link"
-    assert fixed_frame() == "base_link"
+    assert fixed_frame(pose3d, context) == "base_link"
 
 
 def test_depth_and_detections_as_told(pose3d, context):
@@ -422,3 +424,7 @@ def test_rviz_shows_the_fused_people_and_the_first_camera(pose3d, context, tmp_p
     assert shown["/pose3d/markers"] == "/pose3d/fused/markers"
     assert shown["/pose3d/overlay"] == "/pose3d/front/overlay"
     assert parameters_of(node_of(pose3d, context), context).keys() >= {"cameras", "fusion_frame"}
+    assert fixed_frame(pose3d, context) == "base_link"
+    # A driver says nothing of several cameras.
+    context.launch_configurations.update(fusion_frame="", driver="realsense")
+    assert fixed_frame(pose3d, context) == "camera_optical_frame"
