@@ -183,7 +183,7 @@ def test_cameras_share_the_networks_and_nothing_else(networks: Networks, folder:
 
 def test_one_cameras_trouble_is_not_the_others(networks: Networks) -> None:
     class Broken(Camera):
-        def rays(self, points_px: object) -> np.ndarray:
+        def rays_with_jacobian(self, points_px: object) -> tuple[np.ndarray, np.ndarray]:
             raise ArithmeticError("no rays today")
 
     broken = Broken(640, 480, CAMERA.K, CAMERA.distortion)
