@@ -73,8 +73,8 @@ def place(
         correlation: the joints count as one independent measurement per so many.
 
     Each joint's weight is the inverse covariance of its residual, z² cov + G (sigma² I) Gᵀ. It depends on the depth z,
-    hence some passes, until the root stands still; from the second on, robust weights limit outliers. Never gives a root behind the camera: such
-    people come back with ``ok`` False and NaN.
+    hence some passes, until the root stands still; from the second on, robust weights limit outliers. Never gives a
+    root behind the camera: such people come back with ``ok`` False and NaN.
     """
     weight = np.asarray(score, np.float64)
     people, joints = weight.shape
