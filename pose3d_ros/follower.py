@@ -27,7 +27,6 @@ from pose3d_ros.stages.track import Measurement, Track, Tracked, Tracker, Tracke
 
 Array = NDArray[np.float64]
 
-_INFERRED = np.uint8(JointState.INFERRED)
 _VISIBLE = 0.5
 """Probability from which on a joint is to be seen, so that the surface there is the joint's."""
 _SURE_SCORE = 0.5
@@ -223,7 +222,7 @@ class Follower:
 def _state_within(track: Tracked, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """The joints' states [24]: outside the picture [h, w, …] none is visible, however sure it may be."""
     inside = ((track.joints_px >= -0.5) & (track.joints_px < np.array(shape[1::-1]) - 0.5)).all(-1)
-    return np.where(inside, track.joint_state, np.maximum(track.joint_state, _INFERRED))
+    return np.where(inside, track.joint_state, np.maximum(track.joint_state, np.uint8(JointState.INFERRED)))
 
 
 def _tracker_config(settings: PipelineSettings) -> TrackerConfig:

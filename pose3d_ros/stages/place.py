@@ -33,7 +33,6 @@ _RIDGE = 1e-9 * np.eye(3)
 _HUBER = 2.0  # in standard deviations of a joint's residual
 _MIN_SIGMA_M = 0.003
 _UNUSED = np.array([0, 0, 1, 0, 0, 1, 0, 0, 0, 1.0])  # ray, its covariance, joint and sigma of a joint to leave out
-_SIGNS = np.array([[1.0, -1.0], [-1.0, 1.0]])  # of an adjugate
 _MAX_DEPTH_SD = 1.0  # relative: a depth less certain than this is no measurement
 
 
@@ -84,7 +83,7 @@ def place(
     used = (weight > _MIN_SCORE) & (np.abs(known) < _MOST).all(-1)
     known = np.where(used[..., None], known, _UNUSED)
     ray, pose = known[..., :2], known[..., 6:9]
-    ray_adjugate = known[..., 5:1:-1].reshape(people, joints, 2, 2) * _SIGNS
+    ray_cov = known[..., 2:6].reshape(people, joints, 2, 2)
     variance = np.maximum(known[..., 9], _MIN_SIGMA_M) ** 2
     weight = np.where(used, weight, 0.0)
 
@@ -97,8 +96,8 @@ def place(
     products = equations[..., :, None, :3, None] * equations[..., None, :, None, :]
     products = products.reshape(people, 4 * joints, 12)
     # Of a sum of 2×2 matrices the adjugate is the sum of theirs, and has the same determinant; G Gᵀ is 1 + ray rayᵀ.
-    across = ray[..., ::-1] * _SIGNS[0]
-    spread = variance[..., None, None] * (np.eye(2) + across[..., :, None] * across[..., None, :])
+    ray_adjugate = _adjugates(ray_cov)
+    spread = variance[..., None, None] * _adjugates(np.eye(2) + ray[..., :, None] * ray[..., None, :])
 
     depth, trust = np.ones((people, joints)), weight
     solution = np.full((people, 4, 1), -1.0)  # X and −1: the equations times it are the residuals
@@ -135,3 +134,8 @@ def place(
         np.where(keep[..., None], noise, np.nan),
         ok,
     )
+
+
+def _adjugates(matrices: Array) -> Array:
+    """Of symmetric matrices [..., 2, 2]; the inverses are these over the determinants."""
+    return np.asarray(matrices[..., ::-1, ::-1] * [[1.0, -1.0], [-1.0, 1.0]])
