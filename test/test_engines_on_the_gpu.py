@@ -118,7 +118,7 @@ def play(pipeline: Pipeline, frames: list[Frame]) -> list[list[Person]]:
 # ---- the whole pipeline ----------------------------------------------------------------------------------------------
 
 
-# The last weakly typed variant and the first strongly typed; ros/test_node_on_the_gpu.py has all.
+# The last weakly typed variant and the first strongly typed; ros/test_node_on_the_gpu.py has the oldest and the newest.
 @pytest.mark.parametrize("variant", ["10.3", "10.13"])
 def test_the_pipeline_gives_the_cpus_joints(gpu_machine, built, frames: list[Frame], variant: str) -> None:
     gpu_machine(variant, cache=built(variant))
