@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -66,6 +66,7 @@ class FrameTree:
         self._static: dict[str, _Edge] = {}
         self._moving: dict[str, deque[_Edge]] = {}  # by child, ordered by stamp
         self._order: deque[str] = deque()  # the children of the moving ones, as they came
+        self._cleared: Counter[str] = Counter()  # of those, by child: how many stand for transforms that are gone
 
     def take(self, message: TFMessage, static: bool) -> None:
         """Takes all transforms of a message of /tf, or of /tf_static."""
@@ -129,6 +130,7 @@ class FrameTree:
     def _put_moving(self, child: str, edge: _Edge) -> None:
         edges = self._moving.setdefault(child, deque())
         if edges and (edges[-1].parent != edge.parent or edge.stamp_ns < edges[-1].stamp_ns - _JUMP_BACK_NS):
+            self._cleared[child] += len(edges)
             edges.clear()
         place = len(edges)
         while place and edges[place - 1].stamp_ns > edge.stamp_ns:
@@ -139,6 +141,12 @@ class FrameTree:
             self._forget_one(self._order.popleft())
 
     def _forget_one(self, child: str) -> None:
+        # A child's cleared ones are older than all it has now.
+        if self._cleared[child]:
+            self._cleared[child] -= 1
+            if not self._cleared[child]:
+                del self._cleared[child]  # names come and go
+            return
         edges = self._moving.get(child)
         if edges:
             edges.popleft()

@@ -110,6 +110,18 @@ def test_names_that_come_and_go_do_not_fill_the_memory(tree):
     up(tree, "optical", "person_59999/head")
 
 
+def test_time_may_jump_back_again_and_again(monkeypatch):
+    monkeypatch.setattr("pose3d_ros.ros.frame_tree._MOST_MOVING", 100)
+    tree = FrameTree()
+    for lap in range(6):
+        for tenths in range(40):
+            tree.put("odom", "base_link", (0.0, 0.0, 0.0, 1.0), tenths * SECOND // 10, (float(lap), 0.0, 0.0))
+            tree.put("base_link", f"person_{lap}", (0.0, 0.0, 0.0, 1.0), tenths * SECOND // 10)
+            motion = tree.motion("odom", f"person_{lap}", tenths * SECOND // 10)
+            np.testing.assert_allclose(motion.shift, [lap, 0, 0])
+    assert not set(tree._cleared) - {"base_link"}
+
+
 @pytest.fixture
 def robot():
     """odom -> base_link drives 1 m/s along x and turns by 90 degrees/s from 10 s on; base_link -> camera is fixed."""
