@@ -8,6 +8,7 @@ ros2 launch pose3d_ros pose3d.launch.py cameras:=/path/to/cameras.yaml fusion_fr
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 from launch import LaunchContext, LaunchDescription
@@ -16,13 +17,15 @@ from launch.conditions import IfCondition
 from launch.launch_description_entity import LaunchDescriptionEntity
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
-from launch_ros.parameter_descriptions import ParameterValue
 
 SHARE = Path(__file__).resolve().parent.parent
 FAST_DDS_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")  # up to Jazzy, from Kilted on
 DEMO_FRAME = "camera_optical_frame"  # of video_publisher's images
 
 CAMERAS = yaml.safe_load((SHARE / "config" / "cameras.yaml").read_text(encoding="utf-8"))
+# Arguments that are the node's parameters of the same name where they are not empty.
+TEXTS = ("backend", "image_transport", "tf_prefix", "fusion_frame")
+SWITCHES = ("autostart", "use_sim_time", "use_depth")
 
 ARGUMENTS = [
     DeclareLaunchArgument(
@@ -63,8 +66,9 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "cameras",
         default_value="",
-        description="YAML file with the topics `image` and `camera_info` of each of several cameras, by its name; then "
-        "driver, image and camera_info do not count. Empty: one camera.",
+        description="YAML file with the topics of each of several cameras, by its name: `image`, and, if they are not "
+        "beside it or are wanted too, `camera_info`, `depth`, `depth_camera_info`, `detections`. It takes the place of "
+        "driver, camera_namespace and the arguments of those names. Empty: one camera.",
     ),
     DeclareLaunchArgument(
         "fusion_frame",
@@ -75,6 +79,12 @@ ARGUMENTS = [
         "backend",
         default_value="",
         description="What runs the networks: auto, tensorrt or onnxruntime. Empty: as the config file says.",
+    ),
+    DeclareLaunchArgument(
+        "image_transport",
+        default_value="",
+        choices=["", "raw", "compressed"],
+        description="Images to read: raw, or compressed (<image topic>/compressed). Empty: as the config file says.",
     ),
     DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node and of its topics."),
     DeclareLaunchArgument(
@@ -87,16 +97,16 @@ ARGUMENTS = [
     ),
     DeclareLaunchArgument(
         "autostart",
-        default_value="true",
-        choices=["true", "false"],
+        default_value="",
+        choices=["", "true", "false"],
         description="Configure and activate the node at once. If not, a lifecycle manager, `ros2 lifecycle set` or "
-        "launch's ChangeState event does it.",
+        "launch's ChangeState event does it. Empty: as the config file says.",
     ),
     DeclareLaunchArgument(
         "use_sim_time",
-        default_value="false",
-        choices=["true", "false"],
-        description="Take the time from /clock, as for a bag or a simulator.",
+        default_value="",
+        choices=["", "true", "false"],
+        description="Take the time from /clock, as for a bag or a simulator. Empty: as the config file says.",
     ),
     DeclareLaunchArgument(
         "fastdds_profile",
@@ -166,7 +176,14 @@ def topics(context: LaunchContext) -> dict[str, str]:
 def cameras(context: LaunchContext) -> dict[str, dict[str, str]]:
     """Topics of each of several cameras, by name; empty: one camera without a name."""
     file = LaunchConfiguration("cameras").perform(context)
-    return yaml.safe_load(Path(file).read_text(encoding="utf-8")) if file else {}
+    if not file:
+        return {}
+    found = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    if not (found and isinstance(found, dict) and all(isinstance(t, dict) and "image" in t for t in found.values())):
+        raise ValueError(
+            f"{file} must give each camera, by its name, at least its topic `image` (see multi_camera.yaml)"
+        )
+    return found
 
 
 def inputs(context: LaunchContext) -> list[tuple[str, str]]:
@@ -177,8 +194,20 @@ def inputs(context: LaunchContext) -> list[tuple[str, str]]:
     return [
         (f"{name}/{topic}", remapped)
         for name, of_camera in several.items()
-        for topic, remapped in ({"camera_info": beside(of_camera["image"])} | of_camera).items()
+        for topic, remapped in (infos_beside(of_camera) | of_camera).items()
     ]
+
+
+def infos_beside(of_camera: dict[str, str]) -> dict[str, str]:
+    """The calibrations that belong to a camera's topics of images."""
+    belonging = {"image": "camera_info", "depth": "depth_camera_info"}
+    return {info: beside(of_camera[topic]) for topic, info in belonging.items() if topic in of_camera}
+
+
+def parameters(context: LaunchContext) -> dict[str, Any]:
+    """The node's parameters that arguments give; the config file has the others."""
+    given = {name: LaunchConfiguration(name).perform(context) for name in (*TEXTS, *SWITCHES)}
+    return {name: value == "true" if name in SWITCHES else value for name, value in given.items() if value}
 
 
 def fast_dds_profile(context: LaunchContext) -> list[LaunchDescriptionEntity]:
@@ -195,12 +224,8 @@ def fast_dds_profile(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     names = list(cameras(context))
     fusion_frame = LaunchConfiguration("fusion_frame").perform(context)
-    prefix = LaunchConfiguration("tf_prefix").perform(context)
     namespace = LaunchConfiguration("namespace").perform(context).strip("/")
-    autostart = ParameterValue(LaunchConfiguration("autostart"), value_type=bool)
-    use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
-    use_depth = LaunchConfiguration("use_depth").perform(context)
-    backend = LaunchConfiguration("backend").perform(context)
+    given = parameters(context)
     log_level = ["--log-level", LaunchConfiguration("log_level")]
     of_images = DEMO_FRAME if names else driver(context).get("frame", DEMO_FRAME)
     fixed_frame = LaunchConfiguration("rviz_frame").perform(context) or fusion_frame or of_images
@@ -221,12 +246,8 @@ def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             output="screen",
             parameters=[
                 LaunchConfiguration("config"),
-                {"autostart": autostart, "use_sim_time": use_sim_time},
-                *([{"backend": backend}] if backend else []),
-                *([{"tf_prefix": prefix}] if prefix else []),
-                *([{"use_depth": use_depth == "true"}] if use_depth else []),
+                *([given] if given else []),
                 *([{"cameras": names}] if names else []),
-                *([{"fusion_frame": fusion_frame}] if fusion_frame else []),
             ],
             remappings=inputs(context),
             ros_arguments=log_level,
@@ -236,7 +257,7 @@ def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             executable="rviz2",
             name="pose3d_rviz",
             arguments=["-d", str(SHARE / "config" / "pose3d.rviz"), "-f", fixed_frame],
-            parameters=[{"use_sim_time": use_sim_time}],
+            parameters=[{name: value} for name, value in given.items() if name == "use_sim_time"],
             remappings=shown,
             condition=IfCondition(LaunchConfiguration("rviz")),
         ),

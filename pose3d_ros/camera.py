@@ -21,6 +21,7 @@ _ALIASES = {"": "plumb_bob", "none": "plumb_bob", "fisheye": "equidistant", "kan
 _NEWTON_STEPS = 4
 _REACHED_PX, _UNREACHED_PX = 1e-9, 0.01
 _NEAREST_M = 1e-6
+_NEAR_AXIS = 0.1  # where decentring may well move a ray to the other side
 
 
 class CameraError(ValueError):
@@ -125,6 +126,9 @@ class Camera:
                     break
                 rays = rays + (jacobian @ missed[..., None])[..., 0]
             failed = ~(np.abs(missed).max(1) < _UNREACHED_PX)
+            # Beyond the lens model's reach it may end where the factor is negative: on the other side of the axis.
+            straight = (points_px - self.K[:2, 2]) @ self._pinhole_jacobian.T
+            failed |= ((rays * straight).sum(1) < 0) & (np.abs(straight).max(1) > _NEAR_AXIS)
         return np.where(failed[:, None], np.nan, rays), np.where(failed[:, None, None], np.nan, jacobian)
 
     def _distorted(self, rays: Array) -> tuple[Array, Array]:

@@ -59,6 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (EngineError, CameraError, VideoError, ValueError) as error:
         print(f"pose3d: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"pose3d: {error.filename}: {error.strerror}" if error.filename else f"pose3d: {error}", file=sys.stderr)
+        return 1
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("pose3d_ros"):
             raise

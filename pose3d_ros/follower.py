@@ -59,8 +59,9 @@ class Follower:
         self._tracker.config = _tracker_config(settings)
 
     def reset(self) -> None:
-        """Forgets everybody."""
+        """Forgets everybody. Ids are counted anew from the next frame on, whose time `since_ns` is."""
         self._tracker.reset()
+        self.since_ns = 0
         self._last: Frame | None = None
         self._frames_since_find = self._settings.find_every_n_frames
         self._somebody_missing = False
@@ -75,6 +76,8 @@ class Follower:
         last = self._last
         if last is not None and (frame.stamp_ns < last.stamp_ns or frame.image.shape != last.image.shape):
             self.reset()
+        if self._last is None:
+            self.since_ns = frame.stamp_ns
         self._last = frame
         with times.of("track"):
             self._tracker.predict(frame.stamp_ns)
@@ -187,18 +190,19 @@ class Follower:
     ) -> Body:
         """The people with root and size corrected by the surface before the joints that are visible."""
         seen = (pose.score >= self._settings.visible_threshold) & (pose.visible >= _VISIBLE)
-        expected = body.root_m[:, 2:] + body.size[:, None] * lifted.joints_m[..., 2]
+        # By the usual size: what was learned of a person may be wrong, and these are to tell.
+        expected = body.root_m[:, 2:] / body.size[:, None] + lifted.joints_m[..., 2]
         depths = joint_depths(depth_m, pose.joints_px, pose.cov_px, seen, expected, float(camera.K[0, 0]))
         return with_depth(body, lifted.joints_m, lifted.sigma_m, depths)
 
     def _remember(self, tracked: list[Tracked], pose: Pose2D) -> None:
-        """Keeps what was last seen of each person's picture."""
-        seen = {
+        """Keeps what was last seen of each person's picture, also of those who are not shown just now."""
+        seen = self._seen | {
             track.id: (pose.cov_px[track.row], float(pose.person_score[track.row]))
             for track in tracked
             if track.row >= 0
         }
-        self._seen = {track.id: seen.get(track.id) or self._seen[track.id] for track in tracked}
+        self._seen = {track.id: seen[track.id] for track in self._tracker.tracks if track.id in seen}
 
     def _people(self, tracked: list[Tracked]) -> list[Person]:
         assert self._last is not None

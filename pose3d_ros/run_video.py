@@ -36,6 +36,7 @@ from pose3d_ros.video import ImageSource, Source, VideoError, VideoWriter, open_
 
 Image = NDArray[np.uint8]
 
+_WRITTEN = (".jsonl", ".png", ".mp4")
 _MAX_VIDEO_HEIGHT = 1080
 _VIEW_SECONDS = 0.7
 """The 3D view follows the people with this time constant, so that it does not shake with them."""
@@ -68,7 +69,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the pipeline over the source; returns the exit status."""
+    if args.frames is not None and args.frames < 1:
+        raise ValueError(f"--frames is {args.frames}: give 1 or more")
     with open_source(args.source) as source:
+        _keep(Path(args.source).expanduser(), args.output, source.name)
         precision = args.precision or ("auto" if source.is_live else "fp16")
         settings = PipelineSettings(threads=args.threads, max_people=args.max_people, precision=precision)
         calibration = read_camera(args.camera_info) if args.camera_info else None
@@ -86,13 +90,19 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _keep(source: Path, output: Path, name: str) -> None:
+    """Raises VideoError where what is written would take the place of what is read."""
+    for target in (output / f"{name}{suffix}" for suffix in _WRITTEN):
+        if target.exists() and source.exists() and target.samefile(source):
+            raise VideoError(f"{target} is what is read: name another folder with --output")
+
+
 def _process(source: Source, pipeline: Pipeline, calibration: Camera | None, args: argparse.Namespace) -> list[Path]:
     from tqdm import tqdm
 
-    jsonl = args.output / f"{source.name}.jsonl"
-    picture = args.output / f"{source.name}.png"
+    jsonl, picture, film = (args.output / f"{source.name}{suffix}" for suffix in _WRITTEN)
     with_video = not (args.no_video or isinstance(source, ImageSource))
-    video = VideoWriter(args.output / f"{source.name}.mp4", source.fps) if with_video else None
+    video = VideoWriter(film, source.fps) if with_video else None
     total = source.count if args.frames is None else min(args.frames, source.count or args.frames)
     best: tuple[float, Image, Sequence[Person]] | None = None
     view: draw.View | None = None

@@ -87,6 +87,18 @@ def test_a_pixel_that_no_ray_reaches_is_nan() -> None:
     assert np.isnan(rays[1]).all()
 
 
+def test_no_ray_is_on_the_other_side_of_its_pixel() -> None:
+    cam = Camera(
+        640, 480, np.array([[500, 0, 319.5], [0, 500, 239.5], [0, 0, 1.0]]), np.array([-0.2, 0, 0, 0]), "plumb_bob"
+    )
+    beyond = np.stack([np.linspace(700, 1100, 800), np.full(800, 240.0)], 1)
+    rays, jacobian = cam.rays_with_jacobian(beyond)
+    known = np.isfinite(rays).all(1)
+    assert 0 < known.sum() < 800
+    assert (rays[known, 0] > 0).all()
+    assert np.isnan(jacobian[~known]).all()
+
+
 def test_field_of_view() -> None:
     cam = Camera.from_horizontal_fov(640, 480, 90)
     left, right = cam.rays([[-0.5, 239.5], [639.5, 239.5]])

@@ -122,6 +122,8 @@ def test_run_on_a_photo_of_odd_size(inputs: Path, models: Path, tmp_path: Path) 
         ("photo.png", ["--threads", "0"], "threads is 0"),
         ("photo.png", ["--models", "gone"], "models.json"),
         ("photo.png", ["--output", "camera.json"], "cannot make the output folder"),
+        ("photo.png", ["--output", "/proc/self"], "photo.jsonl: "),
+        ("photo.png", ["--frames", "0"], "give 1 or more"),
     ],
 )
 def test_bad_input_is_explained_in_one_line(
@@ -141,6 +143,15 @@ def test_bad_input_is_explained_in_one_line(
     last = capfd.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("pose3d: ")
     assert message in last
+
+
+@pytest.mark.parametrize("name", ["walk.mp4", "photo.png"])
+def test_what_is_read_is_not_written_over(inputs: Path, models: Path, tmp_path: Path, name: str, capsys) -> None:
+    source = tmp_path / name
+    source.write_bytes((inputs / name).read_bytes())
+    assert cli.main(["run", str(source), "--models", str(models), "--output", str(tmp_path)]) == 1
+    assert "is what is read: name another folder with --output" in capsys.readouterr().err
+    assert source.read_bytes() == (inputs / name).read_bytes()
 
 
 @pytest.mark.skipif(not CLIP.is_file(), reason="the rendered clip is not there")

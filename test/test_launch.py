@@ -209,13 +209,13 @@ def test_no_profile_on_request(pose3d, context):
     assert pose3d.fast_dds_profile(context) == []
 
 
-@pytest.mark.parametrize(("argument", "value"), [(None, True), ("false", False)])
-def test_autostart_is_the_nodes_own(pose3d, context, argument, value):
-    if argument:
-        context.launch_configurations["autostart"] = argument
+@pytest.mark.parametrize("name", ["autostart", "use_sim_time", "use_depth"])
+@pytest.mark.parametrize(("argument", "value"), [("", None), ("true", True), ("false", False)])
+def test_a_switch_is_as_the_config_file_says_unless_it_is_given(pose3d, context, name, argument, value):
+    context.launch_configurations[name] = argument
     node = node_of(pose3d, context)
     assert isinstance(node, LifecycleNode)
-    assert parameters_of(node, context)["autostart"].evaluate(context) is value
+    assert parameters_of(node, context).get(name) is value
 
 
 def parameters_of(node, context):
@@ -224,7 +224,10 @@ def parameters_of(node, context):
     return {context.perform_substitution(name[0]): value for group in groups for name, value in group.items()}
 
 
-@pytest.mark.parametrize(("name", "value"), [("tf_prefix", "front_person_"), ("backend", "onnxruntime")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("tf_prefix", "front_person_"), ("backend", "onnxruntime"), ("image_transport", "compressed")],
+)
 def test_a_parameter_only_where_it_is_given(pose3d, context, name, value):
     assert name not in parameters_of(node_of(pose3d, context), context)
     context.launch_configurations[name] = value
@@ -414,6 +417,31 @@ def test_one_node_for_several_cameras(launch, arguments, tmp_path):
     several.wait_for(up)
     assert [several.node.count_subscribers(topic) for topic in inputs] == [1] * 4
     several.stops_cleanly(processes=1)
+
+
+def test_what_belongs_to_a_camera_is_read_beside_it(pose3d, context, tmp_path):
+    cameras = tmp_path / "cameras.yaml"
+    cameras.write_text(
+        "front: {image: /f/rgb/image, depth: /f/depth/image}\nleft: {image: /l/rgb, camera_info: /l/k}\n"
+    )
+    context.launch_configurations["cameras"] = str(cameras)
+    assert remappings(node_of(pose3d, context), context) == {
+        "front/image": "/f/rgb/image",
+        "front/camera_info": "/f/rgb/camera_info",
+        "front/depth": "/f/depth/image",
+        "front/depth_camera_info": "/f/depth/camera_info",
+        "left/image": "/l/rgb",
+        "left/camera_info": "/l/k",
+    }
+
+
+@pytest.mark.parametrize("content", ["", "front:", "front: {camera_info: /f/info}", "[front, left]"])
+def test_a_file_that_names_no_cameras_is_told(pose3d, context, tmp_path, content):
+    cameras = tmp_path / "cameras.yaml"
+    cameras.write_text(content)
+    context.launch_configurations["cameras"] = str(cameras)
+    with pytest.raises(ValueError, match=r"cameras\.yaml must give each camera, by its name, at least its topic"):
+        pose3d.nodes(context)
 
 
 def test_rviz_shows_the_fused_people_and_the_first_camera(pose3d, context, tmp_path):

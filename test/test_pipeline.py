@@ -109,6 +109,17 @@ def test_somebody_who_leaves_is_carried_on_until_the_timeout(folder: Path) -> No
     assert np.linalg.det(gone.joints_m_cov[5]) > np.linalg.det(frames[5][0].joints_m_cov[5])
 
 
+def test_a_longer_timeout_brings_back_who_was_not_shown_any_more(folder: Path) -> None:
+    pipeline = Pipeline(folder, PipelineSettings(threads=1, track_timeout_s=0.3))
+    for number in range(8):
+        pipeline.process(Frame(BRIGHT, number * FRAME_NS, CAMERA))
+    missing_ns = 8 * FRAME_NS + 600_000_000
+    assert pipeline.process(Frame(DARK, missing_ns, CAMERA)) == []
+    pipeline.change(PipelineSettings(threads=1, track_timeout_s=5.0))
+    [person] = pipeline.process(Frame(DARK, missing_ns + FRAME_NS, CAMERA))
+    assert person.id == 1
+
+
 def test_time_going_backwards_resets(pipeline: Pipeline) -> None:
     play(pipeline, [BRIGHT] * 3)
     pipeline.process(Frame(DARK, 4 * FRAME_NS, CAMERA))

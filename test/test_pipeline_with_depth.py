@@ -68,6 +68,17 @@ def test_a_frame_without_depth_does_not_forget_the_size(pipeline: Pipeline, came
     assert distances[-1] == pytest.approx(1.1 * without.joints_m[0, 2], rel=0.03)
 
 
+def test_a_frame_of_wrong_depth_does_not_make_a_child_for_good(pipeline: Pipeline, camera: None) -> None:
+    """Something passed before the camera's depth sensor."""
+    without = process(pipeline, 0)
+    pipeline.reset()
+    right, near = depth_of(without, 1.0), depth_of(without, 0.6)
+    assert process(pipeline, 0, depth_m=near).joints_m[0, 2] < 0.8 * without.joints_m[0, 2]
+    for number in range(1, 9):
+        person = process(pipeline, number, depth_m=right)
+    assert person.joints_m[0, 2] == pytest.approx(without.joints_m[0, 2], rel=0.05)
+
+
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf, 100.0])
 def test_depth_that_tells_nothing_changes_nothing(pipeline: Pipeline, value: float) -> None:
     without = process(pipeline, 0)

@@ -101,7 +101,10 @@ def _follow(
 
 def _listen(output: IO[str], events: queue.Queue[dict[str, Any] | None]) -> None:
     for line in output:
-        events.put(json.loads(line))
+        # Anything else is a library's greeting, or what was left of a line when the worker was killed.
+        if line.startswith("{"):
+            with suppress(ValueError):
+                events.put(json.loads(line))
     events.put(None)
 
 

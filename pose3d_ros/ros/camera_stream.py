@@ -247,8 +247,8 @@ class CameraStream:
         header, options = job.message.header, self._output_options(job.values)
         self._frame_id = header.frame_id
         self.failure = ""
-        since_ns = view.frame.stamp_ns if self.seen is None else self.seen.since_ns
-        self.seen = Seen(view.follower, header.frame_id, since_ns, view.frame.stamp_ns, people)
+        follower = view.follower
+        self.seen = Seen(follower, header.frame_id, follower.since_ns, view.frame.stamp_ns, people)
         self._outputs.publish_transforms(header, people, options)
         place = self._target.place(header, job.values["target_frame_timeout_s"])
         if place is not None:

@@ -80,7 +80,8 @@ class Companions(Generic[Job]):
             self._topics["detections"] = _Topic(
                 lambda take: subscribed(Detection2DArray, "detections", take), "detections_tolerance_s"
             )
-        for topic in self._topics.values():
+        for name, topic in self._topics.items():
+            topic.last_use = self._uses()[name]  # a reader counts over all activations
             topic.on_message = self._deliver_if_complete
         self._ground = GroundSource(frames, values)
         # Real time: an image shall not wait longer while simulated time stands still.
@@ -103,7 +104,7 @@ class Companions(Generic[Job]):
 
     def findings(self) -> list[Finding]:
         """What there is to say of the companions since the last call."""
-        uses = {"depth": self._reader.depth_use, "detections": self._reader.detections_use}
+        uses = self._uses()
         findings = []
         for name, topic in self._topics.items():
             publishers = topic.subscription.publishers
@@ -123,6 +124,9 @@ class Companions(Generic[Job]):
             subscription.destroy()
         lost, self._waiting = self._waiting is not None, None
         return lost
+
+    def _uses(self) -> dict[str, Use]:
+        return {"depth": self._reader.depth_use, "detections": self._reader.detections_use}
 
     def _subscriptions(self) -> list[MatchedSubscription]:
         own = [topic.subscription for topic in self._topics.values()]

@@ -34,7 +34,7 @@ _TF_TOLERANCE_S = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What a camera saw last. since_ns: the time of its first image since it began, or began anew, to count ids."""
+    """What a camera saw last. since_ns: the time from which on it has counted ids."""
 
     follower: Follower
     frame_id: str

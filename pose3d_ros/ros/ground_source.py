@@ -49,4 +49,6 @@ class GroundSource:
         camera = self._frames.motion(ground_frame, camera_frame, stamp_ns, _MAX_TF_AGE_S)
         if camera.shift[2] <= 0:
             raise TransformError(f"by TF, the camera is {-camera.shift[2]:.2f} m below {ground_frame}")
+        if not np.isfinite(camera.shift).all():
+            raise TransformError(f"by TF, the camera is infinitely far from {ground_frame}")
         return Ground(camera.turn.inv().apply(np.array([0.0, 0.0, 1.0])), float(camera.shift[2]))

@@ -11,6 +11,7 @@ import numpy as np
 from geometry_msgs.msg import TwistStamped
 from hri_msgs.msg import IdsList, NormalizedRegionOfInterest2D, Skeleton2D
 from numpy.typing import NDArray
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleNode
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -176,8 +177,10 @@ class HriOutputs:
                 self._node.destroy_publisher(publisher)
         for body in bodies:
             if body not in self._bodies:
-                # Not managed ones: they live only while the node is active.
+                # Not managed ones: they live only while the node is active. The node's own group would remember their
+                # events' handlers for good.
+                group = MutuallyExclusiveCallbackGroup()
                 self._bodies[body] = {
-                    topic: self._node.create_publisher(kind, f"{BODIES}/{body}/{topic}", _DEPTH)
+                    topic: self._node.create_publisher(kind, f"{BODIES}/{body}/{topic}", _DEPTH, callback_group=group)
                     for topic, kind in self._types.items()
                 }

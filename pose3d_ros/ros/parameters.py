@@ -332,6 +332,7 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         "hard_frames_dir",
         "",
         "Folder for hard frames. Empty: pose3d_hard_frames in $ROS_HOME, or in ~/.ros.",
+        pattern=(r"(~(/.*)?|[^~].*)?", "of homes only one's own can be named, by ~/"),
         change=Change.LIVE,
     ),
     ParameterSpec(

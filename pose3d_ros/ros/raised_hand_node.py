@@ -6,6 +6,7 @@ docs/gesture_nodes.md explains it step by step.
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 
@@ -35,6 +36,7 @@ except ImportError:  # no wheel brings it
 _CHECK_PERIOD_S = 0.1
 _UP_OF_A_LEVEL_CAMERA = np.array([0.0, -1.0, 0.0])
 _CAMERAS_END_WITH = ("_optical", "_optical_frame")  # REP-103
+_NUMBER = re.compile(r"\d+(\.\d+)?")
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 RAISED_HAND_PARAMETERS: tuple[ParameterSpec, ...] = (
@@ -67,7 +69,7 @@ class RaisedHandNode(Node):
         self._declared = NodeParameters(self, RAISED_HAND_PARAMETERS)
         self._frames = FrameListener(self).frames
         self._hands = HandsOverTime()
-        self._said = ""
+        self._said: tuple[str, dict[str, dict[str, str]]] | None = None
         self._heard_at = -np.inf
         self._publisher = self.create_publisher(String, "~/raised_hands", _LATCHED)
         self.create_subscription(PointCloud2, "pose3d/joints", self._on_joints, 1)  # the newest only
@@ -111,8 +113,9 @@ class RaisedHandNode(Node):
             self._hands = HandsOverTime()
         known = {str(person): {"left": h.left.value, "right": h.right.value} for person, h in (people or {}).items()}
         text = json.dumps({"stopped": stopped, "people": known})
-        if text != self._said:
-            self._said = text
+        said = (_NUMBER.sub("", stopped), known)  # how late TF is differs each time
+        if said != self._said:
+            self._said = said
             self._publisher.publish(String(data=text))
             self.get_logger().info(text)
 

@@ -64,7 +64,7 @@ class VideoPublisher(Node):
 
     def __init__(self) -> None:
         super().__init__("video_publisher")
-        self._values = NodeParameters(self, VIDEO_PARAMETERS).values
+        self._values = NodeParameters(self, VIDEO_PARAMETERS, lock=lambda: "a video is running, start it anew").values
         self._source_name = _source_name(self._values)
         source = open_source(self._source_name)
         self._period_s = 1 / (self._values["fps"] or source.fps)
@@ -78,6 +78,8 @@ class VideoPublisher(Node):
         # Always reliable, which suits every subscriber: there is no second chance to send what is this small.
         self._infos = self.create_publisher(CameraInfo, "camera_info", _QUEUE_DEPTH) if self._camera else None
         self._stop = threading.Event()
+        self._failure: Exception | None = None
+        self._fails = self.create_guard_condition(self._raise_failure)
         self._thread = threading.Thread(target=self._publish_all, args=(source,), name="video", daemon=True)
         self._thread.start()
         calibration = "" if self._camera else ", no calibration"
@@ -104,13 +106,17 @@ class VideoPublisher(Node):
                     return
                 self._publish(picture)
             self._stop.wait(_FAREWELL_S)  # the last image is still on its way
-        except (VideoError, CameraError) as error:
-            self.get_logger().fatal(str(error))
-        except Exception:
+        except Exception as error:
             if self.context.ok():  # else the node is being shut down under our feet
-                raise
-        finally:
+                self._failure = error
+                self._fails.trigger()
+        else:
             self.context.try_shutdown()
+
+    def _raise_failure(self) -> None:
+        """In the executor's thread, so that the program ends with it."""
+        if self._failure is not None:
+            raise self._failure
 
     def _wait_for_subscribers(self) -> None:
         while not self._stop.is_set() and self._subscribers() < self._values["wait_for_subscribers"]:

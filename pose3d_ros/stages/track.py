@@ -35,6 +35,7 @@ _NS = 1e-9
 _VISIBLE, _INFERRED, _PREDICTED = np.array([JointState.VISIBLE, JointState.INFERRED, JointState.PREDICTED], np.uint8)
 _SAME_BOX_IOU = 0.7
 _LONGEST_GAP_S = 1.5
+_SHORTEST_S = 0.02
 """Between two images of somebody who is taken for the same: a camera may be as slow as 1 Hz, or pause."""
 _LEAST_SIZE_SD = 0.03
 """A person's size is not known better than this from one frame to the next: a lifter errs in it with the pose."""
@@ -187,6 +188,10 @@ class Track:
     """The lifter's, see engines.engine.Rows."""
     hits: int = 0
     row: int = -1
+    coasting: bool = False
+    """Was not seen in the last image, and moves on by itself."""
+    is_placed: bool = False
+    """Its root was measured in the last image that showed it."""
     velocity_px: Array = field(default_factory=lambda: np.zeros(2))
     belief: Belief | None = None
     root: PointFilter | None = None
@@ -261,9 +266,9 @@ class Tracker:
         self._now_ns = stamp_ns
         self._tracks = [track for track in self._tracks if self._goes_on(track, stamp_ns)]
         for track in self._tracks:
-            coasting = track.hits > 0 and track.row < 0
+            track.coasting = track.hits > 0 and track.row < 0
             track.row = -1
-            self._move(track, dt, coasting)
+            self._move(track, dt)
 
     def _goes_on(self, track: Track, stamp_ns: int) -> bool:
         """May somebody who was seen, or not, in the last image be seen in one at this time?"""
@@ -275,10 +280,19 @@ class Tracker:
         return stamp_ns - track.seen_ns <= self.config.timeout_s / _NS and track.hits >= self.config.confirm_hits
 
     def end_outside(self, width: int, height: int) -> None:
-        """Ends the tracks whose people have walked out of a picture of this size. Call after `predict`."""
-        size = np.array([width, height])
-        middles = ((track.box[:2] + track.box[2:]) / 2 for track in self._tracks)
-        self._tracks = [t for t, m in zip(self._tracks, middles, strict=True) if ((m >= 0) & (m < size)).all()]
+        """Ends the tracks whose people have walked out of a picture of this size. Call after `predict`.
+
+        Most of who is close lies below the picture, legs that it does not show included: people who were just seen have
+        left when nothing of their box is inside, the others when its middle has passed the left or right edge.
+        """
+
+        def is_inside(track: Track) -> bool:
+            x0, y0, x1, y1 = track.box
+            if track.coasting:
+                x0 = x1 = (x0 + x1) / 2
+            return bool(x1 > 0 and x0 < width and y1 > 0 and y0 < height)
+
+        self._tracks = [track for track in self._tracks if is_inside(track)]
 
     def predicted_boxes(self) -> Array:
         """Boxes [m,4] in pixels where the tracks' people should now be, with a margin: the crops of this frame."""
@@ -352,20 +366,21 @@ class Tracker:
         ids = {person.id for person in people}
         moved = [deepcopy(track) for track in self._tracks if track.id in ids]
         for track in moved:
-            self._move(track, dt, coasting=track.row < 0)
+            track.coasting = track.row < 0
+            self._move(track, dt)
             track.row = -1
         return [self._output(track) for track in moved]
 
-    def _move(self, track: Track, dt: float, coasting: bool) -> None:
+    def _move(self, track: Track, dt: float) -> None:
         shift = track.velocity_px * dt
         track.joints_px = track.joints_px + shift
         track.box = track.box + np.concatenate([shift, shift])
         if track.belief is not None:
             track.belief = track.belief._replace(places_px=track.belief.places_px + shift)
         if track.root is not None:
-            track.root.predict(dt, self.config.root_acceleration, coasting)
+            track.root.predict(dt, self.config.root_acceleration, track.coasting or not track.is_placed)
         if track.joints is not None:
-            track.joints.predict(dt, self.config.joint_acceleration, coasting)
+            track.joints.predict(dt, self.config.joint_acceleration, track.coasting)
 
     def _begin(self, box: Array, joints_px: Array, score: Array) -> Track:
         assert self._now_ns is not None
@@ -384,7 +399,8 @@ class Tracker:
             total = weight.sum()
             if total > 1e-3:
                 miss = weight @ (joints - track.joints_px) / total
-                track.velocity_px = track.velocity_px + 0.5 * miss / dt
+                # Of stamps that nearly coincide a pixel would make thousands a second.
+                track.velocity_px = track.velocity_px + 0.5 * miss / max(dt, _SHORTEST_S)
         track.joints_px, track.box, track.score = joints, box, np.asarray(seen.score[i], np.float64)
         track.hits += 1
         track.seen_ns = self._now_ns
@@ -397,7 +413,8 @@ class Tracker:
             track.root = track.joints = None
         elif seen.sigma_m is not None:
             self._correct_joints(track, np.asarray(seen.joints_m[i], np.float64), np.asarray(seen.sigma_m[i]))
-        if seen.root_m is not None and seen.root_cov is not None and np.isfinite(seen.root_m[i]).all():
+        track.is_placed = seen.root_m is not None and bool(np.isfinite(seen.root_m[i]).all())
+        if track.is_placed and seen.root_m is not None and seen.root_cov is not None:
             noise = seen.root_cov if seen.root_noise_cov is None else seen.root_noise_cov
             self._correct_root(track, seen.root_m[i], seen.root_cov[i], noise[i])
 

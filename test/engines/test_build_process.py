@@ -43,6 +43,12 @@ def test_progress_and_the_result_come_back(worker) -> None:
     assert (0.5, "half") in told
 
 
+@pytest.mark.parametrize("line", ["Hello from a library", "{cut o", "42"])
+def test_what_others_write_is_passed_over(worker, line: str) -> None:
+    module = worker(f"print({line!r}, flush=True)\ntell(result={{'n': 1}})\nprint({line!r})")
+    assert run_worker(module, {}, lambda *_: None, never) == {"n": 1}
+
+
 @pytest.mark.parametrize(
     ("lines", "kind", "text"),
     [

@@ -97,6 +97,41 @@ def test_who_walks_out_of_the_picture_is_gone():
     assert tracker.tracks == ()
 
 
+def test_who_is_cut_off_by_the_edge_keeps_the_id_while_seen():
+    """Somebody close, of whom the picture shows the head: the legs below count as joints, too."""
+    tracker = Tracker()
+    for frame, y in enumerate(np.linspace(400, 560, 30)):
+        tracker.predict(frame * FRAME_NS)
+        tracker.end_outside(640, 480)
+        seen = measurement([person(300, y)])
+        [out] = tracker.update(tracker.assign(seen.boxes, seen.joints_px, seen.score), seen)
+        assert out.id == 1
+    assert out.box[1] < 480 < out.box[[1, 3]].mean()
+    tracker.predict(90 * FRAME_NS)
+    tracker.end_outside(640, 480)
+    assert tracker.tracks == ()
+
+
+def test_stamps_that_nearly_coincide_throw_nobody_out_of_the_picture():
+    tracker = Tracker()
+    for frame in range(10):
+        step(tracker, frame, [person(100 + 3 * frame)])
+    tracker.predict(9 * FRAME_NS + 50_000)
+    seen = measurement([person(130)])
+    tracker.update(tracker.assign(seen.boxes, seen.joints_px, seen.score), seen)
+    tracker.predict(10 * FRAME_NS + 50_000)
+    assert abs(tracker.tracks[0].velocity_px[0] - 90) < 100
+
+
+def test_a_root_that_cannot_be_placed_does_not_run_away():
+    tracker = Tracker()
+    for frame in range(30):
+        step(tracker, frame, [person(100)], root=(0, 0, 3 - 0.04 * frame))
+    for frame in range(30, 120):
+        [out] = step(tracker, frame, [person(100)], root=(np.nan, np.nan, np.nan))
+    assert out.joints_m[0, 2] > 1.4
+
+
 def test_a_flash_in_the_pan_is_not_carried_on():
     tracker = Tracker()
     step(tracker, 0, [person(100)])
