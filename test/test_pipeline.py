@@ -165,6 +165,14 @@ def networks(folder: Path) -> Networks:
     return Networks(open_engines(pipeline_models(folder), PipelineSettings(threads=1).wish))
 
 
+def test_ids_are_counted_since_the_first_frame_after_a_reset(networks: Networks) -> None:
+    follower, since = Follower(), []
+    for number, image in enumerate([BRIGHT, BRIGHT, BRIGHT[:400], BRIGHT[:400]]):
+        process_together(networks, [View(follower, Frame(image, number * FRAME_NS))], TIMES)
+        since.append(follower.since_ns)
+    assert since == [0, 0, 2 * FRAME_NS, 2 * FRAME_NS]
+
+
 def test_cameras_share_the_networks_and_nothing_else(networks: Networks, folder: Path) -> None:
     """Three cameras together, one of them uncalibrated, are as each alone; calls of a network are shared."""
     cameras = [CAMERA, Camera.from_horizontal_fov(640, 480, 90), None]

@@ -51,6 +51,16 @@ def test_a_ground_that_is_not_below_the_camera_is_told_and_not_used(height_m):
     assert f"the camera is {-height_m:.2f} m below base_footprint" in finding.message
 
 
+def test_a_camera_infinitely_far_away_is_told_and_not_used():
+    frames = FrameTree()
+    frames.put("base_footprint", "mast", (0.0, 0.0, 0.0, 1.0), None, (0.0, 0.0, 1.7e308))
+    frames.put("mast", "optical", OPTICAL, None, (0.0, 0.0, 1.7e308))
+    wrong, values = source(frames, ground_frame="base_footprint")
+    with np.errstate(over="ignore"):
+        assert wrong.ground_of("optical", 1, values) is None
+    assert "infinitely far" in wrong.problem
+
+
 def test_tf_that_is_missing_is_told():
     lost, values = source(ground_frame="map")
     assert lost.ground_of("optical", 1, values) is None

@@ -13,6 +13,7 @@ pytest.importorskip("hri_msgs.msg", reason="needs hri_msgs")
 import tiny_networks
 from geometry_msgs.msg import TwistStamped
 from hri_msgs.msg import IdsList, NormalizedRegionOfInterest2D, Skeleton2D
+from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, Image, JointState, PointCloud2
@@ -22,6 +23,7 @@ from pose3d_ros.camera import Camera
 from pose3d_ros.person import Person
 from pose3d_ros.ros.camera_conversion import camera_to_info, stamp_to_ns
 from pose3d_ros.ros.hri_conversion import body_id, crop_of, joint_state_of, region_of, skeleton_of, transforms_of
+from pose3d_ros.ros.hri_outputs import HriOutputs
 from pose3d_ros.ros.image_conversion import bgr_to_image
 from pose3d_ros.ros.people_conversion import cloud_to_joints
 from pose3d_ros.skeleton import INDEX, NUM_JOINTS
@@ -123,6 +125,19 @@ def test_who_has_gone_is_not_tracked_and_has_no_topics(node, robot):
     show(robot, BRIGHT, lambda: tracked and list(tracked[-1].ids), "somebody")
     show(robot, DARK, lambda: not tracked[-1].ids, "nobody")
     robot.spin_until(lambda: not robot.node.count_publishers("/humans/bodies/p1/roi"), 60, "the end of p1's topics")
+
+
+def test_bodies_that_come_and_go_leave_nothing_in_the_node(node, robot, make_person):
+    other = LifecycleNode("others", context=robot.node.context)
+    outputs = HriOutputs(other, with_images=True)
+    robot.spin_until(lambda: outputs.wanted, 60, "who listens")
+    sizes = []
+    for number in range(30):
+        outputs.publish(robot.header(), [make_person(person_id=number)])
+        sizes.append(len(other.default_callback_group.entities))
+    outputs.destroy()
+    other.destroy_node()
+    assert sizes[-1] == sizes[0]
 
 
 def test_nobody_is_tracked_by_a_camera_that_has_died(node, robot):

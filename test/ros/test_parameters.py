@@ -63,12 +63,18 @@ def test_the_pipeline_takes_the_ends_of_every_range(spec):
         ("cameras", "front", "list of texts"),
         ("cameras", [1, 2], "list of texts"),
         ("cameras", ["front", "le ft"], "'le ft': camera names"),
+        ("hard_frames_dir", "~somebody/frames", "only one's own can be named"),
     ],
 )
 def test_wrong_values_are_refused_with_a_reason(name, value, text):
     problem = BY_NAME[name].problem(value)
     assert problem.startswith(name)
     assert text in problem
+
+
+@pytest.mark.parametrize("folder", ["", "~", "~/frames", "/data/frames", "frames~1"])
+def test_folders_for_hard_frames(folder):
+    assert BY_NAME["hard_frames_dir"].problem(folder) is None
 
 
 def test_what_must_fit_together_is_checked_together():

@@ -175,6 +175,20 @@ def test_up_comes_from_tf(start_node, robot, node, watcher, person):
     publisher = robot.node.create_publisher(TFMessage, "/tf_static", LATCHED)
     publisher.publish(TFMessage(transforms=[transform]))
     watcher.wait_for(hands("up", "down"), "the hands", lambda: watcher.send(person))
+    # How late TF is differs each time, and is told once.
+    transform.header.stamp = robot.header(time.time_ns() - 5_000_000_000).stamp
+    moving = robot.node.create_publisher(TFMessage, "/tf", 10)
+
+    def send():
+        moving.publish(TFMessage(transforms=[transform]))
+        watcher.send(person)
+
+    watcher.wait_for(stopped("is not within 0.5 s of the stamp"), "the late TF", send)
+    told = len(watcher.told)
+    for _ in range(10):
+        watcher.send(person)
+        robot.spin_for(0.05)
+    assert len(watcher.told) == told
 
 
 def test_from_images_to_the_hand(start_node, robot, watcher, clip):

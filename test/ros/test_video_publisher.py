@@ -1,11 +1,15 @@
 """The stand-in for a camera driver, in its own process."""
 
+import shutil
+
 import cv2
 import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
 
+from rcl_interfaces.srv import SetParameters
+from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -58,3 +62,17 @@ def test_a_video_is_published_in_order_and_on_time_and_then_it_ends(start_node, 
     assert camera_from_info(infos[-1]).K[0, 0] == pytest.approx(150)
     assert compressed_to_bgr(jpegs[-1]).shape == (120, 160, 3)
     assert jpegs[-1].header == images[-1].header
+
+
+def test_a_video_that_ends_for_good_is_a_failure_and_what_runs_is_not_changed(start_node, robot, video, tmp_path):
+    mine = tmp_path / "mine.mp4"
+    shutil.copy(video, mine)
+    publisher = start_node("video_publisher", {"video": str(mine)})
+    request = SetParameters.Request(parameters=[Parameter("fps", value=5.0).to_parameter_msg()])
+    (answer,) = robot.call(SetParameters, "video_publisher/set_parameters", request).results
+    assert not answer.successful
+    assert "fps cannot be changed now: a video is running" in answer.reason
+    mine.unlink()
+    robot.spin_until(lambda: publisher.exit_status is not None, 60, "the end")
+    assert publisher.exit_status == 1
+    assert f"video_publisher: no file {mine}" in publisher.output()
