@@ -43,11 +43,15 @@ def read_weights(path: Path, prefix: str) -> dict[str, Tensor]:
     """The parameters of an exported graph's module `prefix`, by their names in it."""
     import onnx
 
-    weights = read_network(path).graph.initializer
+    graph = read_network(path).graph
+    weights = {weight.name: weight for weight in graph.initializer}
+    # Of those that are equal PyTorch's exporter keeps one.
+    twins = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Identity"}
+    weights |= {name: weights[kept] for name, kept in twins.items() if kept in weights}
     return {
-        weight.name.removeprefix(prefix): torch.from_numpy(onnx.numpy_helper.to_array(weight).copy())
-        for weight in weights
-        if weight.name.startswith(prefix)
+        name.removeprefix(prefix): torch.from_numpy(onnx.numpy_helper.to_array(weight).copy())
+        for name, weight in weights.items()
+        if name.startswith(prefix)
     }
 
 

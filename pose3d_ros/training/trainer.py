@@ -166,22 +166,26 @@ class Trainer:
 
 
 def _take_weights(net: nn.Module, file: Path) -> None:
-    """Copies the weights of a checkpoint (the mean ones) or of an exported .onnx of the same names and shapes.
+    """Copies the weights of a checkpoint (the mean ones) or of an exported .onnx of the same names.
 
-    Those of a narrower network are widened. Raises ValueError when none can be taken.
+    Those of a narrower network are widened. Raises ValueError when none can be taken, or one is larger than its place:
+    a training that began without it would begin from nothing.
     """
     own = net.state_dict()
     if file.suffix == ".onnx":
         found = read_weights(file, "net.")
     else:
         found = torch.load(file, map_location="cpu", weights_only=True)["ema"]
-    taken = {
-        name: widen(value, own[name])
-        for name, value in found.items()
-        if name in own and fits_in(value.shape, own[name].shape)
-    }
-    if not taken:
-        raise ValueError(f"{file} has no weights of this network's names and shapes")
+    known = {name: value for name, value in found.items() if name in own}
+    if not known:
+        raise ValueError(f"{file} has no weights of this network's names")
+    for name, value in known.items():
+        if not fits_in(value.shape, own[name].shape):
+            raise ValueError(
+                f"{file} is a wider network, its {name} {list(value.shape)}, this one's {list(own[name].shape)}: "
+                "give the configuration the width and head_width of that network"
+            )
+    taken = {name: widen(value, own[name]) for name, value in known.items()}
     net.load_state_dict(taken, strict=False)
     print(f"{len(taken)} of {len(own)} tensors from {file}", flush=True)
 

@@ -1,6 +1,7 @@
 """Fine-tuning stage 1 on a person's own pictures in COCO's format, by the shipped command, from an exported file."""
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,9 +13,16 @@ from pose3d_ros.cli import main  # noqa: E402
 from pose3d_ros.data.coco import read_coco  # noqa: E402
 from pose3d_ros.networks.calibration import UNCALIBRATED  # noqa: E402
 from pose3d_ros.networks.export_pose2d import Pose2DGraph, write_onnx  # noqa: E402
+from pose3d_ros.networks.onnx_file import read_weights  # noqa: E402
 from pose3d_ros.networks.pose2d import Pose2DNet  # noqa: E402
 from pose3d_ros.skeleton import COCO_17, INDEX  # noqa: E402
 from pose3d_ros.training.coco_source import CocoSource, held_out  # noqa: E402
+from pose3d_ros.training.config import read_config  # noqa: E402
+from pose3d_ros.training.train_pose2d import Pose2DConfig  # noqa: E402
+from pose3d_ros.training.trainer import Trainer  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
+MODELS, CONFIGS = ROOT / "models", ROOT / "pose3d_ros" / "training" / "configs"
 
 PHOTOS = 30
 TINY = {
@@ -75,6 +83,24 @@ def test_the_shipped_command_learns_a_persons_own_pictures(annotations, tmp_path
     write_onnx(Pose2DGraph(Pose2DNet(18, 8, 16).eval(), UNCALIBRATED), 64, start)
     first, last = trained("pose2d", annotations, tmp_path, "--init", start)
     assert last > first + 30
+
+
+@pytest.mark.parametrize(
+    ("config", "file"),
+    [("pose2d_finetune.yaml", "pose2d.onnx"), ("pose2d_finetune_rendered.yaml", "rendered/pose2d.onnx")],
+)
+def test_what_ships_goes_on_by_the_configuration_for_it(config, file, tmp_path):
+    config = read_config(Pose2DConfig, CONFIGS / config)
+    trainer = Trainer(Pose2DNet(config.depth, config.width, config.head_width), config, tmp_path, MODELS / file)
+    shipped = read_weights(MODELS / file, "net.")
+    assert shipped.keys() == {name for name in trainer.net.state_dict() if "num_batches_tracked" not in name}
+    for name, value in shipped.items():
+        torch.testing.assert_close(trainer.net.state_dict()[name], value)
+
+
+def test_a_network_that_does_not_fit_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"is a wider network, .*: give the configuration the width and head_width"):
+        Trainer(Pose2DNet(18, 32, 64), Pose2DConfig(), tmp_path, MODELS / "pose2d.onnx")
 
 
 def test_direct_regression_learns_from_the_same_configuration(annotations, tmp_path):
