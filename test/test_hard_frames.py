@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from pose3d_ros.data.coco import read_coco
 from pose3d_ros.hard_frames import HardFrame, HardFrameFolder, HardFramePicker
 from pose3d_ros.person import Frame, JointState, Person
 from pose3d_ros.skeleton import JOINTS, NUM_JOINTS
@@ -126,3 +127,18 @@ def test_a_folder_that_is_none(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         HardFrameFolder(tmp_path / "file", 10).write(hard(1))
+
+
+def test_a_folder_of_them_can_be_trained_with(tmp_path):
+    """Of joints that were predicted only nothing is labelled, and inferred ones are hidden."""
+    person = somebody()
+    person.joint_state[:3] = [JointState.VISIBLE, JointState.INFERRED, JointState.PREDICTED]
+    folder = HardFrameFolder(tmp_path / "frames", 10)
+    pictures = [folder.write(hard(stamp_ns, people=[person])) for stamp_ns in (1, 2)]
+    people = read_coco(folder.path)
+    assert [read.path for read in people] == pictures
+    np.testing.assert_allclose(people[0].joints_px, person.joints_px, atol=0.051)
+    np.testing.assert_allclose(people[0].box, person.box)
+    assert people[0].asked.all()
+    assert people[0].labelled[:3].tolist() == [True, True, False]
+    assert people[0].hidden[:3].tolist() == [False, True, False]

@@ -1,51 +1,86 @@
-"""People with COCO keypoints (Lin et al., ECCV 2014): a JSON file of annotations beside a folder `images`."""
+"""People with COCO keypoints (Lin et al., ECCV 2014): COCO's own, those of tools that write its format, and the hard
+frames that the node keeps."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pose3d_ros.skeleton import COCO_17, NUM_JOINTS
+from pose3d_ros.data.lspet import Photos
+from pose3d_ros.skeleton import COCO_17, INDEX, JOINTS, NUM_JOINTS
 
 _HIDDEN = 1  # of a keypoint's third number: 0 not labelled, 1 labelled but not to be seen, 2 to be seen
+_HELD_OUT_EVERY = 10
 
 
 class CocoPerson(NamedTuple):
-    """path: of the photo. box: x0, y0, x1, y1 pixels. joints_px: [24, 2]. labelled: [24], hidden ones included.
-    hidden: [24] the labelled ones that are not to be seen."""
+    """path: of the photo. box: x0, y0, x1, y1 pixels. joints_px: [24, 2]. asked: [24] which joints the file is about.
+    labelled: [24], hidden ones included. hidden: [24] the labelled ones that are not to be seen."""
 
     path: Path
     box: NDArray[np.float64]
     joints_px: NDArray[np.float64]
+    asked: NDArray[np.bool_]
     labelled: NDArray[np.bool_]
     hidden: NDArray[np.bool_]
 
 
 def read_coco(annotations: Path) -> list[CocoPerson]:
-    """The people of an annotation file that have at least one labelled joint; crowds are left out.
+    """The people of an annotation file, or of all those in a folder, who have at least one labelled joint.
 
+    Photos lie in the folder `images` beside the file, or beside it. Keypoints are COCO's 17 unless the file's category
+    names them; those that we have no joint for, and crowds, are left out.
     Raises ValueError naming the file and what it lacks.
     """
+    if annotations.is_dir():
+        return [person for file in sorted(annotations.glob("*.json")) for person in read_coco(file)]
     try:
         content = json.loads(annotations.read_text())
-        path_of = {image["id"]: annotations.parent / "images" / image["file_name"] for image in content["images"]}
+        folder = annotations.parent / "images"
+        folder = folder if folder.is_dir() else annotations.parent
+        path_of = {image["id"]: folder / image["file_name"] for image in content["images"]}
+        names = next((c["keypoints"] for c in content.get("categories", ()) if c.get("keypoints")), _COCO_NAMES)
         entries = [entry for entry in content["annotations"] if not entry.get("iscrowd")]
-        people = [_person(entry, path_of[entry["image_id"]]) for entry in entries]
+        people = [_person(entry, path_of[entry["image_id"]], names) for entry in entries]
     except (KeyError, ValueError) as error:
         raise ValueError(f"{annotations} has no COCO keypoints: {type(error).__name__} {error}") from error
     return [person for person in people if person.labelled.any()]
 
 
-def _person(entry: dict[str, Any], path: Path) -> CocoPerson:
-    keypoints = np.asarray(entry.get("keypoints") or np.zeros(3 * len(COCO_17)), float).reshape(len(COCO_17), 3)
+_COCO_NAMES = [JOINTS[joint] for joint in COCO_17]
+
+
+def _person(entry: dict[str, Any], path: Path, names: Sequence[str]) -> CocoPerson:
+    keypoints = np.asarray(entry.get("keypoints") or np.zeros(3 * len(names)), float).reshape(len(names), 3)
+    known = [i for i, name in enumerate(names) if name in INDEX]
+    ours = [INDEX[names[i]] for i in known]
     joints = np.zeros((NUM_JOINTS, 2))
-    labelled, hidden = np.zeros((2, NUM_JOINTS), bool)
-    joints[COCO_17] = keypoints[:, :2]
-    labelled[COCO_17] = keypoints[:, 2] > 0
-    hidden[COCO_17] = keypoints[:, 2] == _HIDDEN
+    asked, labelled, hidden = np.zeros((3, NUM_JOINTS), bool)
+    joints[ours] = keypoints[known, :2]
+    asked[ours] = True
+    labelled[ours] = keypoints[known, 2] > 0
+    hidden[ours] = keypoints[known, 2] == _HIDDEN
     x, y, width, height = entry["bbox"]
-    return CocoPerson(path, np.array([x, y, x + width, y + height]), joints, labelled, hidden)
+    return CocoPerson(path, np.array([x, y, x + width, y + height]), joints, asked, labelled, hidden)
+
+
+def held_out(people: Sequence[CocoPerson]) -> tuple[list[CocoPerson], list[CocoPerson]]:
+    """The people to train on, and those of every tenth photo to measure and calibrate on."""
+    paths = sorted({person.path for person in people})
+    measured = set(paths[::_HELD_OUT_EVERY]) if len(paths) >= _HELD_OUT_EVERY else set()
+    return [p for p in people if p.path not in measured], [p for p in people if p.path in measured]
+
+
+def as_photos(people: Sequence[CocoPerson]) -> Photos:
+    """The people one by one, each with the whole photo."""
+    return Photos(
+        [person.path.read_bytes() for person in people],
+        [person.path.name for person in people],
+        np.array([person.joints_px for person in people], np.float32),
+        np.array([person.labelled for person in people]),
+    )

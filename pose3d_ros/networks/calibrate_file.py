@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +13,7 @@ import onnx
 from numpy.typing import NDArray
 
 from pose3d_ros.crop import apply, box_of_joints, crop_transform, square_of_box, warp
+from pose3d_ros.data.coco import as_photos, held_out, read_coco
 from pose3d_ros.data.lspet import Photos, read_lspet
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine
 from pose3d_ros.evaluation.evaluate_pose2d import rendered_cases
@@ -21,6 +22,7 @@ from pose3d_ros.networks.calibration import UNCALIBRATED, Answers, Calibration, 
 
 CALIBRATION_TENSOR = "calibration"
 """Name in the file: what `Pose2DGraph` calls it."""
+NO_PHOTOS = "no folder lspet in that of --data, no ten photos of your own (--coco)"
 _LEAST_VISIBLE = 1e-6
 # Photos are what the network is for; their labels are rougher, so that alone they make it too modest elsewhere.
 _PHOTOS_WEIGHT, _RENDERED_WEIGHT = 0.6, 0.4
@@ -44,26 +46,34 @@ class WeightedCrops(NamedTuple):
 
 
 def add_calibration_argument(parser: argparse.ArgumentParser) -> None:
-    """Where the rendered people are."""
+    """Where there are people to calibrate on."""
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the data sets")
+    parser.add_argument("--coco", type=Path, help="people of your own that the training was given, likewise")
     parser.add_argument(
         "--synthetic", type=Path, help="rendered crops that no training saw (another --seed), to calibrate on as well"
     )
 
 
-def calibration_sets(data: Path, synthetic: Path | None, size: int) -> list[WeightedCrops]:
-    """Photos kept from training where they are, and the rendered people of a folder where one is named.
+def kept_photos(data: Path, coco: Path | None) -> dict[str, Photos]:
+    """Photos that no training learns from: the data set's where it is, and of one's own people where they are named."""
+    sets: dict[str, Photos] = {}
+    if (data / "lspet").is_dir():
+        sets["photos"] = read_lspet(data / "lspet", "calibration")
+    if coco is not None and (own := held_out(read_coco(coco))[1]):
+        sets["people of your own"] = as_photos(own)
+    return sets
+
+
+def calibration_sets(photos: Mapping[str, Photos], synthetic: Path | None, size: int) -> list[WeightedCrops]:
+    """Sets of photos by name, and the rendered people of a folder where one is named.
 
     Raises ValueError when there are neither.
     """
-    sets: list[WeightedCrops] = []
-    if (data / "lspet").is_dir():
-        sets.append(
-            WeightedCrops("photos", _PHOTOS_WEIGHT, photo_crops(read_lspet(data / "lspet", "calibration"), size))
-        )
+    sets = [WeightedCrops(name, _PHOTOS_WEIGHT, photo_crops(each, size)) for name, each in photos.items()]
     if synthetic is not None:
         sets.append(WeightedCrops("rendered people", _RENDERED_WEIGHT, rendered_crops(synthetic, size)))
     if not sets:
-        raise ValueError(f"nothing to calibrate on: no folder {data / 'lspet'}, and no rendered people (--synthetic)")
+        raise ValueError(f"nothing to calibrate on: {NO_PHOTOS}, and no rendered people (--synthetic)")
     return sets
 
 

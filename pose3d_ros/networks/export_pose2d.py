@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pose3d_ros.engines.half_weights import halve_weights
 from pose3d_ros.models import Model, record_model
-from pose3d_ros.networks.calibrate_file import add_calibration_argument, calibrate_file, calibration_sets
+from pose3d_ros.networks.calibrate_file import add_calibration_argument, calibrate_file, calibration_sets, kept_photos
 from pose3d_ros.networks.calibration import UNCALIBRATED, Calibration
 from pose3d_ros.networks.decode import Decoder
 from pose3d_ros.networks.onnx_file import write_onnx_file
@@ -59,7 +59,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint", type=Path, nargs="+", required=True, help="checkpoint.pt of a training; of several the mean"
     )
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the data sets")
     add_calibration_argument(parser)
     parser.add_argument("--size", type=int, help="side of the crops it takes, pixels (default: as in the training)")
     parser.add_argument(
@@ -77,7 +76,7 @@ def run(args: argparse.Namespace) -> None:
     size = args.size or trained_size
     write_onnx(Pose2DGraph(net, UNCALIBRATED, _LOOKS[args.look]), size, args.output)
     halve_weights(args.output)
-    calibrate_file(args.output, calibration_sets(args.data, args.synthetic, size))
+    calibrate_file(args.output, calibration_sets(kept_photos(args.data, args.coco), args.synthetic, size))
     record_model(Model("pose2d", args.output, "", input_size=(size, size), joints=JOINTS, about=_ABOUT))
 
 

@@ -11,7 +11,7 @@ import argparse
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from onnx import helper
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from pose3d_ros.data.lspet import Photos, read_lspet
+from pose3d_ros.data.lspet import Photos
 from pose3d_ros.engines.engine import TensorSpec
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine
 from pose3d_ros.engines.precision import read_network
@@ -29,9 +29,11 @@ from pose3d_ros.engines.samples_reader import SamplesReader
 from pose3d_ros.models import Model, read_models, record_model
 from pose3d_ros.networks.calibrate_file import (
     CALIBRATION_TENSOR,
+    NO_PHOTOS,
     add_calibration_argument,
     calibrate_file,
     calibration_sets,
+    kept_photos,
     photo_crops,
 )
 from pose3d_ros.networks.integer_layout import lay_out
@@ -48,7 +50,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--source", type=Path, help="what to make it from (default: that network), as one that is smaller than on a GPU"
     )
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the data sets")
     add_calibration_argument(parser)
 
 
@@ -56,14 +57,17 @@ def run(args: argparse.Namespace) -> None:
     """Writes the network in 8 bits beside the one it is made from."""
     model = read_models(args.models)[args.role]
     model.verify()
-    photos = read_lspet(args.data / "lspet", "calibration")
+    photos = kept_photos(args.data, args.coco)
+    if not photos:
+        raise ValueError(f"nothing to measure ranges on: {NO_PHOTOS}")
     path = model.path.with_name(f"{model.path.stem}_int8.onnx")
     source = args.source or model.path
     given = OnnxRuntimeEngine(source).inputs[0]
-    quantise(source, path, given.name, _PICTURES[args.role](photos, given))
+    pictures = chain.from_iterable(_PICTURES[args.role](each, given) for each in photos.values())
+    quantise(source, path, given.name, pictures)
     height, width = _size(given)
     if args.role == "pose2d":
-        calibrate_file(path, calibration_sets(args.data, args.synthetic, width))
+        calibrate_file(path, calibration_sets(photos, args.synthetic, width))
     record_model(replace(model, int8=Model(args.role, path, "", input_size=(width, height))))
 
 

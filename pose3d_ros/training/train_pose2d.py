@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from pose3d_ros.data.coco import CocoPerson, read_coco
+from pose3d_ros.data.coco import CocoPerson, as_photos, held_out, read_coco
 from pose3d_ros.data.lspet import Photos, read_lspet
 from pose3d_ros.data.nobody import pictures_without_people
 from pose3d_ros.evaluation.pose2d import pck_of_photos
 from pose3d_ros.networks.decode import Decoder
 from pose3d_ros.networks.heatmap_losses import HEATMAP_LOSSES, cross_entropy, gaussian_targets
 from pose3d_ros.networks.pose2d import HEATMAP_STRIDE, Pose2DNet, load_net
-from pose3d_ros.training.coco_source import CocoSource, as_photos, held_out
+from pose3d_ros.training.coco_source import CocoSource
 from pose3d_ros.training.config import read_config
 from pose3d_ros.training.crop_data import Augmentation, CropStream, NobodySource, PhotoSource, Source, joint_weights
 from pose3d_ros.training.findings import Findings
@@ -73,8 +73,8 @@ def add_crop_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--coco",
         type=Path,
-        help="COCO keypoints of your own people, photos in the folder images beside it; every tenth photo is for "
-        "measuring only",
+        help="COCO keypoints of your own people, photos in the folder images beside it, or a folder of such files, as "
+        "the node's hard frames; every tenth photo is for measuring only",
     )
 
 

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is needed to train and expo
 
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine  # noqa: E402
 from pose3d_ros.networks import quantise as quantise_module  # noqa: E402
-from pose3d_ros.networks.calibrate_file import calibration_sets, set_calibration  # noqa: E402
+from pose3d_ros.networks.calibrate_file import calibration_sets, kept_photos, set_calibration  # noqa: E402
 from pose3d_ros.networks.calibration import UNCALIBRATED  # noqa: E402
 from pose3d_ros.networks.export_pose2d import Pose2DGraph, write_onnx  # noqa: E402
 from pose3d_ros.networks.pose2d import Pose2DNet, look_both_ways, look_once  # noqa: E402
@@ -93,4 +93,4 @@ def test_a_file_without_a_calibration_is_refused(tmp_path):
 
 def test_without_people_to_calibrate_on_it_says_what_to_give(tmp_path):
     with pytest.raises(ValueError, match=r"nothing to calibrate on: .*--synthetic"):
-        calibration_sets(tmp_path, None, SIZE)
+        calibration_sets(kept_photos(tmp_path, None), None, SIZE)

@@ -10,13 +10,14 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is needed to train and export only")
 
 from pose3d_ros.cli import main  # noqa: E402
-from pose3d_ros.data.coco import read_coco  # noqa: E402
+from pose3d_ros.data.coco import held_out, read_coco  # noqa: E402
+from pose3d_ros.models import read_models  # noqa: E402
 from pose3d_ros.networks.calibration import UNCALIBRATED  # noqa: E402
 from pose3d_ros.networks.export_pose2d import Pose2DGraph, write_onnx  # noqa: E402
 from pose3d_ros.networks.onnx_file import read_weights  # noqa: E402
 from pose3d_ros.networks.pose2d import Pose2DNet  # noqa: E402
 from pose3d_ros.skeleton import COCO_17, INDEX  # noqa: E402
-from pose3d_ros.training.coco_source import CocoSource, held_out  # noqa: E402
+from pose3d_ros.training.coco_source import CocoSource  # noqa: E402
 from pose3d_ros.training.config import read_config  # noqa: E402
 from pose3d_ros.training.train_pose2d import Pose2DConfig  # noqa: E402
 from pose3d_ros.training.trainer import Trainer  # noqa: E402
@@ -117,6 +118,18 @@ def trained(network, annotations, tmp_path, *more):
     lines = (tmp_path / "out/log.csv").read_text().splitlines()
     column = lines[0].split(",").index("own_pck_0.2")
     return [float(line.split(",")[column]) for line in (lines[1], lines[-1])]
+
+
+def test_what_was_learned_is_calibrated_and_put_into_8_bits_on_the_photos_held_out(annotations, tmp_path, capsys):
+    """There is no other data set."""
+    checkpoint, models = tmp_path / "out/checkpoint.pt", tmp_path / "models"
+    trained("pose2d", annotations, tmp_path)
+    kept = ["--data", tmp_path, "--coco", annotations]
+    export = ["export", "pose2d", "--checkpoint", checkpoint, "--output", models / "pose2d.onnx", *kept]
+    assert main([str(part) for part in export]) == 0
+    assert main([str(part) for part in ["export", "int8", "pose2d", "--models", models, *kept]]) == 0
+    assert capsys.readouterr().out.count("calibrated on people of your own") == 2
+    assert read_models(models)["pose2d"].int8 is not None
 
 
 def test_without_annotations_it_says_what_to_give(tmp_path, capsys):
