@@ -30,7 +30,7 @@ Array = NDArray[np.float64]
 _LEAST_VISIBLE = 0.5
 """Share of the body that shows, of those who are to be found."""
 _OVERLAP = 0.5
-_BINS_M = ((1.0, 3.0), (3.0, 5.0), (5.0, 9.0))
+_BINS_M = ((0.0, 3.0), (3.0, 5.0), (5.0, 9.0), (9.0, np.inf))
 _COVERAGE = {68: 1.0, 95: 1.96}
 
 
@@ -97,6 +97,7 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(f"no rendered scenes in {args.rendered}: make them with `pose3d render --kind scenes`")
     print(f"{'all':>9s} {figures(people)}")
     for low, high in _BINS_M:
+        name = f"{low:.0f}-{high:.0f} m" if np.isfinite(high) else f"{low:.0f}- m"
         there = [found for found in people if low <= np.linalg.norm(found.joints_m[ROOT]) < high]
         if there:
-            print(f"{low:.0f}-{high:.0f} m".rjust(9), figures(there))
+            print(name.rjust(9), figures(there))

@@ -49,7 +49,9 @@ def run(args: argparse.Namespace) -> int:
         FileNotFoundError: the assets are missing.
     """
     if args.kind == "clip":
-        studio = open_studio(args.assets, args.cache or args.out.parent / "cache", "test", 0, args.pool, photos=False)
+        studio = open_studio(
+            args.assets, args.cache or args.out.parent / "cache", args.split, 0, args.pool, photos=False
+        )
         print(render_clip(studio, args.out, args.seed))
         return 0
     part, parts = (int(x) for x in args.shard.split("/"))
