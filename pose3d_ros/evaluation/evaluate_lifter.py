@@ -3,8 +3,8 @@
     pose3d evaluate lifter --model models/lifter.onnx --data ../shared/data
 
 Protocol: every clip of the split at 30 Hz, seen by ``--cameras`` cameras each (field of view 35-110°, height
-0.2-2.5 m, distance 0.8-10 m, with roll and pitch; not centred, but stepped back until the whole clip fits; the
-"truncated" row leaves that out). The camera does not know which way is up, except in the rows that say so.
+0.2-2.5 m, distance 0.8-10 m, with roll and pitch; not centred, but stepped back until the whole clip fits, by 8 m at
+most; the "truncated" row leaves that out). The camera does not know which way is up, except in the rows that say so.
 Root-relative joints in the camera frame against mocap, real body sizes, no scale from the truth. The 20 joints that
 the mocap has, the pelvis (always 0) included; "no root" leaves it out. "GT 2D" gives exact rays of all joints;
 "noisy 2D" passes them through `virtual_cameras.ErrorModel` (noise, 18 mm off on average where visible, more when

@@ -81,8 +81,12 @@ class PhotoSource:
         if self._findings is None:
             return labels
         share, seen = self._share, self._findings.visible[k]
+        best = self._findings.probability[k].argmax(1)
+        # Where the photo has no label, the found place tells whether the joint is still in the crop.
+        joints = np.where(labelled[:, None] > 0, joints, self._findings.places_px[k, np.arange(NUM_JOINTS), best])
         trusted = (1 - share) * weight + share
         return labels._replace(
+            joints_px=joints,
             located=(1 - share) * labelled,
             visible=((1 - share) * weight * labelled + share * seen) / trusted,
             visible_weight=trusted,

@@ -155,7 +155,7 @@ class TaughtLoss(Pose2DLoss):
 
     The teacher also knows the joints that the photos do not label, and how sure one can be; each counts as far as it
     sees it. It is asked about crops whose labels leave something open only: of rendered people and of nobody the labels
-    know everything.
+    know everything. Whether a joint that photos do not label is to be seen is learned from rendered people.
     """
 
     def __init__(self, config: Pose2DConfig, teacher: Pose2DNet) -> None:
@@ -171,17 +171,20 @@ class TaughtLoss(Pose2DLoss):
         told = [crop, joints, labels * located, visible, labels * visible_weight, places, labels[..., None] * found]
         share = self._config.teacher_share * float(taught.float().mean())
         loss = (1 - share) * self.of_found(logits, visibility, told)
-        return loss + share * self._of_findings(logits[taught], visibility[taught], crop[taught]) if share else loss
+        if not share:
+            return loss
+        asked = (visible_weight[taught] > 0).float()
+        return loss + share * self._of_findings(logits[taught], visibility[taught], crop[taught], asked)
 
-    def _of_findings(self, logits: Tensor, visibility: Tensor, crop: Tensor) -> Tensor:
-        """The scalar loss against what the teacher finds in the crops."""
+    def _of_findings(self, logits: Tensor, visibility: Tensor, crop: Tensor, asked: Tensor) -> Tensor:
+        """The scalar loss against what the teacher finds in the crops; asked [n, 24]: joints that labels tell of."""
         with torch.no_grad():
             taught_logits, taught_visibility = found_by(self._teacher.to(crop.device), crop)
             seen = torch.sigmoid(taught_visibility)
             goal = torch.softmax(taught_logits.flatten(2), -1).view_as(taught_logits)
         maps = weighted_mean(cross_entropy(logits, goal), seen * self._joint_weights.to(seen.device))
-        visible = nn.functional.binary_cross_entropy_with_logits(visibility, seen)
-        return maps + self._config.visibility_share * visible
+        visible = nn.functional.binary_cross_entropy_with_logits(visibility, seen, reduction="none")
+        return maps + self._config.visibility_share * weighted_mean(visible, asked)
 
 
 def found_by(net: nn.Module, crops: Tensor) -> tuple[Tensor, Tensor]:

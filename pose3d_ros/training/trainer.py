@@ -23,6 +23,8 @@ from pose3d_ros.training.processes import join
 _SEEDS_APART = 1_000_003
 _COLOURS = 3
 _SAVE_EVERY_S = 300.0
+_OUTPUTS = ("heads.", "centre.", "box.")
+_LEVEL = "pyramid.lateral."
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,9 @@ def _take_weights(net: nn.Module, file: Path) -> None:
     else:
         found = torch.load(file, map_location="cpu", weights_only=True)["ema"]
     known = {name: value for name, value in found.items() if name in own}
+    if sum(name.startswith(_LEVEL) for name in found) != sum(name.startswith(_LEVEL) for name in own):
+        # Of another pyramid, whose levels have other strides under the same names.
+        known = {name: value for name, value in known.items() if not name.startswith("pyramid.")}
     if not known:
         raise ValueError(f"{file} has no weights of this network's names")
     for name, value in known.items():
@@ -213,4 +218,4 @@ def make_optimisers(net: nn.Module, schedule: Schedule) -> list[torch.optim.Opti
 
 def _is_hidden(name: str, weights: Tensor) -> bool:
     """Whether these are a convolution's that neither sees the picture nor says what is found."""
-    return weights.ndim == 4 and weights.shape[1] > _COLOURS and not name.startswith("head")
+    return weights.ndim == 4 and weights.shape[1] > _COLOURS and not name.startswith(_OUTPUTS)

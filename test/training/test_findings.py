@@ -70,6 +70,23 @@ def test_labels_and_findings_share_the_weight(photos, findings):
     np.testing.assert_allclose(labels.visible_weight[[LABELLED, UNLABELLED, NEVER_ASKED]], [1, 0.475, 0.25])
 
 
+def test_a_joint_without_a_label_is_seen_where_it_was_found(photos, findings):
+    """The photos' reader puts joints that it does not know into the corner, which hardly any crop has."""
+    place = photos.joints_px[0, NEVER_ASKED].copy()
+    photos.joints_px[:, NEVER_ASKED] = 0
+    rng = np.random.default_rng(0)
+    labels = PhotoSource(photos, findings, 0.5).labels(0, rng)
+    np.testing.assert_allclose(labels.joints_px[NEVER_ASKED], place)
+    assert labels.located[NEVER_ASKED] == 0
+    samples = [augmented(labels, 96, PLAIN, rng) for _ in range(20)]
+    seen = [sample.visible[NEVER_ASKED] for sample in samples]
+    within = [
+        (sample.places[NEVER_ASKED] >= 0).all() and (sample.places[NEVER_ASKED] <= 95).all() for sample in samples
+    ]
+    assert sum(within) > 10
+    np.testing.assert_allclose(seen, np.where(within, 0.8, 0.0), rtol=1e-5)
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_places_move_with_the_crop(photos, findings, seed):
     """Found where the label says, they lie where the label lies, whatever is turned, cut off or mirrored."""

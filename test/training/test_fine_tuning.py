@@ -73,8 +73,16 @@ def test_labels_say_what_is_hidden_and_what_is_not_known(annotations):
 
 def test_a_photo_is_trained_on_or_measured_on(annotations):
     kept, measured = held_out(read_coco(annotations))
-    assert len(measured) == PHOTOS // 10
+    assert 1 <= len(measured) <= PHOTOS // 5
+    assert len(kept) + len(measured) == PHOTOS
     assert {p.path for p in kept}.isdisjoint(p.path for p in measured)
+
+
+def test_a_photo_stays_on_its_side_when_others_come(annotations):
+    people = read_coco(annotations)
+    for some in (people[: PHOTOS // 2], people[PHOTOS // 3 :]):
+        measured = {p.path for p in held_out(people)[1]}
+        assert {p.path for p in held_out(some)[1]} == measured & {p.path for p in some}
 
 
 def test_the_shipped_command_learns_a_persons_own_pictures(annotations, tmp_path):

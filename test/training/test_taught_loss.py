@@ -46,8 +46,9 @@ def test_the_teacher_is_asked_about_crops_whose_labels_leave_something_open_only
 
 def test_the_findings_of_a_teacher_are_learned_where_there_are_no_labels():
     teacher, student = network(1), network(0)
-    loss_of = TaughtLoss(Pose2DConfig(), teacher)
+    loss_of = TaughtLoss(Pose2DConfig(teacher_share=1.0), teacher)
     unlabelled = batch(located=0.0)
+    unlabelled[4] = torch.full((4, NUM_JOINTS), 0.3)  # asked for, and most likely hidden
     before = [parameter.clone() for parameter in teacher.parameters()]
     optimiser = torch.optim.Adam(student.parameters(), 3e-3)
     with torch.no_grad():
@@ -67,3 +68,12 @@ def test_the_findings_of_a_teacher_are_learned_where_there_are_no_labels():
     assert all(now < 0.6 * then for now, then in zip(distance(), first, strict=True))
     for now, then in zip(teacher.parameters(), before, strict=True):
         torch.testing.assert_close(now, then)
+
+
+def test_of_joints_that_nobody_labels_the_teacher_does_not_say_whether_they_are_seen():
+    loss_of, some = TaughtLoss(Pose2DConfig(teacher_share=1.0), network(1)), batch(located=0.0)
+    student = network(0)
+    before = loss_of(student, some)
+    with torch.no_grad():
+        student.heads.bias[NUM_JOINTS:] += 3
+    torch.testing.assert_close(loss_of(student, some), before)

@@ -11,10 +11,11 @@ from torchrun import run_in_two_processes
 torch = pytest.importorskip("torch", reason="PyTorch is needed to train and export only")
 
 import pose3d_ros.training as package  # noqa: E402
+from pose3d_ros.networks.finder import FinderNet  # noqa: E402
 from pose3d_ros.networks.pose2d import Pose2DNet  # noqa: E402
 from pose3d_ros.training.config import read_config  # noqa: E402
 from pose3d_ros.training.train_pose2d import Pose2DConfig  # noqa: E402
-from pose3d_ros.training.trainer import Schedule, Trainer  # noqa: E402
+from pose3d_ros.training.trainer import Schedule, Trainer, make_optimisers  # noqa: E402
 
 CONFIGS = Path(package.__file__).parent / "configs"
 SCHEDULE = dict(batch=8, learning_rate=0.05, warmup_samples=16, evaluate_every=160, ema_decay=0.9, weight_decay=0.0)
@@ -90,6 +91,28 @@ def test_weights_are_taken_where_they_agree(tmp_path):
     torch.testing.assert_close(wider[0].weight, source.ema.module[0].weight)
     with pytest.raises(ValueError, match="no weights of this network"):
         Trainer(torch.nn.Linear(7, 7), Schedule(**SCHEDULE), tmp_path / "c", tmp_path / "a/checkpoint.pt")
+
+
+def test_the_finder_begins_with_stage_1s_features_and_a_pyramid_of_its_own(tmp_path):
+    stage_1 = Pose2DNet(18, 4, 8)
+    torch.save({"ema": stage_1.state_dict()}, tmp_path / "stage_1.pt")
+    torch.manual_seed(2)
+    fresh = FinderNet(18, 4, 8).state_dict()
+    torch.manual_seed(2)
+    begun = Trainer(FinderNet(18, 4, 8), Schedule(), tmp_path / "finder", tmp_path / "stage_1.pt").net.state_dict()
+    for name, value in begun.items():
+        source = stage_1.state_dict() if name.startswith("backbone.") else fresh
+        torch.testing.assert_close(value, source[name])
+
+
+@pytest.mark.parametrize(
+    ("network", "outputs"), [(Pose2DNet(18, 4, 8), {"heads"}), (FinderNet(18, 4, 8), {"centre", "box"})]
+)
+def test_muon_has_what_neither_sees_the_picture_nor_says_what_is_found(network, outputs):
+    _, muon = make_optimisers(network, Schedule(hidden_learning_rate=0.01))
+    chosen = {id(weights) for group in muon.param_groups for weights in group["params"]}
+    convolutions = {name: m for name, m in network.named_modules() if isinstance(m, torch.nn.Conv2d)}
+    assert {name for name, m in convolutions.items() if id(m.weight) not in chosen} == outputs | {"backbone.stem.0.0"}
 
 
 def test_a_wider_network_begins_as_the_same_function(tmp_path):
