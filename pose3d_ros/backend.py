@@ -161,10 +161,19 @@ def _described(engines: Mapping[str, Engine]) -> str:
 def _on_onnx_runtime(models: Models, wish: Wish, why: str) -> Engines:
     """Engines of ONNX Runtime. Raises EngineError when a network in 8 bits is not the one that was exported."""
     providers = providers_present()
-    if wish.precision in ("auto", "int8") and providers[0] == CPU:
-        in_8_bits = {role: model.int8 for role, model in models.items() if model.int8}
-        for model in in_8_bits.values():
-            model.verify()
-        models = {**models, **in_8_bits}
-    engines = {role: OnnxRuntimeEngine(model.path, wish.threads[role], providers) for role, model in models.items()}
-    return Engines(engines, models, engines["pose2d"].device + why)
+
+    def loaded(models: Models) -> Engines:
+        engines = {role: OnnxRuntimeEngine(model.path, wish.threads[role], providers) for role, model in models.items()}
+        return Engines(engines, models, engines["pose2d"].device + why)
+
+    if wish.precision not in ("auto", "int8"):
+        return loaded(models)
+    if providers[0] != CPU:
+        engines = loaded(models)
+        if not engines.by_role["pose2d"].device.startswith("CPU"):
+            return engines
+        engines.close()  # the GPU's libraries do not load, so that it is a processor all the same
+    in_8_bits = {role: model.int8 for role, model in models.items() if model.int8}
+    for model in in_8_bits.values():
+        model.verify()
+    return loaded({**models, **in_8_bits})

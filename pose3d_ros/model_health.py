@@ -35,6 +35,7 @@ _WINDOW_NS = 30_000_000_000
 _PERIOD_NS = 1_000_000_000
 _LEAST_STEP_NS = 90_000_000  # ten frames a second tell all
 _LEAST_PERSON_S = 5.0
+_LEAST_SWITCH_S = 30.0  # one in a short visit is no drift
 """Less than so much of people within the window says nothing."""
 _LEAST_BONES = 10
 _LONGEST_STEP_NS = 500_000_000  # between frames that count as following each other
@@ -293,7 +294,7 @@ def _figures(samples: Sequence[_Sample] | deque[_Sample]) -> Figures:
         _bone_variation(samples),
         float(np.nanmedian(residuals)) if np.isfinite(residuals).any() else math.nan,
         60 / seconds * sum(sample.is_new for sample in samples),
-        60 / seconds * sum(sample.is_switch for sample in samples),
+        60 / max(seconds, _LEAST_SWITCH_S) * sum(sample.is_switch for sample in samples),
     )
 
 

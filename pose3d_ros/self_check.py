@@ -7,7 +7,7 @@ precision on the CPU.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,8 +28,8 @@ Arrays = Mapping[str, Any]
 
 _FRAMES = range(60, 180, 15)
 """Of the clip: the person is in view in all of them."""
-_BATCHES = (1, 2, 5)
-"""So that an engine's batch sizes all have their turn, filled and not."""
+_BATCHES = (1, 2, 3, 5)
+"""So that an engine's batch sizes, 1, 2, 4 and 8, all have their turn, filled and not."""
 _SURE_BOX_SCORE, _SURE_JOINT_SCORE = 0.3, 0.5
 _SAME_SCORE = 0.1
 _SPREAD_PX = 2.0
@@ -37,7 +37,8 @@ _MOST_SHIFT = {"find": 1.0, "pose2d": 1.0, "lift": 0.005}
 _MOST_CHANGE = 0.25
 _SMALLEST = 1e-6
 """Values below are as good as nothing."""
-_POSITIONS = ("boxes", "joints", "joints_m")
+_POSITIONS = {"boxes", "joints", "joints_m"}
+_COUNTED = {"find": "boxes", "pose2d": "joints", "lift": "joints_m"}
 _UNITS = {"find": "px", "pose2d": "px", "lift": "m"}
 
 
@@ -64,27 +65,37 @@ def samples_for(role: str, reference: Engine) -> list[Sample]:
 
 def check(role: str, engine: Engine, samples: list[Sample]) -> Check:
     """Compares an engine's answers with the samples': none may be NaN, and half of them must be as good as the same:
-    positions within 1 px or 5 mm, all else (scores, spreads, the state) within a quarter of its value."""
-    shifts = []
-    changes: dict[str, list[NDArray[np.float64]]] = {}
+    positions within 1 px or 5 mm, all else (scores, spreads, the state) within a quarter of its value. That must hold
+    for each number of people, as an engine computes each in its own way."""
+    pairs: dict[int, list[tuple[Arrays, Arrays]]] = {}
     for sample in samples:
         answers = engine.run(sample.inputs)
         for name, values in answers.items():
             if not np.isfinite(values).all():
                 return Check(False, f"{name} has values that are not finite")
-            if name not in _POSITIONS:
-                changes.setdefault(name, []).append(_changes(answers, sample.answers, name))
-        shifts.append(_SHIFT[role](answers, sample.answers))
-    shift, most, unit = float(np.median(np.concatenate(shifts))), _MOST_SHIFT[role], _UNITS[role]
+        pairs.setdefault(len(sample.answers[_COUNTED[role]]), []).append((answers, sample.answers))
+    shifts = {}
+    for count, compared in pairs.items():
+        shifts[count] = _median(_SHIFT[role](*pair) for pair in compared)
+        if trouble := _trouble(role, shifts[count], compared):
+            return Check(False, f"{trouble} ({count} at once)" if len(pairs) > 1 else trouble)
+    return Check(True, f"{max(shifts.values()):.2g} {_UNITS[role]} from single precision in the median")
+
+
+def _trouble(role: str, shift: float, compared: list[tuple[Arrays, Arrays]]) -> str:
+    """What is wrong with answers that were compared with those expected, their positions by `shift`; empty: nothing."""
+    most, unit = _MOST_SHIFT[role], _UNITS[role]
     if shift > most:
-        return Check(
-            False, f"positions are off by {shift:.3g} {unit} in the median: at most {most:g} {unit} is allowed"
-        )
-    for name, parts in changes.items():
-        change = float(np.median(np.concatenate(parts)))
+        return f"positions are off by {shift:.3g} {unit} in the median: at most {most:g} {unit} is allowed"
+    for name in compared[0][0].keys() - _POSITIONS:
+        change = _median(_changes(answers, expected, name) for answers, expected in compared)
         if change > _MOST_CHANGE:
-            return Check(False, f"{name} is off by {change:.0%} in the median: at most {_MOST_CHANGE:.0%} is allowed")
-    return Check(True, f"{shift:.2g} {unit} from single precision in the median")
+            return f"{name} is off by {change:.0%} in the median: at most {_MOST_CHANGE:.0%} is allowed"
+    return ""
+
+
+def _median(parts: Iterable[NDArray[np.float64]]) -> float:
+    return float(np.median(np.concatenate(list(parts))))
 
 
 class _Recorder:

@@ -45,6 +45,13 @@ def test_this_python_is_recognised(bootstrap):
     assert bootstrap.probe("false") is None  # something that runs, but is no Python
 
 
+@pytest.mark.parametrize(
+    ("apts", "asked"), [("1.21.5", "numpy<1.25"), ("1.24.2", "numpy<1.25"), ("1.26.4", "numpy==1.26.4")]
+)
+def test_apts_numpy_is_held_as_far_as_onnx_runtime_bears_it(bootstrap, apts, asked):
+    assert bootstrap.held_numpy(apts) == asked
+
+
 def test_a_virtual_environment_is_not_taken_for_a_machine_with_ros(bootstrap):
     if sys.prefix == sys.base_prefix:
         pytest.skip("this Python is not in a virtual environment")

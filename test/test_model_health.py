@@ -90,11 +90,13 @@ def test_bone_variation_is_per_track():
 
 
 def test_switched_ids_are_told_from_newcomers():
-    switching = watched([[somebody(1 + i // 10)] for i in range(300)]).figures
+    switching = watched([[somebody(1 + i // 10)] for i in range(400)]).figures
     assert switching.id_switches_per_minute == pytest.approx(60, rel=0.15)
     far = replace(somebody(2), box=np.array([500.0, 50, 600, 450]))
     joined = watched([[somebody()]] * 50 + [[somebody(), far]] * 100).figures
     assert joined.id_switches_per_minute == 0
+    # Once in a visit of ten seconds tells little.
+    assert watched([[somebody(1 + i // 50)] for i in range(100)]).figures.id_switches_per_minute <= 2
     assert joined.new_ids_per_minute > 0
 
 

@@ -235,13 +235,21 @@ def test_the_description_names_networks_and_device(pipeline: Pipeline, folder: P
     assert "CPU" in pipeline.description
 
 
-def test_on_a_cpu_the_network_in_8_bits_runs_unless_it_shall_not(folder: Path) -> None:
+def test_on_a_cpu_the_network_in_8_bits_runs_unless_it_shall_not(folder: Path, monkeypatch) -> None:
     rough = folder / "rough.onnx"
     rough.write_bytes((folder / "pose2d.onnx").read_bytes())
     whole = read_models(folder)["pose2d"]
     record_model(replace(whole, int8=Model("pose2d", rough, sha256="")))
     assert "rough.onnx" in Pipeline(folder).description
     assert "rough.onnx" not in Pipeline(folder, PipelineSettings(precision="fp32")).description
+    with monkeypatch.context() as there_is_a_gpu:
+        # ONNX Runtime for GPUs lists them, and loads what it can: here nothing.
+        present = ("CUDAExecutionProvider", "CPUExecutionProvider")
+        there_is_a_gpu.setattr("pose3d_ros.backend.providers_present", lambda: present)
+        with pytest.warns(UserWarning, match="CUDAExecutionProvider"):
+            description = Pipeline(folder).description
+    assert "rough.onnx" in description
+    assert "(CUDA did not load)" in description
     rough.write_bytes(b"")
     with pytest.raises(EngineError, match=r"rough\.onnx is cut off"):
         Pipeline(folder)

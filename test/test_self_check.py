@@ -49,6 +49,24 @@ def test_metres_may_move_5_mm(shift_m: float, passed: bool) -> None:
     assert checked("lift", expected, {"joints_m": expected["joints_m"] + [0, 0, shift_m]}).passed == passed
 
 
+def test_each_number_of_people_must_be_right() -> None:
+    """An engine has other kernels for each, and those for two may be ruined though those for eight are not."""
+
+    def sample(count: int) -> Sample:
+        poses = {"joints_m": np.ones((count, 24, 3), np.float32)}
+        return Sample(poses, poses)
+
+    def run(inputs: dict) -> dict:
+        return {"joints_m": inputs["joints_m"] + np.float32(len(inputs["joints_m"]) == 2)}
+
+    samples = [sample(count) for count in (1, 2, 8, 8)]
+    result = check("lift", SimpleNamespace(run=run), samples)
+    assert not result.passed
+    assert "positions are off by 1.73 m in the median" in result.text
+    assert "(2 at once)" in result.text
+    assert check("lift", SimpleNamespace(run=run), [samples[0], *samples[2:]]).passed
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_what_is_not_finite_fails(value: float) -> None:
     expected = {"joints_m": np.ones((1, 24, 3), np.float32), "sigma_m": np.ones((1, 24), np.float32)}

@@ -255,12 +255,20 @@ def install(name: str, interpreter: Interpreter) -> None:
             return
         wanted = unmet(file)
         if wanted:
-            # apt's cv_bridge and OpenCV need the NumPy that they were built for: hold it.
             missing = any(line.startswith("numpy") for line in wanted)
-            held = [] if missing else query_venv("import numpy; print('numpy==' + numpy.__version__)")
+            held = [] if missing else [held_numpy(*query_venv("import numpy; print(numpy.__version__)"))]
             pip_install(*wanted, *held)
 
     step(name, digest(file), f"installing requirements/{name}.txt", action)
+
+
+def held_numpy(version: str) -> str:
+    """What to ask of NumPy so that apt's cv_bridge, OpenCV and SciPy, built for the one of apt, still load.
+
+    ONNX Runtime wants 1.21.6, which Ubuntu 22.04's is not yet; its packages bear those below 1.25.
+    """
+    is_old = tuple(int(number) for number in version.split(".")[:2]) < (1, 25)
+    return "numpy<1.25" if is_old else f"numpy=={version}"
 
 
 def install_torch() -> None:

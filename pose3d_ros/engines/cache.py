@@ -116,14 +116,14 @@ def read_own(path: Path) -> bytes:
 
     Raises FileNotFoundError where there is none.
     """
-    _check_owner(path.parent, path.parent.stat())
     try:
+        _check_owner(path.parent, path.parent.stat())
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise UntrustedFileError(f"{path} is a link, which is not followed: delete it") from error
         if error.errno == errno.EACCES:
-            raise UntrustedFileError(f"{path} cannot be read, and is not used: delete it") from error
+            raise UntrustedFileError(f"{path} or its folder cannot be read, and is not used: delete it") from error
         raise
     with os.fdopen(descriptor, "rb") as file:
         _check_owner(path, os.fstat(descriptor))  # of the open file, which nobody can exchange
@@ -200,18 +200,26 @@ def read_sidecar(plan: Path) -> dict[str, Any]:
 
 def kept_plans() -> list[Path]:
     """All engines of the cache."""
-    return sorted(cache_folder().glob("*.plan"))
+    return _kept("*.plan")
 
 
 def kept_timing_caches() -> list[Path]:
     """TensorRT's measurements, all of the cache."""
-    return sorted(cache_folder().glob("timing-*.cache"))
+    return _kept("timing-*.cache")
+
+
+def _kept(pattern: str) -> list[Path]:
+    """Files of the cache; none where it is not the user's to look into."""
+    try:
+        return sorted(cache_folder().glob(pattern))
+    except PermissionError:
+        return []
 
 
 def leftovers() -> list[Path]:
     """What writes have left behind that were interrupted, by a power cut for example; at least a day old."""
     yesterday = time.time() - _DAY_S
-    return [path for path in sorted(cache_folder().glob(".*")) if path.stat().st_mtime < yesterday]
+    return [path for path in _kept(".*") if path.stat().st_mtime < yesterday]
 
 
 @contextmanager

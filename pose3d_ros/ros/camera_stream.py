@@ -148,7 +148,9 @@ class CameraStream:
         self._companions.refresh()
         now_ns = self._now_ns()
         figures = self._monitor.read(now_ns)
-        self._best_rate_hz = max(self._best_rate_hz, figures.gaps.steady_rate_hz)
+        # What two reports in a row agree on: one may go by a few stamps that came late.
+        before_hz = self._last_report.gaps.steady_rate_hz if self._last_report else 0.0
+        self._best_rate_hz = max(self._best_rate_hz, min(figures.gaps.steady_rate_hz, before_hz))
         images, infos = self._images, self._camera_infos
         source = ImageSource(
             images.topic,

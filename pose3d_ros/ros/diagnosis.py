@@ -20,7 +20,8 @@ _SLOW_SHARE = 0.5  # of the expected rate
 _SILENT_PERIODS = 2.5  # of the camera, which may be as long as a second
 _PROFILE_ADVICE = (
     "start camera driver and this node with pose3d_ros' Fast DDS profile "
-    "(FASTRTPS_DEFAULT_PROFILES_FILE=<share/pose3d_ros>/config/fastdds.xml), or send smaller or compressed images"
+    "(FASTRTPS_DEFAULT_PROFILES_FILE=<share/pose3d_ros>/config/fastdds.xml, from Kilted on FASTDDS_…), or send smaller "
+    "or compressed images"
 )
 
 
@@ -102,7 +103,9 @@ def _troubles(
     yield from _time_troubles(now, before, source)
     if now.processed and not source.frame_id:
         yield Level.WARN, "images have no frame_id, so there is no TF: set the driver's frame_id"
-    if now.lost_share > NOTABLE_LOSS:
+    # A topic that was throttled comes evenly, and has no image for most of the camera_info.
+    is_throttled = now.gaps.period_ns > 0 and now.gaps.share <= NOTABLE_LOSS
+    if now.lost_share > NOTABLE_LOSS and not is_throttled:
         yield Level.WARN, f"{100 * now.lost_share:.0f} % of the images are lost on the way: {_PROFILE_ADVICE}"
     if now.gaps.share > NOTABLE_LOSS:
         missing = f"{100 * now.gaps.share:.0f} % of the images are missing, as the gaps in their stamps tell"

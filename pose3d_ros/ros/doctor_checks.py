@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 FRAME_PARAMETERS = ("target_frame", "fusion_frame", "ground_frame")
-NODE_PARAMETERS = ("model_dir", "backend", "precision", *FRAME_PARAMETERS)
+NODE_PARAMETERS = ("model_dir", "backend", "precision", "assumed_horizontal_fov_deg", *FRAME_PARAMETERS)
 """What to ask the node for."""
 _TF_TOLERANCE_S = 5.0  # whether frames are connected at all; how late TF may be, the node says itself
+_BEFORE_KILTED = ("humble", "iron", "jazzy")  # Fast DDS 2, which reads another variable than 3 does
 _START_ADVICE = "ros2 launch pose3d_ros pose3d.launch.py"
 _GOVERNORS = Path("/sys/devices/system/cpu")
 _DRIVERS_THAT_CHOOSE = ("intel_pstate", "amd-pstate-epp")
@@ -123,14 +124,15 @@ def _fast_dds(environment: Mapping[str, str]) -> Finding:
     other = environment.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp")
     if "fastrtps" not in other:
         return Finding("DDS", Level.OK, f"{other}: see that it has room for large images", {})
-    for name in PROFILE_VARIABLES:
-        if environment.get(name):
-            return Finding("DDS", Level.OK, f"{name} is {environment[name]}", {})
+    before_kilted = environment.get("ROS_DISTRO", "jazzy") in _BEFORE_KILTED
+    name = PROFILE_VARIABLES[0 if before_kilted else 1]
+    if environment.get(name):
+        return Finding("DDS", Level.OK, f"{name} is {environment[name]}", {})
     return Finding(
         "DDS",
         Level.WARN,
         "Fast DDS has no profile here, so that most large images are lost: in the camera driver's terminal and in "
-        f"this one, export {PROFILE_VARIABLES[0]}={profile_file()} (our launch files do)",
+        f"this one, export {name}={profile_file()} (our launch files do)",
         {},
     )
 
@@ -188,7 +190,7 @@ def system_findings(seen: Observed) -> Iterator[Finding]:
 
 def _camera_findings(seen: Observed, camera: SeenCamera) -> Iterator[Finding]:
     yield from _image_findings(camera)
-    yield from _info_findings(camera)
+    yield from _info_findings(camera, seen.parameters.get("assumed_horizontal_fov_deg") or 0.0)
     if camera.image is not None:
         targets = (seen.target, *(seen.parameters.get(name, "") for name in FRAME_PARAMETERS))
         for target in dict.fromkeys(filter(None, targets)):
@@ -236,15 +238,19 @@ def _stamp_finding(image: Image | CompressedImage, now_ns: int) -> Finding:
     return Finding("stamps", Level.OK, f"{1e3 * age_s:.0f} ms old when they come", {})
 
 
-def _info_findings(seen: SeenCamera) -> Iterator[Finding]:
+def _info_findings(seen: SeenCamera, assumed_fov_deg: float) -> Iterator[Finding]:
     part = "camera_info"
-    advice = "without it there are no metres; set the driver's calibration file, or assumed_horizontal_fov_deg"
+    if assumed_fov_deg > 0:
+        level, advice = Level.WARN, f"metres are by an assumed field of view of {assumed_fov_deg:g} degrees"
+    else:
+        level = Level.ERROR
+        advice = "without it there are no metres; set the driver's calibration file, or assumed_horizontal_fov_deg"
     if seen.info_problem:
         yield Finding(part, Level.ERROR, seen.info_problem, {})
     elif not seen.info_publishers:
-        yield Finding(part, Level.ERROR, f"nobody publishes {seen.info_topic}: {advice}", {})
+        yield Finding(part, level, f"nobody publishes {seen.info_topic}: {advice}", {})
     elif seen.info is None:
-        yield Finding(part, Level.ERROR, f"none came on {seen.info_topic}: {advice}", {})
+        yield Finding(part, level, f"none came on {seen.info_topic}: {advice}", {})
     else:
         yield _calibration_finding(seen.info, seen.image)
 

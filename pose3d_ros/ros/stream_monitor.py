@@ -22,6 +22,7 @@ _FEWEST_STAMPS = 10
 _PAUSE_NS = 5_000_000_000  # the camera was switched off for so long, or time jumped: no frames are missing in between
 _GAP_PERIODS = 1.5
 _PERIOD_STEPS = 20
+_SHORT, _ALIKE = 0.8, 0.15
 NOTABLE_LOSS = 0.05
 """Share of the images that may be missing without a word."""
 
@@ -58,6 +59,7 @@ def find_gaps(stamps_ns: Sequence[int]) -> Gaps:
     steps = np.diff(np.asarray(stamps_ns, np.int64)).astype(float)
     if len(steps) < _FEWEST_STAMPS - 1:
         return Gaps(0, 0, 0, 0.0)
+    steps = _evened(steps)
     before, after = _periods(steps), _periods(steps[::-1])[::-1]
     before[0], after[-1] = after[0], before[-1]  # nothing is known before the first and after the last
     period = np.maximum(before[:-1], after[1:])
@@ -68,14 +70,36 @@ def find_gaps(stamps_ns: Sequence[int]) -> Gaps:
     return Gaps(int(before[-1]), int(is_gap.sum()), missing, missing / (missing + len(steps)))
 
 
+def _evened(steps: NDArray[np.floating]) -> NDArray[np.floating]:
+    """The steps [n], of which a long one and the short one after it, together two usual ones, are made two alike.
+
+    That is an image whose stamp came late, as of drivers that stamp what they receive: nothing is missing, and the
+    camera is no quicker.
+    """
+    steps = steps.copy()
+    usual = _windows(steps)[:, _PERIOD_STEPS // 2]  # of the steps before; infinite at first
+    usual[: _PERIOD_STEPS // 2] = np.median(steps[:_PERIOD_STEPS])
+    for i in range(len(steps) - 1):
+        together = 2 * usual[i]
+        if steps[i + 1] < _SHORT * steps[i] and abs(steps[i] + steps[i + 1] - together) < _ALIKE * together:
+            steps[i] = steps[i + 1] = (steps[i] + steps[i + 1]) / 2
+    return steps
+
+
+def _windows(steps: NDArray[np.floating]) -> NDArray[np.floating]:
+    """The steps [n + 1, 20] before each of the steps [n] and after the last, the shortest first; infinite before all
+    of them."""
+    padded = np.concatenate([np.full(_PERIOD_STEPS, np.inf), steps])
+    return np.sort(np.lib.stride_tricks.sliding_window_view(padded, _PERIOD_STEPS), 1)
+
+
 def _periods(steps: NDArray[np.floating]) -> NDArray[np.floating]:
     """The camera's period [n + 1] before each of the steps [n] and after the last; infinite where none is known.
 
     It is the median of the last steps that are about as short as the shortest tenth, not of all of them: where most
     frames are lost, the median of all steps is itself a gap.
     """
-    padded = np.concatenate([np.full(_PERIOD_STEPS, np.inf), steps])
-    shortest_first = np.sort(np.lib.stride_tricks.sliding_window_view(padded, _PERIOD_STEPS), 1)
+    shortest_first = _windows(steps)
     rows = np.arange(len(shortest_first))
     tenth = shortest_first[rows, (np.minimum(rows, _PERIOD_STEPS) - 1).clip(0) // 10]
     short = (shortest_first <= _GAP_PERIODS * tenth[:, None]).sum(1)

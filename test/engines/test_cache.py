@@ -142,6 +142,21 @@ def test_a_file_that_cannot_be_read_is_refused(monkeypatch: pytest.MonkeyPatch) 
         cache.read_plan(KEY.plan)
 
 
+def test_a_folder_that_is_not_ours_to_enter_is_refused_and_seems_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one that a container, run as root, has left."""
+    cache.write_plan(KEY, b"plan", FACTS)
+
+    def refuse(*_: object, **__: object) -> os.stat_result:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    with monkeypatch.context() as closed:
+        closed.setattr(Path, "stat", refuse)
+        closed.setattr(Path, "glob", refuse)
+        with pytest.raises(UntrustedFileError, match="or its folder cannot be read"):
+            cache.read_plan(KEY.plan)
+        assert cache.kept_plans() == cache.kept_timing_caches() == cache.leftovers() == []
+
+
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
     cache.write_plan(KEY, b"plan", FACTS)
     elsewhere = KEY.plan.rename(tmp_path / "elsewhere")

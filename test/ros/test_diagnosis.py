@@ -50,7 +50,15 @@ SOURCE = ImageSource("/image", "reliable", 1, "", "camera")
             "every image is rejected: odd",
         ),
         (GOOD, BEFORE, SOURCE._replace(frame_id=""), Level.WARN, "frame_id"),
-        (replace(GOOD, lost_share=0.73), BEFORE, SOURCE, Level.WARN, "73 % of the images are lost on the way"),
+        (
+            replace(GOOD, lost_share=0.73, gaps=Gaps(33, 60, 220, 0.73)),
+            BEFORE,
+            SOURCE,
+            Level.WARN,
+            "73 % of the images are lost on the way",
+        ),
+        # camera_info of every image of the camera, and of each third that a throttle lets through.
+        (replace(GOOD, lost_share=0.67, gaps=Gaps(100, 0, 0, 0.0)), BEFORE, SOURCE, Level.OK, "27.0 of 30.0 Hz"),
         (
             replace(GOOD, lost_share=float("nan"), gaps=Gaps(33, 9, 20, 0.4)),
             BEFORE,

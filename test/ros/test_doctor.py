@@ -97,6 +97,12 @@ def test_a_system_that_is_well():
         ({"info_problem": "remap it"}, "camera_info", Level.ERROR, "remap it"),
         ({"info_publishers": 0, "info": None}, "camera_info", Level.ERROR, "nobody publishes /camera_info"),
         ({"info": None}, "camera_info", Level.ERROR, "none came"),
+        (
+            {"info": None, "parameters": {"assumed_horizontal_fov_deg": 70.0}},
+            "camera_info",
+            Level.WARN,
+            "by an assumed field of view of 70 degrees",
+        ),
         ({"info": CameraInfo(width=640, height=480)}, "camera_info", Level.ERROR, "calibrat"),
         ({"image": image(size=(640, 360))}, "camera_info", Level.ERROR, "another shape"),
         ({"info": NARROW}, "camera_info", Level.WARN, "implausible: "),
@@ -125,6 +131,17 @@ def test_each_of_several_cameras_is_looked_at():
 
 def test_frames_that_are_asked_for_twice_are_told_once():
     assert [f.part for f in system_findings(WELL)].count("TF") == 1
+
+
+@pytest.mark.parametrize(("distribution", "level"), [("jazzy", Level.OK), ("kilted", Level.WARN)])
+def test_the_dds_profile_is_looked_for_where_this_ros_reads_it(monkeypatch, distribution, level):
+    monkeypatch.setenv("ROS_DISTRO", distribution)
+    monkeypatch.setenv("FASTRTPS_DEFAULT_PROFILES_FILE", "/mine.xml")
+    for variable in ("FASTDDS_DEFAULT_PROFILES_FILE", "RMW_IMPLEMENTATION"):
+        monkeypatch.delenv(variable, raising=False)
+    dds = next(finding for finding in machine_findings({}) if finding.part == "DDS")
+    assert dds.level == level
+    assert ("export FASTDDS_DEFAULT_PROFILES_FILE=" in dds.message) == (level == Level.WARN)
 
 
 def networks_finding(node):

@@ -23,6 +23,28 @@ def test_no_gaps_in_a_steady_stream():
     assert gaps.period_ns == pytest.approx(PERIOD, rel=0.03)
 
 
+@pytest.mark.parametrize(("share", "latest_s"), [(0.02, 0.02), (0.1, 0.02), (0.15, 0.025)])
+def test_stamps_that_come_late_are_no_missing_frames(share, latest_s):
+    """Of a driver that stamps what it receives, on a busy computer."""
+    random = np.random.default_rng(5)
+    shares, rates = [], []
+    for _ in range(50):
+        late = (random.random(300) < share) * random.uniform(0.5, 1, 300) * latest_s * SECOND
+        gaps = find_gaps((SECOND + PERIOD * np.arange(300) + late).astype(int).tolist())
+        shares.append(gaps.share)
+        rates.append(gaps.steady_rate_hz)
+    assert np.median(shares) < 0.02
+    assert np.percentile(rates, 90) < 33
+
+
+def test_missing_frames_are_counted_where_some_come_late():
+    kept = np.delete(np.arange(100), [10, 11, 12, 50])
+    taken = SECOND + PERIOD * kept
+    taken[[30, 70]] += int(0.015 * SECOND)
+    gaps = find_gaps(taken.tolist())
+    assert (gaps.number, gaps.missing) == (2, 4)
+
+
 def test_missing_frames_are_counted():
     gaps = find_gaps(stamps([i for i in range(100) if i not in (10, 11, 12, 50)]))
     assert (gaps.number, gaps.missing) == (2, 4)
