@@ -77,8 +77,9 @@ def _evened(steps: NDArray[np.floating]) -> NDArray[np.floating]:
     camera is no quicker.
     """
     steps = steps.copy()
-    usual = _windows(steps)[:, _PERIOD_STEPS // 2]  # of the steps before; infinite at first
-    usual[: _PERIOD_STEPS // 2] = np.median(steps[:_PERIOD_STEPS])
+    rows = np.arange(len(steps) + 1)
+    usual = _windows(steps)[rows, np.minimum(rows, _PERIOD_STEPS) // 2]  # the median of the steps before
+    usual[:_FEWEST_STAMPS] = np.median(steps[:_PERIOD_STEPS])
     for i in range(len(steps) - 1):
         together = 2 * usual[i]
         if steps[i + 1] < _SHORT * steps[i] and abs(steps[i] + steps[i + 1] - together) < _ALIKE * together:
