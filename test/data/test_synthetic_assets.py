@@ -1,6 +1,7 @@
 """The renderer of synthetic people with the real assets; skipped where they are not present."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,17 @@ def test_a_picture_depends_on_seed_and_index_only(studio):
     assert first[0] == again[0]
     assert np.array_equal(first[2][0].joints_m, again[2][0].joints_m)
     assert scene.picture(studio, "crops", 8, 3)[0] != first[0]
+
+
+def test_the_tests_pictures_are_no_twins_of_those_trained_on(studio):
+    """The same camera, furniture and places of the same number would be learned by heart."""
+    of_test = replace(studio, stream=(1,))
+    for kind in scene.KINDS:
+        assert not np.allclose(scene.picture(studio, kind, 0, 5)[1], scene.picture(of_test, kind, 0, 5)[1])
+
+
+def test_the_tests_studio_has_random_numbers_of_its_own(studio, cache):
+    assert studio.stream != scene.open_studio(ROOT, cache, "test", seed=0, pool_size=2).stream
 
 
 @pytest.mark.parametrize("kind", scene.KINDS)
