@@ -108,8 +108,9 @@ class CameraStream:
         self._watch.start()
         self._put = put
         compressed = self._values()["image_transport"] == "compressed"
-        # As image_transport does: next to the image topic, wherever that was remapped to.
-        topic = self._node.resolve_topic_name(self._named("image")) + ("/compressed" if compressed else "")
+        topic = self._named("image")
+        if compressed:  # as image_transport does: next to the image topic, wherever that was remapped to
+            topic = self._node.resolve_topic_name(topic) + "/compressed"
         message_type = CompressedImage if compressed else Image
         self._companions: Companions[Job] = Companions(
             self._node, self._named, self._values, self._processor.beside, self._frames, self._put_to_work

@@ -69,6 +69,7 @@ class Fusion:
         """Forgets everybody."""
         self._fuser = Fuser()
         self._last_ns: int | None = None
+        self._last_of: dict[str, int] = {}
 
     def wanted(self, values: Values) -> bool:
         """Whether anybody listens to what comes out."""
@@ -95,10 +96,14 @@ class Fusion:
         self._outputs.destroy()
 
     def _update(self, stamp_ns: int, seen: Mapping[str, Seen | None], values: Values) -> None:
+        stamps = {name: last.stamp_ns for name, last in seen.items() if last is not None}
+        jumped = any(own_ns < self._last_of.get(name, own_ns) for name, own_ns in stamps.items())
         kind = kind_of(stamp_ns, self._last_ns)
-        if kind is Stamp.JUMP_BACK:
+        begins_anew = kind is Stamp.JUMP_BACK and jumped
+        if begins_anew:
             self.restart()
-        if not kind.usable:  # another camera is ahead, and has spoken for this one
+        self._last_of |= stamps
+        if not (begins_anew or kind is Stamp.NEW):  # another camera is ahead, and has spoken for this one
             return
         self._last_ns = stamp_ns
         usable: dict[Hashable, list[Person]] = {}

@@ -11,7 +11,6 @@ import numpy as np
 from geometry_msgs.msg import TwistStamped
 from hri_msgs.msg import IdsList, NormalizedRegionOfInterest2D, Skeleton2D
 from numpy.typing import NDArray
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleNode
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -33,10 +32,16 @@ from pose3d_ros.ros.hri_conversion import (
 )
 from pose3d_ros.ros.outputs import listeners
 
+try:
+    from rclpy.event_handler import PublisherEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import PublisherEventCallbacks
+
 BODIES = "/humans/bodies"
 USUAL_NAME = "pose3d"
 """Of the node; one of another name puts that before its bodies' ids, as it does its namespace."""
 _DEPTH = 10
+_NO_EVENTS = PublisherEventCallbacks(use_default_callbacks=False)
 _TF_DEPTH = 100
 _SILENCE_S = 2.0  # of a camera, until its bodies count as gone
 _IN_SPACE = {"joint_states": JointState, "velocity": TwistStamped}
@@ -158,11 +163,11 @@ class HriOutputs:
             self._bodies[body][topic].publish(message)
 
     def _note(self, camera: str, header: Header, bodies: list[str]) -> None:
-        """Remembers whom a camera sees; forgets the other cameras whose last image is too far from this one."""
+        """Remembers whom a camera sees; forgets the other cameras whose last image is too old beside this one."""
         now_ns = stamp_to_ns(header.stamp)
         self._seen[camera] = _Seen(now_ns, time.monotonic(), bodies)
         silence_ns = 1e9 * _SILENCE_S
-        self._seen = {name: seen for name, seen in self._seen.items() if abs(now_ns - seen.stamp_ns) <= silence_ns}
+        self._seen = {name: seen for name, seen in self._seen.items() if now_ns - seen.stamp_ns <= silence_ns}
 
     def _tell_tracked(self, header: Header) -> None:
         """Publishes the list of all who are there, each of whom has publishers from then on."""
@@ -177,10 +182,11 @@ class HriOutputs:
                 self._node.destroy_publisher(publisher)
         for body in bodies:
             if body not in self._bodies:
-                # Not managed ones: they live only while the node is active. The node's own group would remember their
-                # events' handlers for good.
-                group = MutuallyExclusiveCallbackGroup()
+                # Not managed ones: they live only while the node is active. Without handlers of events, which the
+                # executor's thread may be waiting for when this one destroys them, and which the node never forgets.
                 self._bodies[body] = {
-                    topic: self._node.create_publisher(kind, f"{BODIES}/{body}/{topic}", _DEPTH, callback_group=group)
+                    topic: self._node.create_publisher(
+                        kind, f"{BODIES}/{body}/{topic}", _DEPTH, event_callbacks=_NO_EVENTS
+                    )
                     for topic, kind in self._types.items()
                 }

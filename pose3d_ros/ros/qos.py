@@ -57,7 +57,8 @@ class MatchedSubscription:
         self._wanted_reliability = wanted_reliability
         self._subscription: Subscription | None = None
         self._policies: tuple[ReliabilityPolicy, DurabilityPolicy] | None = None
-        self.topic = node.resolve_topic_name(topic)
+        # Resolved to be told only: what is asked of the node it resolves itself, and twice would undo rules that swap.
+        self._name, self.topic = topic, node.resolve_topic_name(topic)
         self.publishers = Publishers(0, "")
         self.refresh()
 
@@ -69,7 +70,7 @@ class MatchedSubscription:
     def refresh(self) -> None:
         """Looks at who publishes, and subscribes anew if needed."""
         wanted = self._wanted_reliability()
-        endpoints = self._node.get_publishers_info_by_topic(self.topic)
+        endpoints = self._node.get_publishers_info_by_topic(self._name)
         qos = matched_qos(wanted, [endpoint.qos_profile for endpoint in endpoints])
         self.publishers = Publishers(len(endpoints), self._problem(endpoints, qos))
         policies = (qos.reliability, qos.durability)
@@ -77,7 +78,7 @@ class MatchedSubscription:
         if policies == self._policies or (self._subscription is not None and not endpoints and wanted == "auto"):
             return
         self.destroy()
-        self._subscription = self._node.create_subscription(self._message_type, self.topic, self._callback, qos)
+        self._subscription = self._node.create_subscription(self._message_type, self._name, self._callback, qos)
         self._policies = policies
 
     def destroy(self) -> None:

@@ -71,7 +71,7 @@ class VideoPublisher(Node):
         self._camera = self._read_camera()
         qos = QoSProfile(depth=_QUEUE_DEPTH, reliability=ReliabilityPolicy[self._values["reliability"].upper()])
         topic = self.resolve_topic_name("image")
-        self._images = self.create_publisher(Image, topic, qos)
+        self._images = self.create_publisher(Image, "image", qos)
         self._compressed = (
             self.create_publisher(CompressedImage, topic + "/compressed", qos) if self._values["compressed"] else None
         )
