@@ -223,9 +223,9 @@ def fast_dds_profile(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
 def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     names = list(cameras(context))
-    fusion_frame = LaunchConfiguration("fusion_frame").perform(context)
-    namespace = LaunchConfiguration("namespace").perform(context).strip("/")
     given = parameters(context)
+    fusion_frame = given.get("fusion_frame", "")
+    namespace = LaunchConfiguration("namespace").perform(context).strip("/")
     log_level = ["--log-level", LaunchConfiguration("log_level")]
     of_images = DEMO_FRAME if names else driver(context).get("frame", DEMO_FRAME)
     fixed_frame = LaunchConfiguration("rviz_frame").perform(context) or fusion_frame or of_images

@@ -97,7 +97,7 @@ class Camera:
         points = np.asarray(points_px, float)
         flat = points.reshape(-1, 2)
         if self.distortion.size == 0:
-            rays = (flat - self.K[:2, 2]) @ self._pinhole_jacobian.T
+            rays = self._undistorted_rays(flat)
             return rays.reshape(points.shape), np.broadcast_to(self._pinhole_jacobian, (*points.shape, 2))
         if not flat.size:
             return points.copy(), np.zeros((*points.shape, 2))
@@ -105,6 +105,10 @@ class Camera:
         start = np.asarray(undistorted(flat[:, None], self.K, self.distortion), float).reshape(-1, 2)
         rays, jacobian = self._refined(start, flat)
         return rays.reshape(points.shape), jacobian.reshape(*points.shape, 2)
+
+    def _undistorted_rays(self, points_px: Array) -> Array:
+        """Rays [n, 2] through the pixels [n, 2] as if there were no distortion."""
+        return np.asarray((points_px - self.K[:2, 2]) @ self._pinhole_jacobian.T)
 
     @cached_property
     def _pinhole_jacobian(self) -> Array:
@@ -127,7 +131,7 @@ class Camera:
                 rays = rays + (jacobian @ missed[..., None])[..., 0]
             failed = ~(np.abs(missed).max(1) < _UNREACHED_PX)
             # Beyond the lens model's reach it may end where the factor is negative: on the other side of the axis.
-            straight = (points_px - self.K[:2, 2]) @ self._pinhole_jacobian.T
+            straight = self._undistorted_rays(points_px)
             failed |= ((rays * straight).sum(1) < 0) & (np.abs(straight).max(1) > _NEAR_AXIS)
         return np.where(failed[:, None], np.nan, rays), np.where(failed[:, None, None], np.nan, jacobian)
 

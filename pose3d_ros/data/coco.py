@@ -16,6 +16,7 @@ from pose3d_ros.data.lspet import Photos
 from pose3d_ros.skeleton import COCO_17, INDEX, JOINTS, NUM_JOINTS
 
 _HIDDEN = 1  # of a keypoint's third number: 0 not labelled, 1 labelled but not to be seen, 2 to be seen
+_COCO_NAMES = [JOINTS[joint] for joint in COCO_17]
 _HELD_OUT_EVERY = 10
 
 
@@ -51,9 +52,6 @@ def read_coco(annotations: Path) -> list[CocoPerson]:
     except (KeyError, ValueError) as error:
         raise ValueError(f"{annotations} has no COCO keypoints: {type(error).__name__} {error}") from error
     return [person for person in people if person.labelled.any()]
-
-
-_COCO_NAMES = [JOINTS[joint] for joint in COCO_17]
 
 
 def _person(entry: dict[str, Any], path: Path, names: Sequence[str]) -> CocoPerson:
