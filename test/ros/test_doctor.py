@@ -246,13 +246,13 @@ def doctor(*arguments, **environment):
     return done.returncode, [line.split(maxsplit=1) for line in done.stdout.splitlines()]
 
 
-def doctor_says(status, *arguments, **environment):
-    """The lines of the first of some runs that ends with the status: a busy machine loses an image now and then."""
-    for _ in range(5):
+def doctor_says(status, not_well, *arguments, **environment):
+    """The lines of the first of some runs that finds just these parts not well: a busy machine loses images."""
+    for _ in range(8):
         found, lines = doctor(*arguments, **environment)
-        if found == status:
+        if (found, [rest.split()[0] for level, rest in lines if level in ("WARN", "ERROR")]) == (status, not_well):
             return lines
-    pytest.fail(f"exit status {found}, not {status}: {lines}")
+    pytest.fail(f"exit status {found}, not {status}, or others than {not_well} are not well: {lines}")
 
 
 def test_the_exit_status_is_that_of_the_worst(start_node, robot):
@@ -261,13 +261,12 @@ def test_the_exit_status_is_that_of_the_worst(start_node, robot):
     node = start_node("pose3d_node", {"target_frame": "camera_optical_frame"}, *names)
     camera = start_node("video_publisher", {}, *names)
     robot.node.create_subscription(PointCloud2, "/apart/pose3d/joints", lambda _: None, 10)
-    lines = doctor_says(0, "--node", "/apart/pose3d", "--seconds", "3")
-    told = {rest.split("  ")[0]: (level, rest) for level, rest in lines}
-    assert {level for level, _ in told.values()} == {"OK"}
-    assert f"{models_dir()}: finder.onnx" in told["networks"][1]
-    assert "connected with camera_optical_frame" in told["TF"][1]
-    lines = doctor_says(1, "--node", "/apart/pose3d", "--seconds", "3", **dict.fromkeys(PROFILE_VARIABLES, ""))
-    assert [rest.split()[0] for level, rest in lines if level == "WARN"] == ["DDS"]
+    lines = doctor_says(0, [], "--node", "/apart/pose3d", "--seconds", "3")
+    told = {rest.split("  ")[0]: rest for _, rest in lines}
+    assert f"{models_dir()}: finder.onnx" in told["networks"]
+    assert "connected with camera_optical_frame" in told["TF"]
+    without_profile = dict.fromkeys(PROFILE_VARIABLES, "")
+    doctor_says(1, ["DDS"], "--node", "/apart/pose3d", "--seconds", "3", **without_profile)
     status, lines = doctor("--seconds", "0.5")
     assert status == 2
     assert "no node /pose3d: give --node /apart/pose3d" in " ".join(rest for _, rest in lines)
