@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("numba")
 
-from pose3d_ros.data.synthetic import cli, lighting, photograph, poses, raster, render, retarget, shards
+from pose3d_ros.data.synthetic import backgrounds, cli, lighting, photograph, poses, raster, render, retarget, shards
 from pose3d_ros.data.synthetic.assets import read_garment, read_obj, strongest_four
 from pose3d_ros.data.synthetic.body import Rig
 
@@ -68,6 +68,14 @@ class TestRaster:
         assert picture.coverage.sum() == pytest.approx((64 / 3.5) ** 2, rel=0.06)
         assert picture.colour[32, 32] == pytest.approx([1, 1, 1], abs=1e-3)
         assert 1 / picture.depth[64, 64] == pytest.approx(3.5, abs=1e-3)
+
+    def test_the_middle_of_what_is_drawn_lies_where_the_label_says(self):
+        """A pixel's middle is a whole number."""
+        solids = [cube((0, 1, 0), joints=np.tile((0.0, 1.0, 0.0), (24, 1)))]
+        picture = render.draw(solids, camera(), WHITE, NO_TEXTURES)
+        rows, columns = np.mgrid[:64, :64]
+        drawn = [(picture.coverage * at).sum() / picture.coverage.sum() for at in (columns, rows)]
+        assert np.allclose(drawn, render.label(solids, 0, camera(), picture).joints_px[0], atol=0.1)
 
     def test_the_nearer_solid_wins_in_either_order(self):
         near, far = cube((0, 1, 1), 0.2, (1, 0, 0)), cube((0, 1, 0), 0.5, (0, 1, 0))
@@ -131,7 +139,7 @@ class TestVisibility:
     def test_box_is_clipped_but_box_full_is_not(self):
         solids = [cube((1.9, 1, 0), joints=np.zeros((24, 3)))]
         label = render.label(solids, 0, camera(), render.draw(solids, camera(), WHITE, NO_TEXTURES))
-        assert label.box[2] == 64
+        assert label.box[2] == 63.5
         assert label.box_full[2] > 64
         assert 0 < label.visible_fraction < 1
 
@@ -248,6 +256,15 @@ class TestLight:
         assert light.harmonics[1, 0] < -0.1
 
 
+def test_nobody_stands_behind_a_wall():
+    """Nor above the ceiling, nor below the floor."""
+    inside = np.array([[0.0, 1.2, 0.0], [0.3, 0.0, -11.0], [4.0, 2.9, -11.0]])
+    for seed in range(20):
+        lower, upper = backgrounds.walls(np.random.default_rng(seed), inside)
+        assert (lower <= inside).all()
+        assert (upper > inside).all()
+
+
 class TestShards:
     def test_round_trip(self, tmp_path):
         rng = np.random.default_rng(0)
@@ -271,6 +288,19 @@ class TestShards:
         assert np.array_equal(shard.joints_m[2], labels[2][1].joints_m)
         assert np.abs(shard.picture(1).astype(int) - 120).max() < 4
         assert list(tmp_path.rglob("*.partial")) == []
+
+    def test_pixels_of_the_first_form_are_moved(self, tmp_path):
+        """Their middle was one half."""
+        people = [render.Label(np.ones((24, 2), np.float32), np.ones((24, 3), np.float32), np.zeros(24, np.uint8),
+                               np.ones(4, np.float32), np.ones(4, np.float32), 1.0)]  # fmt: skip
+        shards.write_shard(tmp_path / "new.npz", shards.pack([(b"x", np.eye(3), people)]))
+        with np.load(tmp_path / "new.npz") as data:
+            np.savez(tmp_path / "old.npz", **{name: data[name] for name in data if name != "form"})
+        new, old = (shards.read_shard(tmp_path / name) for name in ("new.npz", "old.npz"))
+        for name in ("joints_px", "box", "box_full"):
+            assert np.array_equal(getattr(old, name), getattr(new, name) - 0.5)
+        assert old.K[0].tolist() == [[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]]
+        assert np.array_equal(old.joints_m, new.joints_m)
 
     def test_no_pictures_with_people(self, tmp_path):
         shard = shards.pack([(b"x", np.eye(3), [])])

@@ -77,6 +77,16 @@ def test_acrobats_lean_and_stand_on_their_heads(studio):
         assert (lengths < 0.65).all()
 
 
+def test_heads_of_every_subject_look_straight_ahead(studio):
+    """Motion capture's zero differs from subject to subject."""
+    frames = studio.mocap.frames[studio.mocap.upright].astype(float)
+    up, forward = (frames[:, joint] - frames[:, retarget.HEAD] for joint in (retarget.HEAD_TOP, retarget.NOSE))
+    ahead = np.cross(np.cross(up, forward), up)
+    pitch = np.degrees(np.arcsin(ahead[:, 1] / np.linalg.norm(ahead, axis=1)))
+    assert abs(np.median(pitch)) < 3
+    assert (np.abs(pitch) < 30).mean() > 0.9
+
+
 def test_joints_follow_their_definitions(studio):
     """On the unposed people: heights, sides and lengths that the definitions imply."""
     for k in range(len(studio.pool)):
@@ -130,6 +140,7 @@ def test_shards_do_not_depend_on_how_the_work_is_divided(tmp_path, cache):
     render("whole")
     for part in ("0/2", "1/2"):
         render("parts", "--shard", part)
+    render("parts", "--count", "3")  # all there already
     files = sorted(path.name for path in (tmp_path / "whole").iterdir())
     assert files == ["crops-train-0-0000000.npz", "crops-train-0-0000002.npz"]
     for name in files:
@@ -138,3 +149,10 @@ def test_shards_do_not_depend_on_how_the_work_is_divided(tmp_path, cache):
         assert np.array_equal(one.joints_px, two.joints_px)
         assert one.picture(0).shape == (256, 256, 3)
         assert one.image[0] == 0
+
+
+def test_a_shard_is_made_longer(tmp_path, cache):
+    options = ["--pool", "3", "--assets", str(ROOT), "--cache", str(cache), "--out", str(tmp_path)]
+    for count in ("1", "2", "1"):
+        cli.main(["--count", count, *options])
+    assert shards.pictures_in(tmp_path / "crops-train-0-0000000.npz") == 2

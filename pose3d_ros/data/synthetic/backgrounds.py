@@ -125,13 +125,18 @@ def _cast_room(rays: FloatArray, origin: FloatArray, size: FloatArray, faces: Fl
                 out[y, x, k] = (row[k] * (1 - t) + row[3 + k] * t) * shade
 
 
-def room(rng: np.random.Generator, rays: FloatArray, camera: FloatArray) -> FloatArray:
-    """A box room [H, W, 3] around the world's origin and the camera [3], the floor at y = 0."""
-    half = np.array([rng.uniform(1.5, 5), 0, rng.uniform(1.5, 5)])
-    lower = np.minimum(-half, camera - rng.uniform(0.3, 2.0, 3))
-    upper = np.maximum(half, camera + rng.uniform(0.3, 2.0, 3))
-    lower[1] = min(0.0, float(camera[1]) - 0.05)
-    upper[1] = max(float(rng.uniform(2.3, 3.8)), float(camera[1]) + 0.3)
+def walls(rng: np.random.Generator, inside: FloatArray) -> FloatArray:
+    """The lower and the upper corner [2, 3] of a room round all points [N, 3], its floor at y = 0 or below them."""
+    lower = inside.min(0) - rng.uniform(0.3, 4.0, 3)
+    upper = inside.max(0) + rng.uniform(0.3, 4.0, 3)
+    lower[1] = min(0.0, inside[:, 1].min())
+    upper[1] = max(rng.uniform(2.3, 3.8), inside[:, 1].max() + 0.3)
+    return np.stack([lower, upper])
+
+
+def room(rng: np.random.Generator, rays: FloatArray, camera: FloatArray, inside: FloatArray) -> FloatArray:
+    """A box room [H, W, 3] seen by the camera [3], round it and all points ``inside`` [N, 3]; the floor at y = 0."""
+    bounds = walls(rng, np.vstack([inside, camera]))
     faces = np.zeros((6, 12), np.float32)
     wall = _wall_colour(rng)
     for k in range(6):
@@ -145,7 +150,7 @@ def room(rng: np.random.Generator, rays: FloatArray, camera: FloatArray) -> Floa
         faces[k] = [*colour, *second, pattern, frequency, rng.uniform(0.05, 0.6), rng.uniform(0, 0.8), brightness,
                     rng.integers(0, 10000)]  # fmt: skip
     out = np.empty(rays.shape, np.float32)
-    _cast_room(rays, camera.astype(np.float64), np.stack([lower, upper]).astype(np.float64), faces, out)
+    _cast_room(rays, camera.astype(np.float64), bounds, faces, out)
     return _hang_pictures(rng, out)
 
 

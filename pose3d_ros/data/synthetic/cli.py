@@ -13,7 +13,7 @@ import cv2
 
 from pose3d_ros.data.synthetic.clip import render_clip
 from pose3d_ros.data.synthetic.scene import KINDS, Studio, open_studio, picture
-from pose3d_ros.data.synthetic.shards import pack, write_shard
+from pose3d_ros.data.synthetic.shards import pack, pictures_in, write_shard
 
 SHARD_SIZE = 1000
 _studio: Studio | None = None
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Render; shards that exist already are left alone. Returns the exit status.
+    """Render; shards that hold as many pictures already are left alone. Returns the exit status.
 
     Raises:
         ValueError: --shard is not I/N with 0 <= I < N.
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     setup = (args.assets, cache, args.split, args.pool)
     jobs = [(args.kind, args.seed, span, args.out / f"{args.kind}-{args.split}-{args.seed}-{span[0]:07d}.npz")
             for span in spans]  # fmt: skip
-    jobs = [job for job in jobs if not job[3].exists()]
+    jobs = [job for job in jobs if pictures_in(job[3]) < job[2][1] - job[2][0]]
     open_studio(args.assets, cache, args.split, 0, args.pool)  # build the caches once, before the workers start
     if args.workers <= 1:
         _open(*setup)

@@ -125,8 +125,8 @@ def _yaw(angle: float) -> FloatArray:
 
 def pixel_rays(K: FloatArray, rotation: FloatArray, width: int, height: int) -> FloatArray:
     """World directions [H, W, 3] of pixel centres (not normalised, camera z = 1)."""
-    x = (np.arange(width, dtype=np.float32) + 0.5 - K[0, 2]) / K[0, 0]
-    y = (np.arange(height, dtype=np.float32) + 0.5 - K[1, 2]) / K[1, 1]
+    x = (np.arange(width, dtype=np.float32) - K[0, 2]) / K[0, 0]
+    y = (np.arange(height, dtype=np.float32) - K[1, 2]) / K[1, 1]
     r = rotation.astype(np.float32)
     rays: FloatArray = x[None, :, None] * r[0] + y[:, None, None] * r[1] + r[2]
     return rays

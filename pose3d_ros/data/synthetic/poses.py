@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from pose3d_ros.data.synthetic import retarget as r
 from pose3d_ros.data.synthetic.types import FloatArray, IntArray
@@ -57,17 +58,17 @@ class Mocap:
         names = tuple(str(name) for name in data["joint_names"])
         if names != r.MOCAP_JOINTS:
             raise ValueError(f"mocap joints are {names}, expected {r.MOCAP_JOINTS}")
-        positions = data["positions"]
-        self.clips: list[FloatArray] = []
-        self.actions: list[str] = []
-        for k in np.flatnonzero(data["split"] == split):
-            clip = positions[data["clip_start"][k] : data["clip_start"][k + 1]]
-            # z up → y up, right-handed.
-            self.clips.append(np.stack([clip[..., 0], clip[..., 2], -clip[..., 1]], axis=-1))
-            self.actions.append(f"{data['clip_name'][k]} {data['action'][k]}")
-        frames = np.concatenate(self.clips)
-        self.upright = _upright_index(frames)
-        self.frames = frames
+        # z up → y up, right-handed.
+        positions = data["positions"][..., [0, 2, 1]] * [1, 1, -1]
+        bounds = list(pairwise(data["clip_start"]))
+        for subject in np.unique(data["subject"]):
+            frames = np.concatenate([np.arange(*bounds[k]) for k in np.flatnonzero(data["subject"] == subject)])
+            positions[frames] = _heads_level(positions[frames])
+        mine = np.flatnonzero(data["split"] == split)
+        self.clips: list[FloatArray] = [positions[slice(*bounds[k])].astype(np.float32) for k in mine]
+        self.actions = [f"{data['clip_name'][k]} {data['action'][k]}" for k in mine]
+        self.frames = np.concatenate(self.clips)
+        self.upright = _upright_index(self.frames)
 
     def sample(self, rng: np.random.Generator, upright: bool) -> FloatArray:
         """A random frame; with ``upright``, of somebody who stands or walks."""
@@ -81,6 +82,24 @@ def _upright_index(frames: FloatArray) -> IntArray:
     trunk = trunk / np.linalg.norm(trunk, axis=1, keepdims=True)
     leg = frames[:, r.PELVIS, 1] - frames[:, [r.L_ANKLE, r.R_ANKLE], 1].min(1)
     return np.flatnonzero((trunk[:, 1] > 0.93) & (leg > 0.75))
+
+
+def _heads_level(frames: FloatArray) -> FloatArray:
+    """Frames [T, 21, 3] of one subject, whose head is turned so that it looks straight ahead in the median of those
+    upright. What motion capture calls straight ahead differs from subject to subject, by up to 45°."""
+    upright = _upright_index(frames)
+    if not len(upright):
+        return frames
+    up, forward = frames[:, r.HEAD_TOP] - frames[:, r.HEAD], frames[:, r.NOSE] - frames[:, r.HEAD]
+    right_to_left = np.cross(up, forward)
+    right_to_left /= np.linalg.norm(right_to_left, axis=1, keepdims=True)
+    ahead = np.cross(right_to_left, up)
+    pitch = np.arcsin(ahead[:, 1] / np.linalg.norm(ahead, axis=1))
+    down = Rotation.from_rotvec(np.median(pitch[upright]) * right_to_left)
+    level = frames.copy()
+    for joint in HEAD_GROUP:
+        level[:, joint] = frames[:, r.NECK] + down.apply(frames[:, joint] - frames[:, r.NECK])
+    return level
 
 
 def mirror(pose: FloatArray) -> FloatArray:
@@ -319,7 +338,7 @@ def _turn_head(rng: np.random.Generator, pose: FloatArray) -> FloatArray:
     side = side / np.linalg.norm(side)
     turn = (
         r.axis_rotation(up, float(rng.normal(0, 0.45)))
-        @ r.axis_rotation(side, float(rng.normal(0.08, 0.25)))
+        @ r.axis_rotation(side, float(rng.normal(0, 0.25)))
         @ _small_rotation(rng, 0.08)
     )
     pose[HEAD_GROUP] = (pose[HEAD_GROUP] - pose[r.NECK]) @ turn.T + pose[r.NECK]

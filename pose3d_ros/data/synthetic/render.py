@@ -50,7 +50,10 @@ class Solid:
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera: ``x_camera = rotation @ (x_world - position)``."""
+    """A pinhole camera: ``x_camera = rotation @ (x_world - position)``.
+
+    The middle of its first pixel is 0, as everywhere in the package but in the rasteriser's buffers, where it is 0.5.
+    """
 
     K: FloatArray
     rotation: FloatArray
@@ -125,9 +128,7 @@ def draw(solids: list[Solid], camera: Camera, light: Light, textures: ByteArray)
     """Rasterise and shade all solids with supersampling and a shadow map."""
     s = SUPERSAMPLING
     height, width = camera.height * s, camera.width * s
-    K = camera.K.copy()
-    K[:2] *= s
-    K = K.astype(np.float32)
+    K = _of_buffer(camera.K, s).astype(np.float32)
     depth = np.zeros((height, width), np.float32)
     owner = np.full((height, width), -1, np.int32)
     out = np.zeros((height, width, 4), np.float32)
@@ -166,6 +167,14 @@ def draw(solids: list[Solid], camera: Camera, light: Light, textures: ByteArray)
     return Rendering(small[..., :3], small[..., 3], depth, solid_index, floor)
 
 
+def _of_buffer(K: FloatArray, scale: float) -> FloatArray:
+    """The intrinsics [3, 3] of a buffer that is so many times as large as the camera's picture."""
+    K = K.copy()
+    K[:2, 2] += 0.5
+    K[:2] *= scale
+    return K
+
+
 def _shadow_map(
     solids: list[Solid], vertices: FloatArray, starts: IntArray, light: Light
 ) -> tuple[FloatArray, FloatArray]:
@@ -201,10 +210,8 @@ def _floor_shadow(camera: Camera, light: Light, shadow: FloatArray, to_shadow: F
     """Share of the light [H, W] on the floor y = 0, computed at half size and blurred."""
     down = camera.rotation @ np.array([0.0, -1.0, 0.0])
     w, h = camera.width // 2, camera.height // 2
-    K = camera.K.copy()
-    K[:2] /= 2
     lit = np.ones((h, w), np.float32)
-    _cast_floor(K, down, float(camera.position[1]), shadow, to_shadow, lit)
+    _cast_floor(_of_buffer(camera.K, 0.5), down, float(camera.position[1]), shadow, to_shadow, lit)
     sun, ambient = float(light.sun_colour.mean()), float(light.harmonics[0].mean())
     strength = min(0.8, sun / max(sun + ambient, 1e-6) + 0.15)
     soft = cv2.GaussianBlur(1 - strength * (1 - lit), (0, 0), 1.2)
@@ -235,7 +242,7 @@ def label(solids: list[Solid], k: int, camera: Camera, rendering: Rendering) -> 
     in_front = joints[:, 2] > raster.NEAR_M
     z = np.where(in_front, joints[:, 2], 1.0)
     px = joints[:, :2] / z[:, None] * np.diag(camera.K)[:2] + camera.K[:2, 2]
-    inside = in_front & (px >= 0).all(1) & (px < size).all(1)
+    inside = in_front & (px >= -0.5).all(1) & (px < size - 0.5).all(1)
     seen, surface = _sample(rendering, px)
     visibility = np.full(skeleton.NUM_JOINTS, VISIBLE, np.uint8)
     nearer = surface < joints[:, 2] - 0.01
@@ -250,8 +257,8 @@ def label(solids: list[Solid], k: int, camera: Camera, rendering: Rendering) -> 
         return Label(px.astype(np.float32), joints.astype(np.float32), visibility, nowhere, nowhere, 0.0)
     at = points[:, :2] / points[:, 2:] * np.diag(camera.K)[:2] + camera.K[:2, 2]
     box_full = np.concatenate([at.min(0), at.max(0)])
-    box = np.clip(box_full, 0, np.tile(size, 2))
-    within = ((at >= 0) & (at < size)).all(1)
+    box = np.clip(box_full, -0.5, np.tile(size - 0.5, 2))
+    within = ((at >= -0.5) & (at < size - 0.5)).all(1)
     seen, surface = _sample(rendering, at)
     # A point on the person's far side is covered by the person, which does not count.
     free = (seen == k) | (seen < 0) | (surface > points[:, 2])
@@ -265,7 +272,7 @@ def label(solids: list[Solid], k: int, camera: Camera, rendering: Rendering) -> 
 def _sample(rendering: Rendering, px: FloatArray) -> tuple[IntArray, FloatArray]:
     """Index of the solid seen at pixels [N, 2] and its depth in metres (infinite where there is none)."""
     height, width = rendering.depth.shape
-    x = np.clip((px[:, 0] * SUPERSAMPLING).astype(np.int64), 0, width - 1)
-    y = np.clip((px[:, 1] * SUPERSAMPLING).astype(np.int64), 0, height - 1)
+    x, y = np.floor((px.T + 0.5) * SUPERSAMPLING).astype(np.int64)
+    x, y = np.clip(x, 0, width - 1), np.clip(y, 0, height - 1)
     inverse = rendering.depth[y, x]
     return rendering.solid[y, x], np.where(inverse > 0, 1 / np.maximum(inverse, 1e-9), np.inf)

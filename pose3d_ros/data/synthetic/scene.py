@@ -173,7 +173,7 @@ def _frame_person(
     size = float((high - low).max())
     focal = CROP_SIZE * fill / max(size, 1e-3)
     middle = (low + high) / 2
-    centre = CROP_SIZE * (0.5 + rng.uniform(-jitter, jitter, 2)) - focal * middle
+    centre = CROP_SIZE * (0.5 + rng.uniform(-jitter, jitter, 2)) - 0.5 - focal * middle
     return np.array([[focal, 0, centre[0]], [0, focal, centre[1]], [0, 0, 1]])
 
 
@@ -181,7 +181,8 @@ def scene(rng: np.random.Generator, studio: Studio) -> tuple[bytes, FloatArray, 
     """A whole camera picture with nobody to six people."""
     width, height = SCENE_SIZE
     focal = 0.5 * width / np.tan(np.radians(rng.uniform(40, 95)) / 2)
-    K = np.array([[focal, 0, width / 2 + rng.normal(0, 5)], [0, focal, height / 2 + rng.normal(0, 5)], [0, 0, 1]])
+    middle = np.array([width - 1, height - 1]) / 2 + rng.normal(0, 5, 2)
+    K = np.array([[focal, 0, middle[0]], [0, focal, middle[1]], [0, 0, 1]])
     eye = float(np.clip(rng.normal(1.1, 0.5), 0.2, 3.0))
     pitch = float(np.radians(rng.normal(-3 - 6 * (eye - 1), 8)))
     position = np.array([0.0, eye, 0.0])
@@ -318,7 +319,7 @@ def _finish(
         if main_alone_below > 0:  # a narrow view of a 1k panorama is mush: look at a wider one
             widest = 0.5 * width / np.tan(np.radians(rng.uniform(20, 40)))
             wider = min(1.0, widest / view[0, 0])
-            middle = np.array([width / 2, height / 2])
+            middle = np.array([width - 1, height - 1]) / 2
             view[0, 0], view[1, 1] = wider * view[0, 0], wider * view[1, 1]
             view[:2, 2] = middle + wider * (view[:2, 2] - middle)
         background = lighting.panorama_view(environment, lighting.pixel_rays(view, camera.rotation, width, height), yaw)
@@ -329,7 +330,8 @@ def _finish(
         background = background * float(np.exp(rng.normal(0.1, 0.3)))
     elif kind == "room":
         rays = lighting.pixel_rays(camera.K, camera.rotation, width, height)
-        background = backgrounds.room(rng, rays.astype(np.float32), camera.position)
+        corners = [solid.vertices.min(0) for solid in solids] + [solid.vertices.max(0) for solid in solids]
+        background = backgrounds.room(rng, rays.astype(np.float32), camera.position, np.array(corners).reshape(-1, 3))
         background = background * float(np.exp(rng.normal(0, 0.25)))
     else:
         background = backgrounds.clutter(rng, studio.humans.textures[-8:], width, height)

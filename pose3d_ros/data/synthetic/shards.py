@@ -1,4 +1,7 @@
-"""Shards of rendered pictures: one ``.npz`` each, JPEG bytes and labels side by side."""
+"""Shards of rendered pictures: one ``.npz`` each, JPEG bytes and labels side by side.
+
+A pixel's middle lies at whole numbers.
+"""
 
 from __future__ import annotations
 
@@ -61,6 +64,10 @@ class Shard:
 
 
 _FIELDS = tuple(Shard.__dataclass_fields__)
+_FORM = "form"
+_CURRENT_FORM = 2
+"""Shards of the first form, which do not tell theirs, have a pixel's middle at one half."""
+_IN_PIXELS = ("joints_px", "box", "box_full")
 
 
 def pack(pictures: Sequence[tuple[bytes, FloatArray, Sequence[Label]]]) -> Shard:
@@ -86,7 +93,8 @@ def write_shard(path: Path, shard: Shard) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as stream:
-        np.savez(stream, **{name: getattr(shard, name) for name in _FIELDS})
+        arrays = {name: getattr(shard, name) for name in _FIELDS} | {_FORM: np.array(_CURRENT_FORM)}
+        np.savez(stream, **arrays)
     partial.replace(path)
 
 
@@ -96,4 +104,17 @@ def read_shard(path: str | Path) -> Shard:
         missing = [name for name in _FIELDS if name not in data]
         if missing:
             raise ValueError(f"{path} is not a shard of synthetic people: it lacks {', '.join(missing)}")
-        return Shard(**{name: data[name] for name in _FIELDS})
+        fields = {name: data[name] for name in _FIELDS}
+        if _FORM not in data:
+            fields["K"][:, :2, 2] -= 0.5
+            for name in _IN_PIXELS:
+                fields[name] -= 0.5
+        return Shard(**fields)
+
+
+def pictures_in(path: Path) -> int:
+    """How many pictures a shard holds; none if it is not there. Reads nothing else of it."""
+    if not path.exists():
+        return 0
+    with np.load(path) as data:
+        return len(data["offset"]) - 1
