@@ -135,8 +135,8 @@ def walls(rng: np.random.Generator, inside: FloatArray) -> FloatArray:
 
 
 def room(rng: np.random.Generator, rays: FloatArray, camera: FloatArray, inside: FloatArray) -> FloatArray:
-    """A box room [H, W, 3] seen by the camera [3], round it and all points ``inside`` [N, 3]; the floor at y = 0."""
-    bounds = walls(rng, np.vstack([inside, camera]))
+    """A box room [H, W, 3] round all points ``inside`` [N, 3], of which the camera [3] that sees it is one."""
+    bounds = walls(rng, inside)
     faces = np.zeros((6, 12), np.float32)
     wall = _wall_colour(rng)
     for k in range(6):

@@ -59,7 +59,7 @@ def render_clip(studio: scene.Studio, out: Path, seed: int = 0, environment: str
     light = light.scaled(0.62 / light.grey_level())
     light = light.scaled(light.harmonics[0].mean() / light.harmonics[0])
     rays = lighting.pixel_rays(camera.K, camera.rotation, WIDTH, HEIGHT).astype(np.float32)
-    spots = np.array([step.spot for step in steps])
+    spots = np.array([camera.position, *(step.spot for step in steps)])
     room = backgrounds.room(np.random.default_rng([seed, 3]), rays, camera.position, spots)
     table = _table(np.random.default_rng([seed, 5]))
 

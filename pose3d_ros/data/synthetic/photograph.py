@@ -16,13 +16,13 @@ def develop(rng: np.random.Generator, linear: FloatArray) -> ByteArray:
     if rng.random() < 0.7:  # a film-like shoulder instead of hard clipping
         white = float(rng.uniform(1.2, 3.0))
         image = image * (1 + image / (white * white)) / (1 + image * 0.6)
-    image = np.clip(image, 0, 1) ** np.float32(1 / rng.uniform(1.9, 2.5))
+    image = np.asarray(cv2.pow(np.clip(image, 0, 1), 1 / rng.uniform(1.9, 2.5)))
     contrast = float(np.exp(rng.normal(0, 0.15)))
     image = (image - 0.5) * np.float32(contrast) + np.float32(0.5 + rng.normal(0, 0.04))
     saturation = np.float32(np.clip(rng.normal(1.0, 0.25), 0.0, 1.6))
     if rng.random() < 0.04:
         saturation = np.float32(0)
-    grey = image.mean(-1, keepdims=True)
+    grey = cv2.transform(image, np.full((1, 3), 1 / 3, np.float32))[..., None]
     image = grey + (image - grey) * saturation
     if rng.random() < 0.8:
         sigma = float(np.exp(rng.uniform(np.log(0.003), np.log(0.05))))

@@ -118,8 +118,7 @@ def crop(rng: np.random.Generator, studio: Studio, pose: FloatArray) -> tuple[by
     """A square picture around one main person in a pose [21, 3]."""
     main = pose_person(rng, studio, pose)
     assert main.joints is not None
-    centre = main.vertices[::17].astype(np.float64)
-    middle = (centre.min(0) + centre.max(0)) / 2
+    middle = render.extent(main.vertices).mean(0, np.float64)
     distance = float(np.exp(rng.uniform(np.log(1.3), np.log(8.0))))
     elevation = float(np.radians(np.clip(rng.normal(8, 14), -25, 65)))
     azimuth = float(rng.uniform(-np.pi, np.pi))
@@ -156,7 +155,7 @@ def _frame_person(
     assert main.joints is not None
     joints = (main.joints - position) @ rotation.T
     whole = points[:, :2] / np.maximum(points[:, 2:], 0.2)
-    low, high = whole.min(0), whole.max(0)
+    low, high = render.extent(whole)
     fill = float(rng.uniform(0.55, 0.95))
     jitter = 0.5 * (1 - fill)
     choice = rng.random()
@@ -166,7 +165,7 @@ def _frame_person(
         keep += ["left_knee", "right_knee"] if rng.random() < 0.4 else []
         part = joints[indices(*keep)]
         flat = part[:, :2] / np.maximum(part[:, 2:], 0.2)
-        low, high = flat.min(0), flat.max(0)
+        low, high = render.extent(flat)
         fill, jitter = float(rng.uniform(0.7, 0.95)), 0.05
     elif choice < 0.25:  # cut anywhere
         fill, jitter = float(rng.uniform(0.8, 1.3)), 0.3
@@ -330,8 +329,8 @@ def _finish(
         background = background * float(np.exp(rng.normal(0.1, 0.3)))
     elif kind == "room":
         rays = lighting.pixel_rays(camera.K, camera.rotation, width, height)
-        corners = [solid.vertices.min(0) for solid in solids] + [solid.vertices.max(0) for solid in solids]
-        background = backgrounds.room(rng, rays.astype(np.float32), camera.position, np.array(corners).reshape(-1, 3))
+        corners = np.vstack([camera.position, *(render.extent(solid.vertices) for solid in solids)])
+        background = backgrounds.room(rng, rays.astype(np.float32), camera.position, corners)
         background = background * float(np.exp(rng.normal(0, 0.25)))
     else:
         background = backgrounds.clutter(rng, studio.humans.textures[-8:], width, height)
