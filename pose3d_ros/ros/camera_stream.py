@@ -275,7 +275,7 @@ class CameraStream:
                 throttle_duration_sec=_LOG_THROTTLE_S,
             )
             return
-        people = place.people(self._processor.follower.ahead(now_ns))
+        people = place.people(self._processor.follower.ahead(now_ns), ahead_s)
         self._outputs.publish_predicted(place.header(Header(stamp=Time(nanoseconds=now_ns).to_msg())), people)
 
     def _fail(self, error: Exception) -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 _MOST_MOVING = 50_000  # transforms in all: what comes at any rate, and names that come and go, must not fill the memory
+TF_TOLERANCE_S = 0.5
+"""How far a moving transform may lie from the time that is asked for, where the nearest one will do."""
 _JUMP_BACK_NS = 500_000_000  # a stamp so far before the last one: time began anew
 
 
@@ -35,6 +37,10 @@ class Motion(NamedTuple):
     def after(self, first: Motion) -> Motion:
         """The first, then this one."""
         return Motion(self.turn * first.turn, self.turn.apply(first.shift) + self.shift)
+
+    def apply(self, points_m: Array) -> Array:
+        """Points [..., 3], metres, in the other frame."""
+        return np.asarray(points_m @ self.turn.as_matrix().T + self.shift)
 
     def inverse(self) -> Motion:
         """The way back."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -13,14 +14,15 @@ from std_msgs.msg import Header
 from pose3d_ros.follower import Follower
 from pose3d_ros.person import Person
 from pose3d_ros.ros.diagnosis import fusion_finding
-from pose3d_ros.ros.frame_tree import FrameTree, TransformError
+from pose3d_ros.ros.frame_tree import TF_TOLERANCE_S, FrameTree, TransformError
 from pose3d_ros.ros.health import Finding
 from pose3d_ros.ros.managed_node import ManagedNode
 from pose3d_ros.ros.outputs import OutputOptions, PeopleOutputs
 from pose3d_ros.ros.parameter_declaration import Values
 from pose3d_ros.ros.people_conversion import people_with_metres
 from pose3d_ros.ros.stamps import Stamp, kind_of
-from pose3d_ros.stages.fuse import Fuser, in_frame
+from pose3d_ros.ros.target_frame import place_at
+from pose3d_ros.stages.fuse import Fuser
 
 if TYPE_CHECKING:  # hri_msgs is not everywhere
     from pose3d_ros.ros.hri_outputs import HriOutputs
@@ -28,8 +30,10 @@ if TYPE_CHECKING:  # hri_msgs is not everywhere
 FUSED = "fused"
 _UP = np.array([0.0, 0.0, 1.0])  # REP-103: of every frame but a camera's
 _LOG_THROTTLE_S = 5.0
-_TF_TOLERANCE_S = 0.5
-"""How far a moving transform may lie from the image's stamp."""
+_TOGETHER_NS = 5_000_000
+"""Images no farther apart are of the same time: a trigger's, or a simulator's."""
+_SILENT_S = 1.0
+"""A camera that brings nothing for so long does not say any more what time it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +55,17 @@ class Seen:
         return [replace(person, joint_state=states[person.id]) for person in moved]
 
 
+@dataclass(frozen=True)
+class _Clock:
+    """A camera's last stamp, the one before that (None: there was none), and when the last came, in real time."""
+
+    stamp_ns: int
+    before_ns: int | None
+    came_s: float
+
+
 class Fusion:
-    """Publishes, after each batch of images, the people of all cameras at the time of its newest one.
+    """Publishes the people of all cameras at the time of the newest image; of images taken together once all are there.
 
     frame: in which they are fused. frames: how the cameras' frames lie in it. hri: publishes them as bodies too, where
     that is wanted.
@@ -61,15 +74,17 @@ class Fusion:
     def __init__(self, node: ManagedNode, frame: str, frames: FrameTree, hri: HriOutputs | None) -> None:
         self._node, self._frame, self._frames, self._hri = node, frame, frames, hri
         self._outputs = PeopleOutputs(node, FUSED)
-        self._left_out: dict[str, str] = {}
-        self._figures = (0, 0)
         self.restart()
 
     def restart(self) -> None:
         """Forgets everybody."""
         self._fuser = Fuser()
-        self._last_ns: int | None = None
-        self._last_of: dict[str, int] = {}
+        self._left_out: dict[str, str] = {}
+        self._figures = (0, 0)
+        self._clocks: dict[str, _Clock] = {}
+        self._jumped = False  # a camera's time has jumped back, since the last of all
+        self._last_ns: int | None = None  # the newest image's
+        self._is_due = False  # of that nothing has been published yet
 
     def wanted(self, values: Values) -> bool:
         """Whether anybody listens to what comes out."""
@@ -96,16 +111,44 @@ class Fusion:
         self._outputs.destroy()
 
     def _update(self, stamp_ns: int, seen: Mapping[str, Seen | None], values: Values) -> None:
-        stamps = {name: last.stamp_ns for name, last in seen.items() if last is not None}
-        jumped = any(own_ns < self._last_of.get(name, own_ns) for name, own_ns in stamps.items())
+        self._note({name: last.stamp_ns for name, last in seen.items() if last is not None})
         kind = kind_of(stamp_ns, self._last_ns)
-        begins_anew = kind is Stamp.JUMP_BACK and jumped
-        if begins_anew:
+        if kind is Stamp.JUMP_BACK and (self._jumped or self._leader_is_silent()):
+            clocks = self._clocks
             self.restart()
-        self._last_of |= stamps
-        if not (begins_anew or kind is Stamp.NEW):  # another camera is ahead, and has spoken for this one
+            self._clocks = clocks
+            kind = Stamp.NEW
+        if kind is Stamp.NEW:
+            self._last_ns, self._is_due = stamp_ns, True
+        # Else another camera is ahead, and has spoken for this one, or waits for it.
+        if self._last_ns is None or not self._is_due or self._more_comes():
             return
-        self._last_ns = stamp_ns
+        self._is_due = False
+        self._publish(self._last_ns, seen, values)
+
+    def _note(self, stamps: Mapping[str, int]) -> None:
+        now_s = time.monotonic()
+        for name, stamp_ns in stamps.items():
+            known = self._clocks.get(name)
+            if known is None or stamp_ns < known.stamp_ns:
+                self._jumped |= known is not None
+                self._clocks[name] = _Clock(stamp_ns, None, now_s)
+            elif stamp_ns > known.stamp_ns:
+                self._clocks[name] = _Clock(stamp_ns, known.stamp_ns, now_s)
+
+    def _leader_is_silent(self) -> bool:
+        """Has the camera of the newest image gone? If its clock was ahead, the others would wait for that to pass."""
+        return time.monotonic() - max((clock.came_s for clock in self._leaders()), default=0.0) > _SILENT_S
+
+    def _more_comes(self) -> bool:
+        """Is there a camera whose last image was taken together with the one before the newest?"""
+        before = [clock.before_ns for clock in self._leaders() if clock.before_ns is not None]
+        return any(abs(clock.stamp_ns - ns) <= _TOGETHER_NS for ns in before for clock in self._clocks.values())
+
+    def _leaders(self) -> list[_Clock]:
+        return [clock for clock in self._clocks.values() if clock.stamp_ns == self._last_ns]
+
+    def _publish(self, stamp_ns: int, seen: Mapping[str, Seen | None], values: Values) -> None:
         usable: dict[Hashable, list[Person]] = {}
         left_out: dict[str, str] = {}
         for name, last in seen.items():
@@ -129,8 +172,9 @@ class Fusion:
         age_s = 1e-9 * (stamp_ns - last.stamp_ns)
         if abs(age_s) > longest_s:
             raise TransformError(f"its last image is {age_s:.2f} s from the newest, max_prediction_s is {longest_s:g}")
-        way = self._frames.motion(self._frame, last.frame_id, last.stamp_ns, _TF_TOLERANCE_S)
-        return [in_frame(person, way.turn.as_matrix(), way.shift) for person in last.at(stamp_ns)]
+        motion = self._frames.motion(self._frame, last.frame_id, last.stamp_ns, TF_TOLERANCE_S)
+        place = place_at(self._frames, self._frame, last.frame_id, last.stamp_ns, motion)
+        return list(place.people(last.at(stamp_ns), max(age_s, 0.0)))
 
 
 def _options(values: Values) -> OutputOptions:

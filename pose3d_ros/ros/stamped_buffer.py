@@ -9,19 +9,22 @@ from pose3d_ros.ros.stamps import LATE_NS
 
 Item = TypeVar("Item")
 
-_LENGTH = 8
+_MOST = 32  # what comes at any rate must not fill the memory
 
 
 class StampedBuffer(Generic[Item]):
-    """Keeps few items, the oldest of which makes room; all are forgotten when time jumps back."""
+    """Keeps what an image may still ask for: an image is late by less than `LATE_NS`. All is forgotten when time
+    jumps back."""
 
     def __init__(self) -> None:
-        self._items: deque[tuple[int, Item]] = deque(maxlen=_LENGTH)
+        self._items: deque[tuple[int, Item]] = deque(maxlen=_MOST)
 
     def put(self, stamp_ns: int, item: Item) -> None:
         """Takes an item."""
         if self._items and stamp_ns < self._items[-1][0] - LATE_NS:
             self._items.clear()
+        while self._items and self._items[0][0] < stamp_ns - LATE_NS:
+            self._items.popleft()
         self._items.append((stamp_ns, item))
 
     def nearest(self, stamp_ns: int, tolerance_ns: int) -> Item | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,36 +12,55 @@ from std_msgs.msg import Header
 
 from pose3d_ros.person import Person
 from pose3d_ros.ros.camera_conversion import stamp_to_ns
-from pose3d_ros.ros.frame_tree import AT_HOME, Array, FrameTree, Motion, TransformError
+from pose3d_ros.ros.frame_tree import AT_HOME, TF_TOLERANCE_S, Array, FrameTree, Motion, TransformError
 from pose3d_ros.ros.health import Finding, Level
 from pose3d_ros.stages.fuse import in_frame
 
 _FAILURES_UNTIL_IMPATIENT = 3
 _WAIT_PERIOD_S = 1.0
+_DRIFT_S = 0.1
+"""Over so long a camera's own motion is measured."""
 _UP_IN_THE_CAMERA = np.array([0.0, -1.0, 0.0])
 
 
 class Place(NamedTuple):
-    """A frame, and the way from the camera's to it."""
+    """A frame, the way from the camera's to it at an image's time, and the way there was `_DRIFT_S` before."""
 
     frame_id: str
     motion: Motion
+    before: Motion
 
     def header(self, header: Header) -> Header:
         """A header of the camera's frame, for this one."""
         return Header(stamp=header.stamp, frame_id=self.frame_id)
 
-    def people(self, people: Sequence[Person]) -> Sequence[Person]:
-        """People of the camera's frame, in this one."""
+    def people(self, people: Sequence[Person], ahead_s: float = 0.0) -> Sequence[Person]:
+        """People of the camera's frame, in this one. ahead_s: by how much they are carried on from the image's time."""
         if self.motion is AT_HOME:
             return people
-        turn = self.motion.turn.as_matrix()
-        return [p if p.joints_m is None else in_frame(p, turn, self.motion.shift) for p in people]
+        return [p if p.joints_m is None else self._moved(p, p.joints_m, ahead_s) for p in people]
 
     @property
     def up(self) -> Array:
         """[3] where the top of the picture is."""
         return np.asarray(self.motion.turn.apply(_UP_IN_THE_CAMERA))
+
+    def _moved(self, person: Person, joints_m: Array, ahead_s: float) -> Person:
+        """Who stands still before a moving camera moves in its frame, and so far only in that."""
+        there = in_frame(person, self.motion.turn.as_matrix(), self.motion.shift)
+        if there.joints_m is None or there.joints_m_s is None:
+            return there
+        drift_m_s = (self.motion.apply(joints_m) - self.before.apply(joints_m)) / _DRIFT_S
+        return replace(there, joints_m=there.joints_m + ahead_s * drift_m_s, joints_m_s=there.joints_m_s + drift_m_s)
+
+
+def place_at(frames: FrameTree, frame_id: str, camera: str, stamp_ns: int, motion: Motion) -> Place:
+    """The place of an image of a camera's frame in another one, given the way there at its time."""
+    try:
+        before = frames.motion(frame_id, camera, stamp_ns - round(1e9 * _DRIFT_S), TF_TOLERANCE_S)
+    except TransformError:  # TF has only just begun
+        before = motion
+    return Place(frame_id, motion, before)
 
 
 class TargetFrame:
@@ -64,9 +84,9 @@ class TargetFrame:
         """
         if self._frames is None or header.frame_id == self._name:
             self._placed += 1
-            return Place(header.frame_id, AT_HOME)
+            return Place(header.frame_id, AT_HOME, AT_HOME)
         try:
-            motion = self._motion(self._frames, header, timeout_s if self._may_wait() else 0.0)
+            place = self._place(self._frames, header, timeout_s if self._may_wait() else 0.0)
         except TransformError as error:
             self._withheld += 1
             self._failures += 1
@@ -74,7 +94,7 @@ class TargetFrame:
             return None
         self._placed += 1
         self._failures = 0
-        return Place(self._name, motion)
+        return place
 
     def findings(self) -> list[Finding]:
         """What there is to say since the last call; nothing of the camera's own frame."""
@@ -101,7 +121,9 @@ class TargetFrame:
         self._wait_again_s = now + _WAIT_PERIOD_S
         return True
 
-    def _motion(self, frames: FrameTree, header: Header, timeout_s: float) -> Motion:
+    def _place(self, frames: FrameTree, header: Header, timeout_s: float) -> Place:
         if not header.frame_id:
             raise TransformError("the images have no frame_id: set the driver's frame_id")
-        return frames.wait_for_motion(self._name, header.frame_id, stamp_to_ns(header.stamp), timeout_s)
+        stamp_ns = stamp_to_ns(header.stamp)
+        motion = frames.wait_for_motion(self._name, header.frame_id, stamp_ns, timeout_s)
+        return place_at(frames, self._name, header.frame_id, stamp_ns, motion)

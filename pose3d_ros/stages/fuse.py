@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
 
-from pose3d_ros.person import Person
+from pose3d_ros.person import JointState, Person
 from pose3d_ros.skeleton import NUM_JOINTS
 
 Array = NDArray[np.float64]
@@ -36,6 +36,10 @@ _MAX_DISTANCE = 3.0
 videos, no two cameras were more than 1.3 apart."""
 _LOYALTY = 1.0
 """By how much less far apart those count who were the same before."""
+_STRANGENESS = 1.5
+"""By how much farther apart those count who were two before: whoever is carried on for long might be anybody near."""
+_BELIEVED = 0.5
+"""A camera's joint that weighs less is taken for a mistake."""
 
 
 class FusedJoints(NamedTuple):
@@ -105,7 +109,7 @@ class Fuser:
 
         A camera's ids must stay with its people. Two people of one camera are never the same. In what comes out, pixels
         and box are NaN, which belong to one camera; a joint is as visible as it is for the camera that sees it best,
-        and as sure as the surest camera that is believed.
+        and as sure as it is for the surest, of those that are believed.
         """
         groups: list[_Group] = []
         for camera, people in seen.items():
@@ -131,8 +135,15 @@ class Fuser:
             groups[chosen[i]] = _Group(members, fuse_joints(*_stacked(list(members.values()))))
 
     def _cost(self, one: _Group, group: _Group) -> float:
-        together = self._known_ids(one).keys() & self._known_ids(group).keys()
-        return distance(one.joints, group.joints) - _LOYALTY * bool(together)
+        """How far apart they are in standard deviations, given what they were to each other before; infinite for two
+        of whom one is not seen at all: a place that is only supposed does not make them one."""
+        own, others = self._known_ids(one).keys(), self._known_ids(group).keys()
+        apart = distance(one.joints, group.joints)
+        if own & others:
+            return apart - _LOYALTY
+        if not (own and others):
+            return apart
+        return np.inf if _is_supposed(one) or _is_supposed(group) else apart + _STRANGENESS
 
     def _known_ids(self, group: _Group) -> Counter[int]:
         """The ids under which its members are known, and how many know it by each."""
@@ -162,6 +173,11 @@ class _Group:
     joints: FusedJoints
 
 
+def _is_supposed(group: _Group) -> bool:
+    """Is none of its joints seen by any camera?"""
+    return all((person.joint_state == JointState.PREDICTED).all() for person in group.members.values())
+
+
 def _stacked(people: Sequence[Person]) -> tuple[Array, Array]:
     """Joints [c, 24, 3] and covariances [c, 24, 3, 3]."""
     return np.array([person.joints_m for person in people]), np.array([person.joints_m_cov for person in people])
@@ -169,17 +185,19 @@ def _stacked(people: Sequence[Person]) -> tuple[Array, Array]:
 
 def _fused(group: _Group, person_id: int) -> Person:
     members = list(group.members.values())
+    weight, states = group.joints.weight, np.stack([person.joint_state for person in members])
+    believed = weight >= np.minimum(weight.max(0), _BELIEVED)
     return Person(
         id=person_id,
         box=np.full(4, np.nan),
         score=max(person.score for person in members),
         joints_px=np.full((NUM_JOINTS, 2), np.nan),
         joints_px_cov=np.full((NUM_JOINTS, 2, 2), np.nan),
-        joint_score=(group.joints.weight * [person.joint_score for person in members]).max(0),
-        joint_state=np.min([person.joint_state for person in members], axis=0),
+        joint_score=(weight * [person.joint_score for person in members]).max(0),
+        joint_state=np.where(believed, states, JointState.PREDICTED).min(0).astype(np.uint8),
         joints_m=group.joints.joints_m,
         joints_m_cov=group.joints.cov,
-        joints_m_s=_velocity(members, group.joints.weight),
+        joints_m_s=_velocity(members, weight),
     )
 
 

@@ -159,6 +159,48 @@ def test_state_and_score_are_those_of_who_sees_best() -> None:
     assert np.isnan(fused.joints_px).all()
 
 
+def test_a_joint_is_not_visible_by_a_camera_that_is_not_believed() -> None:
+    """It calls something else the left shoulder, and sees that well."""
+    people = [person(BODY.copy(), OWN_SD**2 * np.eye(3)) for _ in range(3)]
+    for one in people[:2]:
+        one.joint_state[INDEX["left_shoulder"]] = JointState.INFERRED
+    people[2].joints_m[INDEX["left_shoulder"]] += [0, 0.6, 0]
+    (fused,) = Fuser().fuse({"a": [people[0]], "b": [people[1]], "c": [people[2]]})
+    assert fused.joint_state[INDEX["left_shoulder"]] == JointState.INFERRED
+    assert fused.joint_state[INDEX["right_shoulder"]] == JointState.VISIBLE
+
+
+def unsure(one: Person, sd: float) -> Person:
+    """Carried on without being seen, less surely with every frame."""
+    state = np.full(24, JointState.PREDICTED, np.uint8)
+    return replace(one, joint_state=state, joints_m_cov=one.joints_m_cov + sd**2 * np.eye(3))
+
+
+def test_who_is_lost_for_a_moment_does_not_become_somebody_near() -> None:
+    fuser = Fuser()
+    one, other = (person(BODY + np.array([x, 0, 0]), OWN_SD**2 * np.eye(3)) for x in (0, 1.5))
+    assert len(fuser.fuse({"a": [one], "b": [other]})) == 2
+    for sd in (0.3, 0.6, 0.9):
+        assert [p.id for p in fuser.fuse({"a": [unsure(one, sd)], "b": [other]})] == [1, 2]
+    assert [p.id for p in fuser.fuse({"a": [], "b": [other]})] == [2]
+
+
+def test_who_goes_from_one_cameras_picture_into_anothers_keeps_the_id() -> None:
+    fuser, one = Fuser(), person(BODY, OWN_SD**2 * np.eye(3))
+    fuser.fuse({"a": [one], "b": []})
+    assert [p.id for p in fuser.fuse({"a": [unsure(one, 0.3)], "b": [one]})] == [1]
+    assert [p.id for p in fuser.fuse({"a": [], "b": [one]})] == [1]
+
+
+def test_two_that_a_slow_camera_knows_less_and_less_stay_two() -> None:
+    fuser = Fuser()
+    one, other = (person(BODY + np.array([x, 0, 0]), OWN_SD**2 * np.eye(3)) for x in (0, 1.0))
+    fuser.fuse({"a": [one], "b": [other]})
+    slow = replace(one, joints_m_cov=one.joints_m_cov + 0.4**2 * np.eye(3))
+    assert distance(fuse_joints(*stacked([slow])), fuse_joints(*stacked([other]))) < 3
+    assert len(fuser.fuse({"a": [slow], "b": [other]})) == 2
+
+
 def test_velocity_is_the_mean_where_all_know_theirs() -> None:
     still = replace(person(BODY, np.eye(3)), joints_m_s=np.zeros((24, 3)))
     walking = replace(still, joints_m_s=np.tile([1.0, 0, 2], (24, 1)))
