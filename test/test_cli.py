@@ -36,7 +36,7 @@ def pose3d(*words: object) -> subprocess.CompletedProcess[str]:
     """Runs the command as a person would, in a process of its own."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENCV_LOG_LEVEL": "SILENT"}
     command = [sys.executable, "-m", "pose3d_ros.cli", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -158,10 +158,10 @@ def test_what_is_read_is_not_written_over(inputs: Path, models: Path, tmp_path: 
 @pytest.mark.skipif(not (ROOT / "models" / "models.json").is_file(), reason="the networks are not there")
 def test_run_on_our_clip_with_the_shipped_networks(tmp_path: Path) -> None:
     done = pose3d(
-        "run", CLIP, "--camera-info", CLIP.with_suffix(".json"), "--output", tmp_path, "--frames", 70, "--no-video"
+        "run", CLIP, "--camera-info", CLIP.with_suffix(".json"), "--output", tmp_path, "--frames", 40, "--no-video"
     )
     assert done.returncode == 0, done.stderr
-    assert check_records(tmp_path / "clip.jsonl", 70, metric=True) >= 25  # the person is inside from frame 24 on
+    assert check_records(tmp_path / "clip.jsonl", 40, metric=True) >= 10  # the person is inside from frame 24 on
 
 
 @pytest.mark.parametrize(("words", "precision"), [([], "fp16"), (["--precision", "int8"], "int8")])

@@ -57,14 +57,14 @@ def test_the_hash_is_what_a_publisher_announces():
     pytest.importorskip("rclpy.type_hash", reason="this ROS 2 does not announce type hashes (as Humble)")
     from tf2_msgs.msg import TFMessage
 
-    context = rclpy.Context()
-    rclpy.init(context=context, domain_id=71)
+    context, topic = rclpy.Context(), f"/tf_of_{os.getpid()}"  # nobody else's
+    rclpy.init(context=context)
     try:
         speaker = rclpy.create_node("speaker", context=context)
         listener = rclpy.create_node("listener", context=context)
-        speaker.create_publisher(TFMessage, "/tf", 100)
+        speaker.create_publisher(TFMessage, topic, 100)
         deadline = time.monotonic() + DISCOVERY_TIMEOUT_S
-        while not (found := listener.get_publishers_info_by_topic("/tf")) and time.monotonic() < deadline:
+        while not (found := listener.get_publishers_info_by_topic(topic)) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert [info.topic_type for info in found] == ["tf2_msgs/msg/TFMessage"]
         announced = found[0].topic_type_hash

@@ -11,21 +11,19 @@ from pose3d_ros.ros.arrival_benchmark import measure
 from pose3d_ros.ros.video_publisher import DEFAULT_VIDEO
 from pose3d_ros.video import open_source
 
-CLEARLY_MORE = 0.8  # without the profile it is 0.6 at best
-
 
 @pytest.mark.parametrize(
-    ("size", "reliability"),
-    [((640, 480), "best_effort"), ((1920, 1080), "best_effort"), ((1920, 1080), "reliable")],
+    ("size", "reliability", "enough"),  # without the profile 0.6 and 0.2 at best; reliable ones arrive without it
+    [((640, 480), "best_effort", 0.7), ((1920, 1080), "best_effort", 0.5), ((1920, 1080), "reliable", 0.5)],
 )
-def test_the_frames_reach_the_node(ros_environment, tmp_path, size, reliability):
+def test_the_frames_reach_the_node(ros_environment, tmp_path, size, reliability, enough):
     """More than ever do without the profile; a machine that is busy with other things gets another chance."""
     for _ in range(3):
         found = measure(DEFAULT_VIDEO, size, reliability, 4, ros_environment, tmp_path)
         assert found.sent > 0
-        if found.share >= CLEARLY_MORE and found.processed:
+        if found.share >= enough and found.processed:
             break
-    assert found.share >= CLEARLY_MORE
+    assert found.share >= enough
     assert found.processed > 0
 
 

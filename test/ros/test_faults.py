@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,13 +17,19 @@ pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy)")
 
 from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile
-from sensor_msgs.msg import Image
 
 from pose3d_ros.ros.camera_conversion import stamp_to_ns
 from pose3d_ros.ros.people_conversion import cloud_to_joints
 
 PELVIS = 0
+STALLED = """
+import rclpy
+from sensor_msgs.msg import Image
+rclpy.init()
+node = rclpy.create_node("stalled")
+node.create_subscription(Image, "pose3d/overlay", lambda _: None, 1)
+rclpy.spin(node)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -172,19 +180,18 @@ def test_a_storm_of_parameters(driver, robot):
 
 
 def test_a_subscriber_that_stalls_holds_nobody_up(driver, robot, ros_environment):
-    """It is reliable and never takes a message, so that the publisher's history is always full."""
-    import rclpy
-    from rclpy.context import Context
-
-    context = Context()
-    rclpy.init(context=context)
-    stalled = rclpy.create_node("stalled", context=context)
-    stalled.create_subscription(Image, "pose3d/overlay", lambda _: None, QoSProfile(depth=1))
-    robot.spin_until(lambda: robot.node.count_subscribers("pose3d/overlay") == 2, 60, "the second listener")
-    for _ in range(30):
-        driver.answer("overlay")
-    stalled.destroy_node()
-    rclpy.try_shutdown(context=context)
+    """It is reliable, and its process is stopped, so that DDS itself acknowledges nothing."""
+    with subprocess.Popen([sys.executable, "-c", STALLED], env=ros_environment) as stalled:
+        try:
+            robot.spin_until(lambda: robot.node.count_subscribers("pose3d/overlay") == 2, 60, "the second listener")
+            robot.spin_for(1.0)
+            os.kill(stalled.pid, signal.SIGSTOP)
+            for _ in range(5):
+                driver.answer("overlay")
+            # Who waits for it waits until DDS gives it up, after 20 s.
+            assert robot.node.count_subscribers("pose3d/overlay") == 2
+        finally:
+            stalled.kill()
 
 
 def test_a_process_that_is_stopped_goes_on_where_it_was(driver, robot, node):

@@ -12,6 +12,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from pose3d_ros.follower import Follower
 from pose3d_ros.person import Ground
 from pose3d_ros.ros.beside import Beside
+from pose3d_ros.ros.camera_stream import _calibration_options
 from pose3d_ros.ros.frame_processor import CalibrationOptions, FrameProcessor
 from pose3d_ros.ros.image_conversion import BadImageError
 
@@ -114,3 +115,8 @@ def test_a_bad_image_changes_nothing(follower):
     with pytest.raises(BadImageError, match="unknown encoding"):
         processor.prepare(image(5, encoding="nonsense"), OPTIONS)
     assert not processor.prepare(image(3), OPTIONS).time_jumped
+
+
+def test_what_parameters_say_of_the_calibration_is_what_counts():
+    values = {"image_is_rectified": True, "assumed_horizontal_fov_deg": 70.0, "camera_info_timeout_s": 3.0}
+    assert _calibration_options(values) == CalibrationOptions(rectified=True, assumed_fov_deg=70.0, timeout_s=3.0)

@@ -269,11 +269,12 @@ def test_a_bad_image_is_counted_with_its_reason_and_the_next_is_right(camera, ro
     assert_person_is_found(camera)
 
 
-def test_an_image_sent_twice_is_counted(camera, robot, clip):
+def test_an_image_sent_twice_is_counted(camera, robot, clip, node):
     image = bgr_to_image(clip[0][0], camera.next_header())
     robot.answer_to(camera.images, image)
     camera.images.publish(image)
     robot.spin_until(lambda: "same stamp" in robot.figure("last_rejection"), 60, "the rejection")
+    assert "image rejected: " in node.output()
 
 
 def test_noise_gives_an_answer(camera, robot):
@@ -286,8 +287,9 @@ def test_noise_gives_an_answer(camera, robot):
 
 def test_twenty_megapixels_are_processed(camera, robot, clip):
     large = cv2.resize(clip[0][GOOD_FRAME], (5184, 3888), interpolation=cv2.INTER_LINEAR)
-    answer = robot.answer_to(camera.images, bgr_to_image(large, camera.next_header()))
-    assert answer.header.frame_id == FRAME
+    overlay = robot.answer_to(camera.images, bgr_to_image(large, camera.next_header()), "overlay")
+    assert overlay.header.frame_id == FRAME
+    assert (overlay.width, overlay.height) == (1920, 1440)
     assert_person_is_found(camera)
 
 

@@ -224,16 +224,20 @@ def test_detections_are_the_regions(start_node, robot, clip):
     box = [float(value) for value in (*pixels.min(0) - 10, *pixels.max(0) + 10)]
     driver.stamp_ns -= 10_000_000_000
     assert len(people(box, name="dog")) == 0
+    assert robot.set_parameters(person_class_ids="cat, dog") == ""
+    assert len(people(box, name="dog")) == 1
+    assert robot.set_parameters(person_class_ids="person,0") == ""
+    driver.stamp_ns -= 10_000_000_000
     assert len(people(box)) == 1
     _, _, values = robot.report("detections")
-    assert (int(values["images_with"]), int(values["images_without"])) == (5, 1)
+    assert (int(values["images_with"]), int(values["images_without"])) == (6, 1)
 
     # A detector that is slower than the camera: its boxes serve the next images, while they are not too old.
     assert robot.set_parameters(sync_tolerance_s=0.03, detections_tolerance_s=0.2) == ""
     for step_s in (0.1, 0.15):
         robot.answer_to(driver.images, driver.message(step_s=step_s))
     _, _, values = robot.report("detections")
-    assert (int(values["images_with"]), int(values["images_without"])) == (6, 2)
+    assert (int(values["images_with"]), int(values["images_without"])) == (7, 2)
     robot.silence("detections")
     driver.end()
     assert node.stop() == 0

@@ -97,6 +97,18 @@ def test_camera_info_tells_images_that_were_lost_from_those_never_sent():
     assert share_without_image(infos, []) is None
 
 
+def test_what_camera_info_tells_is_among_the_figures():
+    monitor = StreamMonitor()
+    assert np.isnan(monitor.read(0).lost_share)
+    for number, stamp in enumerate(stamps(range(60))):
+        monitor.camera_info_received(stamp, stamp)
+        if number % 2 == 0:
+            monitor.frame_received(stamp, stamp)
+    figures = monitor.read(stamp)
+    assert figures.lost_share == pytest.approx(0.5, abs=0.05)
+    assert figures.camera_info_rate_hz == pytest.approx(30, rel=0.05)
+
+
 def test_rates_rise_and_fall():
     meter = RateMeter()
     assert meter.rate_hz(0) == 0

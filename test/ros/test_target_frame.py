@@ -205,5 +205,21 @@ def test_a_transform_that_comes_a_little_late_is_waited_for(driver, frames, robo
     assert "the node is active" in robot.set_parameters(target_frame="map")
 
 
+def test_predicted_joints_are_in_the_target_frame_too(driver, frames, robot):
+    assert not robot.set_parameters(max_prediction_s=1.0)
+
+    def predicted():
+        """Unless a busy machine took longer than joints are carried on."""
+        driver.stamp_ns = time.time_ns() - 50_000_000
+        answer(driver, frames, at=2.0)
+        robot.spin_for(0.2)
+        return robot.heard["joints_predicted"]
+
+    robot.spin_until(predicted, 60, "predicted joints")
+    cloud = robot.heard["joints_predicted"][-1]
+    assert cloud.header.frame_id == "odom"
+    assert cloud_to_joints(cloud)[0]["x"][0] > 3
+
+
 def test_the_node_s_own_listening_to_tf_does_not_count(driver, frames, robot):
     robot.listen(*robot.leave_unwanted(driver))
