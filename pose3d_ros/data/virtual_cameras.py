@@ -255,15 +255,23 @@ def _covariances(sigma: Array) -> Array:
     return cov
 
 
-_CLEAN_SIGMA_M = 0.003  # an annotation's error: never zero, or the covariance has no logarithm
+_LEAST_SIGMA_M = 0.003  # an annotation's error: never zero, or the covariance has no logarithm
+_CLEAN_SIGMA_M = (0.001, 0.05)
+_CLEAN_SCORE = (0.9, 1.0)
 
 
-def observe_clean(views: Views, truncate: bool = False) -> Observations:
-    """Ground-truth 2D: exact rays of all joints, score 1; with ``truncate`` only those inside the picture."""
+def observe_clean(rng: np.random.Generator, views: Views, truncate: bool = False) -> Observations:
+    """Ground-truth 2D: exact rays of all joints; with ``truncate`` only of those inside the picture.
+
+    Sigma and score are each sequence's own, drawn at random: were sigma always the same in metres, it would tell how
+    far away, and so how tall, the person is.
+    """
     unit = 1.0 / np.maximum(views.joints_m[..., ROOT, 2], _MIN_DEPTH_M)
     seen = views.inside() if truncate else np.ones(views.joints_m.shape[:3], bool)
-    sigma = np.broadcast_to((_CLEAN_SIGMA_M * unit)[..., None], seen.shape)
-    return Observations(views.rays(), _covariances(sigma), seen.astype(np.float32), seen)
+    each = (len(seen), 1, 1)
+    sigma = np.broadcast_to(_log_uniform(rng, _CLEAN_SIGMA_M, each) * unit[..., None], seen.shape)
+    score = seen * rng.uniform(*_CLEAN_SCORE, each)
+    return Observations(views.rays(), _covariances(sigma), score.astype(np.float32), seen)
 
 
 def observe(rng: np.random.Generator, views: Views, model: ErrorModel) -> Observations:
@@ -283,7 +291,7 @@ def observe(rng: np.random.Generator, views: Views, model: ErrorModel) -> Observ
 
     level = _log_uniform(rng, model.sigma_m, (count, 1, 1))
     sigma = level * _JOINT_FACTOR * np.where(hidden, model.occluded_factor, 1.0)
-    sigma = np.maximum(sigma, _CLEAN_SIGMA_M) * unit[..., None]
+    sigma = np.maximum(sigma, _LEAST_SIGMA_M) * unit[..., None]
     noise = _correlated_noise(rng, shape)
     taken_for = _taken_for(rng, shape, model)
     truth = np.take_along_axis(truth, taken_for[..., None], axis=2)

@@ -72,7 +72,7 @@ def make_sequences(
     for k in range(len(clips)):
         views = sample_views(np.random.default_rng((seed, k)), np.repeat(clips[k][None], cameras, axis=0), float(whole))
         rng = np.random.default_rng((seed, k, 1))
-        seen = observe_clean(views) if errors is None else observe(rng, views, errors)
+        seen = observe_clean(rng, views) if errors is None else observe(rng, views, errors)
         sequences += [_sequence(views, seen, camera) for camera in range(cameras)]
     return sequences
 

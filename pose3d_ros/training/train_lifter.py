@@ -142,8 +142,8 @@ def make_batch(rng: np.random.Generator, clips: MocapClips, config: TrainConfig)
     mistaken = config.side_errors * (rng.random(config.batch) < 0.5)
     seen = observe(rng, views, ErrorModel(sigma_m=config.sigma_m, side_errors=mistaken, misjudged=config.misjudged))
     draw = rng.random(config.batch)
-    seen = _choose(draw < config.clean_fraction, observe_clean(views), seen)
-    seen = _choose(draw < config.clean_fraction / 4, observe_clean(views, truncate=True), seen)
+    seen = _choose(draw < config.clean_fraction, observe_clean(rng, views), seen)
+    seen = _choose(draw < config.clean_fraction / 4, observe_clean(rng, views, truncate=True), seen)
     true = views.joints_m
     known = rng.random(config.batch) < config.known_up_fraction
     up = views.up + rng.normal(0.0, 0.02, views.up.shape)
@@ -229,8 +229,7 @@ def validate(model: Lifter, batch: Batch) -> dict[str, float]:
 def calibrate(model: Lifter, batches: list[Batch], seed: int = 0) -> None:
     """Set ``sigma_scale`` so that per joint 68.3 % of the one-axis errors lie within one sigma, on held-out people.
 
-    The people are given statures spread as adults are, since that spread is part of the sigma. Noisy and clean 2D in
-    equal parts. The factor is found by bisection, as the size's part of sigma is not scaled.
+    The people are given statures spread as adults are, since that spread is part of the sigma. The factor is found by bisection, as the size's part of sigma is not scaled.
     """
     generator = torch.Generator().manual_seed(seed)
     graph = LifterGraph(model)
@@ -285,7 +284,8 @@ class Trainer:
         self._processes = join()
         self._together = self._processes.together(_Sequences(self.model))
         fixed = TrainConfig(batch=48, frames=max(config.frames, 3), augmentation=0.0, known_up_fraction=0.0)
-        self._mixed = replace(fixed, clean_fraction=0.5, sigma_m=(0.01, 0.04))
+        mistaken = replace(fixed, side_errors=config.side_errors, misjudged=config.misjudged)
+        self._mixed = replace(mistaken, clean_fraction=0.25, sigma_m=(0.01, 0.05))
         clean, noisy = (
             replace(fixed, clean_fraction=1.0),
             replace(fixed, clean_fraction=0.0, sigma_m=ErrorModel().sigma_m),
