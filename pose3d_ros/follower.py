@@ -72,12 +72,15 @@ class Follower:
         """The way of a frame: the people in it, by id; also those who are carried on without being seen.
 
         times: what the stages took here is added. A jump back in time resets, and so does an image of another size.
+        Another calibration only makes the metres begin anew.
         """
         last = self._last
         if last is not None and (frame.stamp_ns < last.stamp_ns or frame.image.shape != last.image.shape):
             self.reset()
         if self._last is None:
             self.since_ns = frame.stamp_ns
+        elif not _same_camera(self._last.camera, frame.camera):
+            self._tracker.forget_metres()
         self._last = frame
         with times.of("track"):
             self._tracker.predict(frame.stamp_ns)
@@ -221,6 +224,14 @@ class Follower:
             )
             for track in tracked
         ]
+
+
+def _same_camera(one: Camera | None, other: Camera | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return one is other or (
+        one.model == other.model and np.array_equal(one.K, other.K) and np.array_equal(one.distortion, other.distortion)
+    )
 
 
 def _state_within(track: Tracked, shape: tuple[int, ...]) -> NDArray[np.uint8]:

@@ -129,6 +129,16 @@ def test_time_going_backwards_resets(pipeline: Pipeline) -> None:
     assert pipeline.process(Frame(BRIGHT, 0, CAMERA))[0].id == 1  # the same stamp twice is no jump
 
 
+def test_another_calibration_is_at_once_the_one_that_holds(pipeline: Pipeline, folder: Path) -> None:
+    """An assumed field of view, say, and then the camera's own; ids stay."""
+    wide = Camera.from_horizontal_fov(640, 480, 90)
+    play(pipeline, [BRIGHT] * 5)
+    [person] = pipeline.process(Frame(BRIGHT, 5 * FRAME_NS, wide))
+    [afresh] = play(Pipeline(folder, PipelineSettings(threads=1)), [BRIGHT], wide)[0]
+    assert person.id == 1
+    assert np.allclose(person.joints_m, afresh.joints_m, atol=1e-3)
+
+
 def test_an_image_of_another_size_resets(pipeline: Pipeline) -> None:
     play(pipeline, [BRIGHT] * 3)
     small = np.full((240, 320, 3), 240, np.uint8)

@@ -35,6 +35,9 @@ _NS = 1e-9
 _VISIBLE, _INFERRED, _PREDICTED = np.array([JointState.VISIBLE, JointState.INFERRED, JointState.PREDICTED], np.uint8)
 _SAME_BOX_IOU = 0.7
 _LONGEST_GAP_S = 1.5
+_LONGEST_MEMORY_S = 0.3
+"""The lifter has learned from images no farther apart than some tenths of a second: what it remembers from before a
+longer gap misleads it, and makes it too sure."""
 _SHORTEST_S = 0.02
 """Between two images of somebody who is taken for the same: a camera may be as slow as 1 Hz, or pause."""
 _LEAST_SIZE_SD = 0.03
@@ -331,17 +334,22 @@ class Tracker:
 
         score [n,24,k]: what this frame alone says; boxes [n,4] pixels. Call it once a frame.
         """
-        assert self._now_ns is not None
         box, places, scores = (np.asarray(a, np.float64) for a in (boxes, places_px, score))
         size = np.maximum((box[:, 2:] - box[:, :2]).max(1, initial=0), 1.0)
         for i, track in enumerate(tracks):
-            dt = (self._now_ns - track.seen_ns) * _NS
+            dt = self._since_seen_s(track)
             track.belief = believe(places[i], scores[i], float(size[i]), track.belief, dt)
         return np.stack([t.belief.probability for t in tracks if t.belief is not None]) if tracks else scores
 
     def states(self, tracks: Sequence[Track]) -> Rows:
-        """The lifter's state of each track; None where it has not been lifted yet."""
-        return [track.state for track in tracks]
+        """The lifter's state of each track; None where it has not been lifted yet, or not lately."""
+        return [track.state if self._since_seen_s(track) <= _LONGEST_MEMORY_S else None for track in tracks]
+
+    def forget_metres(self) -> None:
+        """What was measured with another calibration is no measure any more; people keep their ids."""
+        for track in self._tracks:
+            track.root = track.joints = track.state = None
+            track.size, track.size_variance = 1.0, SIZE_SD**2
 
     def sizes(self, tracks: Sequence[Track]) -> tuple[Array, Array]:
         """What is known of the size [n] of the tracks' people, relative to the usual, and its variance [n]."""
@@ -382,6 +390,10 @@ class Tracker:
         if track.joints is not None:
             track.joints.predict(dt, self.config.joint_acceleration, track.coasting)
 
+    def _since_seen_s(self, track: Track) -> float:
+        assert self._now_ns is not None  # since `predict`
+        return (self._now_ns - track.seen_ns) * _NS
+
     def _begin(self, box: Array, joints_px: Array, score: Array) -> Track:
         assert self._now_ns is not None
         track = Track(self._next_id, self._now_ns, self._now_ns, box, joints_px, score)
@@ -391,7 +403,7 @@ class Tracker:
 
     def _correct(self, track: Track, seen: Measurement, i: int) -> None:
         assert self._now_ns is not None
-        dt = (self._now_ns - track.seen_ns) * _NS
+        dt = self._since_seen_s(track)
         joints, box = np.asarray(seen.joints_px[i], np.float64), np.asarray(seen.boxes[i], np.float64)
         if track.hits and dt > 0:
             # track.joints_px is the prediction: what it missed by is the error of the velocity.

@@ -229,7 +229,8 @@ def validate(model: Lifter, batch: Batch) -> dict[str, float]:
 def calibrate(model: Lifter, batches: list[Batch], seed: int = 0) -> None:
     """Set ``sigma_scale`` so that per joint 68.3 % of the one-axis errors lie within one sigma, on held-out people.
 
-    The people are given statures spread as adults are, since that spread is part of the sigma. The factor is found by bisection, as the size's part of sigma is not scaled.
+    The people are given statures spread as adults are, since that spread is part of the sigma. The factor is found by
+    bisection, as the size's part of sigma is not scaled.
     """
     generator = torch.Generator().manual_seed(seed)
     graph = LifterGraph(model)

@@ -28,7 +28,7 @@ from pose3d_ros.data.virtual_cameras import (
     sample_views,
     self_occluded,
 )
-from pose3d_ros.skeleton import BONES, INDEX, NUM_JOINTS, PARENTS
+from pose3d_ros.skeleton import BONES, INDEX, NUM_JOINTS, PARENTS, ROOT
 
 DATA = Path(os.environ.get("POSE3D_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 
@@ -191,9 +191,16 @@ def test_error_model_is_seeded_and_has_the_errors_it_reports():
     error = (seen.rays - views.rays())[seen.reliable] / np.sqrt(seen.cov[seen.reliable][:, [0, 1], [0, 1]])
     assert 0.6 < (np.abs(error) < 1).mean() < 0.75
     assert seen.score[seen.reliable].mean() > 0.8 > seen.score[~seen.reliable].mean()
-    clean = observe_clean(views)
+
+
+def test_exact_2d_tells_nothing_but_rays():
+    """Were its sigma the same in metres for all, it would tell how far away people are."""
+    views = sample_views(np.random.default_rng(4), augment(np.random.default_rng(4), sequences(400, 3)))
+    clean = observe_clean(np.random.default_rng(6), views)
     np.testing.assert_array_equal(clean.rays, views.rays())
     assert clean.reliable.all()
+    sigma_m = np.sqrt(clean.cov[:, 0, 0, 0, 0]) * views.joints_m[:, 0, ROOT, 2]
+    assert np.log(sigma_m).std() > 0.8
 
 
 def test_a_2d_stage_may_misjudge_itself_in_a_whole_sequence():

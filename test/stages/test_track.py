@@ -223,6 +223,28 @@ def test_lifter_states_stay_with_their_track():
     np.testing.assert_array_equal([state[0] for state in tracker.states(tracks)], [2, 1])
 
 
+def test_what_the_lifter_remembers_is_not_carried_over_a_gap():
+    """It has learned from images some tenths of a second apart at most."""
+    tracker = Tracker(TrackerConfig(confirm_hits=1))
+    step(tracker, 0, [person(100)], states=np.ones((1, 4), np.float32))
+    for frame, kept in ((9, True), (18, True), (30, False)):
+        tracker.predict(frame * FRAME_NS)
+        seen = measurement([person(100)], states=np.ones((1, 4), np.float32))
+        tracks = tracker.assign(seen.boxes, seen.joints_px, seen.score)
+        assert [state is not None for state in tracker.states(tracks)] == [kept]
+        tracker.update(tracks, seen)
+
+
+def test_another_calibration_makes_metres_begin_anew():
+    tracker = Tracker()
+    for frame in range(10):
+        step(tracker, frame, [person(100)], root=(0.0, 0.0, 4.0), states=np.ones((1, 4), np.float32))
+    tracker.forget_metres()
+    (out,) = step(tracker, 10, [person(100)], root=(0.0, 0.0, 6.0))
+    assert (out.id, out.joints_m[0, 2]) == (1, 6.0)
+    assert np.abs(out.joints_m_s).max() == 0
+
+
 def test_without_3d_only_pixels_come_out():
     tracker = Tracker()
     tracker.predict(0)
