@@ -12,6 +12,9 @@ from pose3d_ros.skeleton import NUM_JOINTS
 
 Array = NDArray[np.float32]
 
+_LEAST_HORIZONTAL = 0.3
+"""Of the unit vector upwards, across the optical axis: below, a camera looks so steeply that it has no upright."""
+
 
 class Lifted(NamedTuple):
     """The 3D poses of n people, camera frame (x right, y down, z forward).
@@ -58,7 +61,8 @@ class Lifter:
             score: [n, 24] probability that the joint is right, 0...1; joints below 0.05 are ignored.
             states: one a person, from the person's last frame; None for who is new.
             up: [3] (or [n, 3]) unit vector against gravity in the camera frame, where the robot knows it: a lean
-                towards the camera and a camera that looks down are hard to tell apart otherwise.
+                towards the camera and a camera that looks down are hard to tell apart otherwise. A camera that hangs
+                on its side, or upside down, is then as good as an upright one, to which the network is used.
 
         A joint whose ray or covariance is not finite (outside what the lens model reaches) counts as not seen.
         """
@@ -70,6 +74,21 @@ class Lifter:
         known_up = np.zeros((len(seen), 3), np.float32)
         if up is not None:
             known_up[:] = up
+        roll = _to_upright(known_up)
+        known_up[:, :2] = (roll @ known_up[:, :2, None])[..., 0]
+        turned = roll[:, None]  # of each joint
+        seen, spread = (turned @ seen[..., None])[..., 0], turned @ spread @ turned.swapaxes(-1, -2)
         given = {"rays": seen, "cov": spread, "score": sure, "up": known_up}
         out = self._engine.run(given | {"state": states})
-        return Lifted(out["joints_m"], out["sigma_m"], out["new_state"])
+        joints_m = out["joints_m"].copy()
+        joints_m[..., :2] = joints_m[..., :2] @ roll  # back
+        return Lifted(joints_m, out["sigma_m"], out["new_state"])
+
+
+def _to_upright(up: Array) -> Array:
+    """The turns [n, 2, 2] about the optical axis that bring `up` [n, 3] to where the top of the picture is."""
+    across = np.linalg.norm(up[:, :2], axis=-1)
+    x, y = (up[:, :2] / np.maximum(across, _LEAST_HORIZONTAL)[:, None]).T
+    turns = np.array([[-y, x], [-x, -y]], np.float32).transpose(2, 0, 1)
+    turns[across < _LEAST_HORIZONTAL] = np.eye(2)
+    return turns

@@ -25,9 +25,9 @@ class FakeEngine:
     def run(self, arrays):
         self.given = arrays
         people = len(arrays["rays"])
-        zeros = np.zeros((people, NUM_JOINTS, 3), np.float32)
+        joints_m = np.concatenate([arrays["rays"], np.ones((people, NUM_JOINTS, 1), np.float32)], -1)
         states = [(0 if row is None else row) + np.ones(5, np.float32) for row in arrays["state"]]
-        return {"joints_m": zeros, "sigma_m": zeros[..., 0], "new_state": states}
+        return {"joints_m": joints_m, "sigma_m": joints_m[..., 0], "new_state": states}
 
     def close(self):
         pass
@@ -64,6 +64,30 @@ def test_up_is_passed_on_or_zero():
     assert (engine.given["up"] == 0).all()
     Lifter(engine)(*observation(), [None, None], up=(0, -1, 0))
     np.testing.assert_array_equal(engine.given["up"], [(0, -1, 0)] * 2)
+
+
+@pytest.mark.parametrize("roll", [0.0, 0.4, np.pi / 2, np.pi, -2.0])
+def test_a_camera_on_its_side_sees_as_an_upright_one(roll):
+    """Where it knows which way is up."""
+    c, s = np.cos(roll), np.sin(roll)
+    turn = np.array([[c, -s], [s, c]])
+    rays = np.random.default_rng(0).normal(size=(1, NUM_JOINTS, 2))
+    cov = np.tile(np.diag([1.0, 4.0]), (1, NUM_JOINTS, 1, 1))
+    up = np.array([0.0, -0.9, -0.436])
+    engine = FakeEngine()
+    rolled = np.append(turn @ up[:2], up[2])
+    lifted = Lifter(engine)(rays @ turn.T, turn @ cov @ turn.T, np.ones((1, NUM_JOINTS)), [None], rolled)
+    np.testing.assert_allclose(engine.given["rays"], rays, atol=1e-5)
+    np.testing.assert_allclose(engine.given["cov"], cov, atol=1e-5)
+    np.testing.assert_allclose(engine.given["up"][0], up, atol=1e-3)
+    np.testing.assert_allclose(lifted.joints_m[..., :2], rays @ turn.T, atol=1e-5)
+
+
+def test_a_camera_that_looks_straight_down_is_not_turned():
+    engine = FakeEngine()
+    rays, cov, score = observation(1)
+    Lifter(engine)(rays, cov, score, [None], (0.1, 0.05, -0.99))
+    np.testing.assert_allclose(engine.given["rays"], rays)
 
 
 def test_nobody_runs_nothing():
