@@ -26,6 +26,9 @@ from pose3d_ros.video import PACKAGE_CLIP, open_source
 
 Array = NDArray[np.float64]
 
+_WITHIN = {68: 3.506, 95: 7.815}
+"""Within this squared Mahalanobis distance so many per cent of all errors in space ought to lie."""
+
 
 class Seen(NamedTuple):
     """A frame with somebody in it: true joints [24, 3] in metres and [24, 2] in pixels, which of them are inside the
@@ -57,7 +60,8 @@ def _nearest(people: Sequence[Person], joints_px: Array) -> Person | None:
 
 
 def figures(frames: Sequence[Seen]) -> dict[str, Any]:
-    """Per cent, probabilities and millimetres of a film's frames; in 2D of the joints inside the picture."""
+    """Per cent, probabilities and millimetres of a film's frames; in 2D of the joints inside the picture, in 3D of all,
+    of which so many lie inside the ellipsoids that ought to hold 68 and 95 per cent."""
     found = [(seen, seen.person) for seen in frames if seen.person is not None]
     row: dict[str, Any] = {"frames": len(frames), "found": round(100 * len(found) / max(len(frames), 1), 1)}
     if not found:
@@ -76,13 +80,17 @@ def figures(frames: Sequence[Seen]) -> dict[str, Any]:
         "score": round(float(scores.score[scores.counted].mean()), 3),
         "ECE": round(scores.reliability().error(), 3),
     }
-    placed = [(seen.joints_m, person.joints_m) for seen, person in found if person.joints_m is not None]
+    placed = [
+        (seen.joints_m, person.joints_m, person.joints_m_cov) for seen, person in found if person.joints_m is not None
+    ]
     if not placed:
         return row
-    true, said = (np.stack(joints) for joints in zip(*placed, strict=True))
+    true, said, cov = (np.stack(column) for column in zip(*placed, strict=True))
     pose = joint_errors(said - said[:, [ROOT]], true - true[:, [ROOT]]).mean(1)
     root = joint_errors(said[:, ROOT], true[:, ROOT])
-    return row | {"pose mm": round(1e3 * float(np.median(pose))), "root mm": round(1e3 * float(np.median(root)))}
+    squared = np.einsum("tji,tjik,tjk->tj", said - true, np.linalg.inv(cov), said - true)
+    row |= {"pose mm": round(1e3 * float(np.median(pose))), "root mm": round(1e3 * float(np.median(root)))}
+    return row | {f"in {part} %": round(100 * float((squared < limit).mean()), 1) for part, limit in _WITHIN.items()}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
