@@ -15,7 +15,7 @@ from pose3d_ros.newcomers import LEAST_FOUND, Suspects, look_closely
 from pose3d_ros.person import Frame, JointState, Person
 from pose3d_ros.pipeline_settings import PipelineSettings
 from pose3d_ros.stage_times import StageTimes
-from pose3d_ros.stages.body import Body, body_of, sized
+from pose3d_ros.stages.body import Body, blur_variance, body_of, sized
 from pose3d_ros.stages.depth import joint_depths, with_depth
 from pose3d_ros.stages.find import without_overlaps
 from pose3d_ros.stages.ground import with_ground
@@ -167,7 +167,7 @@ class Follower:
         lifted: Lifted = yield Lift(rays, cov, pose.score, self._tracker.states(tracks), up)
         with times.of("place"):
             placed = place(lifted.joints_m, lifted.sigma_m, rays, cov, pose.score)
-            body = body_of(placed, *self._tracker.sizes(tracks))
+            body = body_of(placed, *self._tracker.sizes(tracks), blur_variance(boxes))
             if frame.depth_m is not None:
                 body = self._with_depth(body, lifted, frame.depth_m, camera, pose)
             size, size_variance = body.size, body.size_variance  # of depth only: the ground may be a step

@@ -5,8 +5,8 @@ import pytest
 from simulated_people import see
 
 from pose3d_ros.skeleton import NUM_JOINTS
-from pose3d_ros.stages.body import Body, Rows, body_of, corrected, mixed
-from pose3d_ros.stages.place import SIZE_SD, place
+from pose3d_ros.stages.body import Body, Rows, blur_variance, body_of, corrected, mixed
+from pose3d_ros.stages.place import SIZE_SD, Placement, place
 
 
 def gaussian(seed=0):
@@ -76,3 +76,16 @@ def test_a_mixture_has_the_moments_of_its_samples():
     both = mixed(one, other, np.array([0.3]))
     np.testing.assert_allclose(both.mean[0], np.concatenate(samples).mean(0), atol=0.01)
     np.testing.assert_allclose(both.cov[0], np.cov(np.concatenate(samples).T), atol=0.02)
+
+
+def test_people_of_few_pixels_may_look_larger_than_they_are():
+    """That moves them along the ray, and tells nothing of their size."""
+    variance = blur_variance([[0, 0, 30, 100], [0, 0, 200, 400], [5, 5, 5, 5]])
+    assert variance[0] == pytest.approx((16 / 100) ** 4)
+    assert variance[1] < 1e-5
+    assert np.isfinite(variance).all()
+    placed = Placement(np.array([[1.0, 0, 12]]), np.zeros((1, 3, 3)), np.zeros((1, 3, 3)), np.ones(1, bool))
+    sharp, blurred = (body_of(placed, [1.0], [0.05**2], look) for look in ([0.0], [0.3**2]))
+    assert np.allclose(blurred.root_cov - sharp.root_cov, 0.3**2 * np.outer([1, 0, 12], [1, 0, 12]))
+    assert blurred.size_variance == sharp.size_variance
+    assert np.array_equal(blurred.noise_cov, sharp.noise_cov)
