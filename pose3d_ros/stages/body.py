@@ -19,8 +19,8 @@ Array = NDArray[np.float64]
 _SIZE = 3  # index of the size in the state
 _LEAST_SIGMA_M = 0.003
 _BLURRED_PX = 16.0
-"""People of few pixels come out too large, as blur adds to all sides: by a third at 27 pixels, a sixth at 37, and not from
-60 on (rendered people kept for calibration, a CPU's networks)."""
+"""People of few pixels come out too large, as blur adds to all sides: by a third at 27 pixels, a sixth at 37, and not
+from 60 on (rendered people kept for calibration, a CPU's networks)."""
 
 
 class Body(NamedTuple):
