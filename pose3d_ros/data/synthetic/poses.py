@@ -95,10 +95,10 @@ def _heads_level(frames: FloatArray) -> FloatArray:
     right_to_left /= np.linalg.norm(right_to_left, axis=1, keepdims=True)
     ahead = np.cross(right_to_left, up)
     pitch = np.arcsin(ahead[:, 1] / np.linalg.norm(ahead, axis=1))
-    down = Rotation.from_rotvec(np.median(pitch[upright]) * right_to_left)
+    levelling = Rotation.from_rotvec(np.median(pitch[upright]) * right_to_left)
     level = frames.copy()
     for joint in HEAD_GROUP:
-        level[:, joint] = frames[:, r.NECK] + down.apply(frames[:, joint] - frames[:, r.NECK])
+        level[:, joint] = frames[:, r.NECK] + levelling.apply(frames[:, joint] - frames[:, r.NECK])
     return level
 
 
