@@ -227,9 +227,9 @@ class Follower:
 
 
 def _same_camera(one: Camera | None, other: Camera | None) -> bool:
-    if one is None or other is None:
+    if one is None or other is None or one is other:
         return one is other
-    return one is other or (
+    return (
         one.model == other.model and np.array_equal(one.K, other.K) and np.array_equal(one.distortion, other.distortion)
     )
 

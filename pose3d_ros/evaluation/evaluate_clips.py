@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pose3d_ros.camera_file import read_camera
 from pose3d_ros.evaluation.evaluate_pose2d import Scores
-from pose3d_ros.evaluation.metrics import joint_errors
+from pose3d_ros.evaluation.metrics import joint_errors, mahalanobis_squared
 from pose3d_ros.evaluation.pipeline_arguments import add_pipeline_arguments, open_pipeline
 from pose3d_ros.evaluation.pose2d import torso_length
 from pose3d_ros.person import Frame, Person
@@ -88,7 +88,7 @@ def figures(frames: Sequence[Seen]) -> dict[str, Any]:
     true, said, cov = (np.stack(column) for column in zip(*placed, strict=True))
     pose = joint_errors(said - said[:, [ROOT]], true - true[:, [ROOT]]).mean(1)
     root = joint_errors(said[:, ROOT], true[:, ROOT])
-    squared = np.einsum("tji,tjik,tjk->tj", said - true, np.linalg.inv(cov), said - true)
+    squared = mahalanobis_squared(said - true, cov)
     row |= {"pose mm": round(1e3 * float(np.median(pose))), "root mm": round(1e3 * float(np.median(root)))}
     return row | {f"in {part} %": round(100 * float((squared < limit).mean()), 1) for part, limit in _WITHIN.items()}
 

@@ -16,6 +16,7 @@ from pose3d_ros.crop import CROP_MARGIN, box_of_joints
 from pose3d_ros.data.coco import read_coco
 from pose3d_ros.data.lspet import read_lspet
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine
+from pose3d_ros.evaluation.metrics import mahalanobis_squared
 from pose3d_ros.evaluation.pose2d import MAHALANOBIS_SQUARED, RIGHT, THRESHOLDS, TORSO, leaning_deg, torso_length
 from pose3d_ros.models import models_dir
 from pose3d_ros.skeleton import BONES, JOINTS, LIMBS_12
@@ -74,7 +75,7 @@ class Scores(NamedTuple):
         torso's length [n], all in pixels."""
         offset = found_px - true_px
         error = np.linalg.norm(offset, axis=-1) / np.maximum(torso_px, 1e-6)[:, None]
-        distance = np.einsum("nji,njik,njk->nj", offset, np.linalg.inv(cov_px), offset)
+        distance = mahalanobis_squared(offset, cov_px)
         return cls(error, score, distance, counted)
 
     def pck(self, threshold: float) -> float:

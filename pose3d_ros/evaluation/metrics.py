@@ -79,6 +79,11 @@ def pck(predicted: Array, target: Array, radius: Array | float, mask: NDArray[np
     return float(good[mask].mean()) if mask.any() else float("nan")
 
 
+def mahalanobis_squared(errors: Array, cov: Array) -> Array:
+    """[...] squared distances of errors [..., D] in the standard deviations of their covariances [..., D, D]."""
+    return np.asarray(np.einsum("...i,...ij,...j->...", errors, np.linalg.inv(cov), errors))
+
+
 def coverage(errors: Array, sigma: Array, sigmas: float = 1.0) -> float:
     """Share of one-axis errors [..., J, 3] within ``sigmas`` times sigma [..., J]; Gaussian: 0.683 at 1, 0.954 at 2."""
     return float((np.abs(errors) < sigmas * sigma[..., None]).mean())

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from pose3d_ros import draw, skeleton
 from pose3d_ros.camera import Camera
 from pose3d_ros.camera_file import read_camera
+from pose3d_ros.evaluation.metrics import mahalanobis_squared
 from pose3d_ros.evaluation.pipeline_arguments import add_pipeline_arguments, open_pipeline
 from pose3d_ros.person import Frame, Ground, Person
 from pose3d_ros.pipeline import Pipeline
@@ -182,7 +183,7 @@ def against_triangulation(rows: Mapping[str, Sequence[Person | None]], points_m:
             gap = person.joints_m - points_m[f]
             off[f] = np.linalg.norm(gap, axis=-1)
             aligned[f] = np.linalg.norm(gap - gap[skeleton.ROOT], axis=-1)
-            squared[f] = np.einsum("ni,nij,nj->n", gap, np.linalg.inv(person.joints_m_cov), gap)
+            squared[f] = mahalanobis_squared(gap, person.joints_m_cov)
         known = np.isfinite(squared)
         figures[name] = {
             "joint_median_mm": _mm(off),

@@ -77,14 +77,9 @@ class Fusion:
         self.restart()
 
     def restart(self) -> None:
-        """Forgets everybody."""
-        self._fuser = Fuser()
-        self._left_out: dict[str, str] = {}
-        self._figures = (0, 0)
+        """Forgets everybody, and the cameras' times."""
         self._clocks: dict[str, _Clock] = {}
-        self._jumped = False  # a camera's time has jumped back, since the last of all
-        self._last_ns: int | None = None  # the newest image's
-        self._is_due = False  # of that nothing has been published yet
+        self._begin_anew()
 
     def wanted(self, values: Values) -> bool:
         """Whether anybody listens to what comes out."""
@@ -110,13 +105,19 @@ class Fusion:
         """Ends the publishers."""
         self._outputs.destroy()
 
+    def _begin_anew(self) -> None:
+        self._fuser = Fuser()
+        self._left_out: dict[str, str] = {}
+        self._figures = (0, 0)
+        self._jumped = False  # a camera's time has jumped back, since the last of all
+        self._last_ns: int | None = None  # the newest image's
+        self._is_due = False  # of that nothing has been published yet
+
     def _update(self, stamp_ns: int, seen: Mapping[str, Seen | None], values: Values) -> None:
         self._note({name: last.stamp_ns for name, last in seen.items() if last is not None})
         kind = kind_of(stamp_ns, self._last_ns)
         if kind is Stamp.JUMP_BACK and (self._jumped or self._leader_is_silent()):
-            clocks = self._clocks
-            self.restart()
-            self._clocks = clocks
+            self._begin_anew()
             kind = Stamp.NEW
         if kind is Stamp.NEW:
             self._last_ns, self._is_due = stamp_ns, True

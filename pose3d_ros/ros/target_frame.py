@@ -50,7 +50,7 @@ class Place(NamedTuple):
         there = in_frame(person, self.motion.turn.as_matrix(), self.motion.shift)
         if there.joints_m is None or there.joints_m_s is None:
             return there
-        drift_m_s = (self.motion.apply(joints_m) - self.before.apply(joints_m)) / _DRIFT_S
+        drift_m_s = (there.joints_m - self.before.apply(joints_m)) / _DRIFT_S
         return replace(there, joints_m=there.joints_m + ahead_s * drift_m_s, joints_m_s=there.joints_m_s + drift_m_s)
 
 

@@ -90,10 +90,11 @@ def body_of(placed: Placement, size: ArrayLike, size_variance: ArrayLike, look_v
     noise = np.zeros((len(mean), 4, 4))
     noise[:, :_SIZE, :_SIZE] = mean[:, None, None] ** 2 * placed.noise_cov
     cov = noise + variance[:, None, None] * along[:, :, None] * along[:, None, :]
-    place_m = mean[:, None] * placed.root_m
+    state = mean[:, None] * along
+    place_m = state[:, :_SIZE]
     look = np.broadcast_to(np.asarray(look_variance, np.float64), mean.shape)[:, None, None]
     cov[:, :_SIZE, :_SIZE] += look * place_m[:, :, None] * place_m[:, None, :]
-    return Body(mean[:, None] * along, cov, noise)
+    return Body(state, cov, noise)
 
 
 def corrected(body: Body, measured: Rows) -> Body:

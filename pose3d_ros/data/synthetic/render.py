@@ -13,7 +13,7 @@ import numpy as np
 from pose3d_ros import skeleton
 from pose3d_ros.data.synthetic import raster
 from pose3d_ros.data.synthetic.lighting import Light
-from pose3d_ros.data.synthetic.types import ByteArray, FloatArray, IntArray
+from pose3d_ros.data.synthetic.types import BoolArray, ByteArray, FloatArray, IntArray
 
 VISIBLE, SELF_OCCLUDED, OCCLUDED, OUTSIDE = range(4)
 SHADOW_SIZE = 144  # coarse enough for the people's vertices to close the surface, see ``_shadow_map``
@@ -65,6 +65,10 @@ class Camera:
         """World [..., 3] → camera [..., 3]."""
         moved: FloatArray = (points - self.position) @ self.rotation.T
         return moved
+
+    def shows(self, px: FloatArray) -> BoolArray:
+        """Which pixels [N, 2] lie in the picture."""
+        return np.asarray(((px >= -0.5) & (px < np.array([self.width, self.height]) - 0.5)).all(1))
 
 
 @dataclass(frozen=True)
@@ -244,11 +248,10 @@ def label(solids: list[Solid], k: int, camera: Camera, rendering: Rendering) -> 
     if solid.joints is None:
         raise ValueError(f"solid {k} is not a person")
     joints = camera.from_world(solid.joints)
-    size = np.array([camera.width, camera.height])
     in_front = joints[:, 2] > raster.NEAR_M
     z = np.where(in_front, joints[:, 2], 1.0)
     px = joints[:, :2] / z[:, None] * np.diag(camera.K)[:2] + camera.K[:2, 2]
-    inside = in_front & (px >= -0.5).all(1) & (px < size - 0.5).all(1)
+    inside = in_front & camera.shows(px)
     seen, surface = _sample(rendering, px)
     visibility = np.full(skeleton.NUM_JOINTS, VISIBLE, np.uint8)
     nearer = surface < joints[:, 2] - 0.01
@@ -263,8 +266,8 @@ def label(solids: list[Solid], k: int, camera: Camera, rendering: Rendering) -> 
         return Label(px.astype(np.float32), joints.astype(np.float32), visibility, nowhere, nowhere, 0.0)
     at = points[:, :2] / points[:, 2:] * np.diag(camera.K)[:2] + camera.K[:2, 2]
     box_full = extent(at).ravel()
-    box = np.clip(box_full, -0.5, np.tile(size - 0.5, 2))
-    within = ((at >= -0.5) & (at < size - 0.5)).all(1)
+    box = np.clip(box_full, -0.5, np.tile([camera.width - 0.5, camera.height - 0.5], 2))
+    within = camera.shows(at)
     seen, surface = _sample(rendering, at)
     # A point on the person's far side is covered by the person, which does not count.
     free = (seen == k) | (seen < 0) | (surface > points[:, 2])
