@@ -1,4 +1,5 @@
-"""New bodies and poses from mocap sequences: sizes, mixed halves, leans, bows, sitting, free arms. NumPy, vectorised.
+"""New bodies and poses from mocap sequences: sizes, mixed halves, leans, bows, balancing, sitting, free arms. NumPy,
+vectorised.
 
 The mocap is mostly upright people walking; robots meet people of every size who sit, crouch, lie and gesture. All
 functions take and return sequences [B,T,24,3] in metres, z up, and are smooth in time, so that the motion that a
@@ -26,6 +27,9 @@ _UPPER = indices(
 )  # fmt: skip
 _ABOVE_SPINE = _UPPER[INDEX["spine"] != _UPPER]
 _HEAD = indices("head", "nose", "left_eye", "right_eye", "left_ear", "right_ear")
+_LEFT_LEG = indices("left_knee", "left_ankle", "left_toe")
+_RIGHT_LEG = indices("right_knee", "right_ankle", "right_toe")
+_ALL_BUT_LEFT_LEG = np.setdiff1d(np.arange(NUM_JOINTS), _LEFT_LEG)
 _STATURE_CHAIN = indices("right_knee", "right_ankle", "spine", "thorax", "neck", "head")
 
 # Limb groups whose lengths vary together: (joints whose bone to the parent it is, sd of the log length, child's ratio).
@@ -190,6 +194,21 @@ def bend_legs(rng: np.random.Generator, joints: Array) -> Array:
     return out
 
 
+def _turn(axes: Array, forward: Array, sideways: Array, twist: Array) -> Array:
+    """Rotations [B,T,3,3] of a part whose frame is ``axes`` [B,T,3,3]: first ``twist`` about its own length, then
+    ``sideways`` to its right, then ``forward``; angles [B,T] in radians."""
+    forward_axis, left_axis, up_axis = (axes[..., k, :].reshape(-1, 3) for k in range(3))
+    steps = ((left_axis, forward), (forward_axis, sideways), (up_axis, twist))
+    third, second, first = (axis_rotation(axis, angle.ravel()) for axis, angle in steps)
+    return (third @ second @ first).reshape(axes.shape)
+
+
+def _turn_about(joints: Array, pivot: str, part: NDArray[np.intp], turn: Array) -> None:
+    """Turn the joints ``part`` about the joint ``pivot``, in place."""
+    centre = joints[..., INDEX[pivot], None, :].copy()
+    joints[..., part, :] = centre + (joints[..., part, :] - centre) @ np.swapaxes(turn, -1, -2)
+
+
 def bow(rng: np.random.Generator, joints: Array) -> Array:
     """Bend over standing legs, as for what lies on the floor or beside: three quarters at the hips, the rest in the
     spine."""
@@ -200,11 +219,36 @@ def bow(rng: np.random.Generator, joints: Array) -> Array:
     twist = rng.normal(0.0, np.radians(12.0), (count, 1)) * np.ones(frames)
     out = joints.copy()
     for pivot, part, share in (("pelvis", _UPPER, 0.75), ("spine", _ABOVE_SPINE, 0.25)):
-        by_axis = ((axes[..., 2, :], twist), (axes[..., 0, :], sideways), (axes[..., 1, :], forward))
-        third, second, first = (axis_rotation(axis.reshape(-1, 3), share * angle.ravel()) for axis, angle in by_axis)
-        turn = (third @ second @ first).reshape(count, frames, 3, 3)
-        centre = out[..., INDEX[pivot], None, :]
-        out[..., part, :] = centre + (out[..., part, :] - centre) @ np.swapaxes(turn, -1, -2)
+        _turn_about(out, pivot, part, _turn(axes, share * forward, share * sideways, share * twist))
+    return out
+
+
+def balance(rng: np.random.Generator, joints: Array) -> Array:
+    """Tip over the left leg, as who reaches far, kicks, or balances: the pelvis turns with the trunk.
+
+    The right leg goes with the pelvis, or hangs as it did.
+    """
+    count, frames = joints.shape[:2]
+    axes = _frame(joints, "left_hip", "right_hip", "pelvis", "spine")
+    forward = _between(rng, count, frames, -25, 95)
+    sideways = _between(rng, count, frames, -75, 40)
+    twist = _between(rng, count, frames, -35, 35)
+    out = joints.copy()
+    _turn_about(out, "left_hip", _ALL_BUT_LEFT_LEG, _turn(axes, forward, sideways, twist))
+    hangs = rng.random((count, 1, 1, 1)) < 0.4
+    hip = INDEX["right_hip"]
+    hanging = out[..., hip, None, :] + joints[..., _RIGHT_LEG, :] - joints[..., hip, None, :]
+    out[..., _RIGHT_LEG, :] = np.where(hangs, hanging, out[..., _RIGHT_LEG, :])
+    return out
+
+
+def look_about(rng: np.random.Generator, joints: Array) -> Array:
+    """Turn heads: down or up, to a side, tilted."""
+    count, frames = joints.shape[:2]
+    axes = _frame(joints, "left_shoulder", "right_shoulder", "thorax", "neck")
+    nod, tilt, yaw = (_between(rng, count, frames, -most, most) for most in (35, 25, 50))
+    out = joints.copy()
+    _turn_about(out, "neck", _HEAD, _turn(axes, nod, tilt, yaw))
     return out
 
 
@@ -242,15 +286,15 @@ def augment(rng: np.random.Generator, joints: Array, strength: float = 1.0) -> A
         return np.flatnonzero(rng.random(len(joints)) < fraction * strength)
 
     joints = joints.copy()
-    rows = some(0.5 / max(strength, 1e-6))
-    joints[rows] = mirror(joints[rows])
     rows = some(0.20)
     joints[rows] = mix_halves(joints[rows], joints[rng.permutation(len(joints))[: len(rows)]])
-    for fraction, change in ((0.20, bend_legs), (0.20, bow), (0.22, free_arms)):
+    for fraction, change in ((0.20, bend_legs), (0.20, bow), (0.20, balance), (0.20, look_about), (0.22, free_arms)):
         rows = some(fraction)
         if len(rows):
             joints[rows] = change(rng, joints[rows])
     rows = some(0.5)
     joints[rows] = lean(rng, joints[rows], lying_fraction=0.15)
+    rows = some(0.5 / max(strength, 1e-6))
+    joints[rows] = mirror(joints[rows])
     turn = yaw_rotation(rng.uniform(0, 2 * np.pi, len(joints)))
     return vary_body(rng, (joints @ np.swapaxes(turn, -1, -2)[:, None]).astype(np.float32))
