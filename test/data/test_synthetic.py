@@ -84,6 +84,15 @@ class TestRaster:
             assert picture.colour[32, 32] == pytest.approx([1, 0, 0], abs=1e-3)
             assert picture.colour[32, 25] == pytest.approx([0, 1, 0], abs=1e-3)
 
+    def test_where_two_materials_meet_every_sample_has_its_own_colour(self):
+        """Elsewhere one of two neighbours has the other's."""
+        red, green = cube((0.01, 1, 1), 0.2, (1, 0, 0)), cube((0, 1, 0), 0.5, (0, 1, 0))
+        beside = camera(position=(0.3, 1.2, 4.0))
+        alone = render.draw([red], beside, WHITE, NO_TEXTURES).coverage
+        both = render.draw([red, green], beside, WHITE, NO_TEXTURES)
+        assert both.colour[..., 0] == pytest.approx(alone, abs=1e-3)
+        assert both.colour[..., 1] == pytest.approx(both.coverage - alone, abs=1e-3)
+
     def test_nothing_behind_the_camera(self):
         assert render.draw([cube((0, 1, 8))], camera(), WHITE, NO_TEXTURES).coverage.sum() == 0
 
@@ -239,6 +248,14 @@ class TestPhotograph:
 
         assert shoot(1) == shoot(1)
         assert shoot(1) != shoot(2)
+
+    def test_noise_is_the_same_in_all_colours_and_belongs_to_none(self):
+        noises = [photograph._noise(np.random.default_rng(seed), (200, 200, 3)).reshape(-1, 3) for seed in range(6)]
+        for noise in noises:  # some of them blurred
+            assert noise.mean(0) == pytest.approx(np.zeros(3), abs=0.05)
+            assert 0.6 < noise.std() < 1.1
+            assert noise.std(0) == pytest.approx(np.full(3, noise.std()), rel=0.05)
+            assert np.corrcoef(noise.T) == pytest.approx(np.eye(3), abs=0.05)
 
 
 class TestLight:

@@ -98,7 +98,6 @@ def rasterise(
     textures: ByteArray,
     depth: FloatArray,
     owner: IntArray,
-    first: int,
 ) -> None:
     """Draw triangles into the z-buffer.
 
@@ -109,8 +108,7 @@ def rasterise(
         materials: [M, MATERIAL_COLUMNS]; those with M_ALPHA test the texture's alpha.
         textures: [T, S, S, 4].
         depth: [H, W] float32 1/z, changed in place.
-        owner: [H, W] int32 triangle index + ``first``, changed in place.
-        first: index of the first triangle.
+        owner: [H, W] int32 triangle index, changed in place.
     """
     height, width = depth.shape
     size = textures.shape[1]
@@ -134,17 +132,21 @@ def rasterise(
         if abs(area) < 1e-9:
             continue
         inverse = np.float32(1.0) / area
-        m = material[f]
-        alpha = materials[m, M_ALPHA] > 0
-        texture = int(materials[m, M_TEXTURE])
+        alpha = materials[material[f], M_ALPHA] > 0
         ca, cb, cc = cut[a], cut[b], cut[c]
         clipped = ca < 0 or cb < 0 or cc < 0
+        # The barycentric coordinates at the first pixel, and what a step to the right or down adds to them.
+        px, py = np.float32(x0 + 0.5), np.float32(y0 + 0.5)
+        la_first = ((bx - px) * (cy - py) - (by - py) * (cx - px)) * inverse
+        lb_first = ((cx - px) * (ay - py) - (cy - py) * (ax - px)) * inverse
+        la_right, lb_right = (by - cy) * inverse, (cy - ay) * inverse
+        la_down, lb_down = (cx - bx) * inverse, (ax - cx) * inverse
         for y in range(y0, y1 + 1):
-            py = np.float32(y + 0.5)
+            down = np.float32(y - y0)
             for x in range(x0, x1 + 1):
-                px = np.float32(x + 0.5)
-                la = ((bx - px) * (cy - py) - (by - py) * (cx - px)) * inverse
-                lb = ((cx - px) * (ay - py) - (cy - py) * (ax - px)) * inverse
+                right = np.float32(x - x0)
+                la = la_first + down * la_down + right * la_right
+                lb = lb_first + down * lb_down + right * lb_right
                 lc = np.float32(1.0) - la - lb
                 if la < 0 or lb < 0 or lc < 0:
                     continue
@@ -156,12 +158,11 @@ def rasterise(
                 if alpha:
                     u = la * uv[f, 0, 0] + lb * uv[f, 1, 0] + lc * uv[f, 2, 0]
                     v = la * uv[f, 0, 1] + lb * uv[f, 1, 1] + lc * uv[f, 2, 1]
-                    tx = int(u * size) % size
-                    ty = int(v * size) % size
-                    if textures[texture, ty, tx, 3] < 100:
+                    tx, ty = int(u * size) % size, int(v * size) % size
+                    if textures[int(materials[material[f], M_TEXTURE]), ty, tx, 3] < 100:
                         continue
                 depth[y, x] = w
-                owner[y, x] = first + f
+                owner[y, x] = f
 
 
 @njit(cache=True, fastmath=True)
@@ -363,8 +364,11 @@ def shade(
 ) -> None:
     """Colour every covered pixel.
 
+    Of two pixels side by side that show the same material only one is shaded, left and right in turns from row to row:
+    a picture of half the size has two samples of every pixel, and four at edges.
+
     Args:
-        K: [3, 3] of this buffer. depth, owner: [H, W] from ``rasterise``.
+        K: [3, 3] of this buffer. depth, owner: [H, W] from ``rasterise``; W is even.
         points: [V, 3] projected; normal: [V, 3] camera frame; rest: [V, 3] rest-pose metres.
         harmonics: [9, 3] order-2 irradiance coefficients in the camera frame.
         sun_direction: [3] towards the light, camera frame; sun_colour: [3].
@@ -374,9 +378,14 @@ def shade(
     """
     height, width = depth.shape
     for y in range(height):
-        for x in range(width):
-            f = owner[y, x]
+        for step in range(width):
+            x = step ^ (y & 1)
+            f, beside = owner[y, x], x ^ 1
             if f < 0:
+                continue
+            if step & 1 and owner[y, beside] >= 0 and material[owner[y, beside]] == material[f]:
+                for k in range(4):
+                    out[y, x, k] = out[y, beside, k]
                 continue
             a, b, c = triangles[f, 0], triangles[f, 1], triangles[f, 2]
             px, py = np.float32(x + 0.5), np.float32(y + 0.5)
@@ -406,11 +415,10 @@ def shade(
             u = (la * uv[f, 0, 0] + lb * uv[f, 1, 0] + lc * uv[f, 2, 0]) * row[M_UV_SCALE]
             v = (la * uv[f, 0, 1] + lb * uv[f, 1, 1] + lc * uv[f, 2, 1]) * row[M_UV_SCALE]
             albedo = _albedo(row, textures, linear, u, v, rx, ry, rz)
-            dim = 1.0
+            dim, gleam = 1.0, 0.0
             if row[M_NOISE] > 0:
                 nx, ny, nz, dim = _wrinkle(row, nx, ny, nz, rx, ry, rz)
             lit = nx * sun_direction[0] + ny * sun_direction[1] + nz * sun_direction[2]
-            gleam = 0.0
             if lit > 0:
                 lit *= shadow_at(shadow, to_shadow, gx * z, gy * z, z, 0.025)
                 if row[M_SPECULAR] > 0 and lit > 0:

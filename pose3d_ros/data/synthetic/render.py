@@ -146,22 +146,21 @@ def draw(solids: list[Solid], camera: Camera, light: Light, textures: ByteArray)
         floor = np.ones((camera.height, camera.width), np.float32)
         empty = np.zeros((camera.height, camera.width), np.float32)
         return Rendering(out[::s, ::s, :3], empty, depth, owner, floor)
-    starts = np.cumsum([0] + [len(solid.vertices) for solid in solids])
+    # int32 throughout: 64 bits would be copied back
+    starts = np.cumsum([0] + [len(solid.vertices) for solid in solids], dtype=np.int32)
     vertices = np.empty((starts[-1], 3), np.float32)
     to_camera = np.column_stack([camera.rotation, -camera.rotation @ camera.position]).astype(np.float32)
     for solid, start, end in zip(solids, starts, starts[1:], strict=False):
         raster.transform(solid.vertices, to_camera, vertices[start:end])
     triangles = np.concatenate([solid.triangles + start for solid, start in zip(solids, starts, strict=False)])
-    triangles = triangles.astype(np.int32)
     uv = np.concatenate([solid.uv for solid in solids])
-    rows = np.cumsum([0] + [len(solid.materials) for solid in solids])
+    rows = np.cumsum([0] + [len(solid.materials) for solid in solids], dtype=np.int32)
     material = np.concatenate([solid.part.astype(np.int32) + row for solid, row in zip(solids, rows, strict=False)])
-    material = material.astype(np.int32)
     materials = np.concatenate([solid.materials for solid in solids])
     cut = np.concatenate([solid.cut for solid in solids])
     rest = np.concatenate([solid.rest for solid in solids])
     points = raster.project(vertices, K)
-    raster.rasterise(points, triangles, uv, material, cut, materials, textures, depth, owner, 0)
+    raster.rasterise(points, triangles, uv, material, cut, materials, textures, depth, owner)
     normal = raster.normals(vertices, triangles)
     shadow, to_shadow = _shadow_map(solids, vertices, starts, light)
     raster.shade(
@@ -170,11 +169,10 @@ def draw(solids: list[Solid], camera: Camera, light: Light, textures: ByteArray)
         light.sun_colour.astype(np.float32), shadow, to_shadow, raster.srgb_table(), out,
     )  # fmt: skip
     small = np.asarray(cv2.resize(out, (camera.width, camera.height), interpolation=cv2.INTER_AREA), np.float32)
-    face_starts = np.cumsum([0] + [len(solid.triangles) for solid in solids])
-    solid_of_face = np.repeat(np.arange(len(solids), dtype=np.int32), np.diff(face_starts))
-    solid_index = np.where(owner >= 0, solid_of_face[owner], np.int32(-1))
+    faces = [len(solid.triangles) for solid in solids]
+    solid_of_face = np.repeat(np.array([*range(len(solids)), -1], np.int32), [*faces, 1])  # the last: of nobody, -1
     floor = _floor_shadow(camera, light, shadow, to_shadow)
-    return Rendering(small[..., :3], small[..., 3], depth, solid_index, floor)
+    return Rendering(small[..., :3], small[..., 3], depth, solid_of_face[owner], floor)
 
 
 def _of_buffer(K: FloatArray, scale: float) -> FloatArray:
@@ -206,8 +204,7 @@ def _shadow_map(
     to_shadow[:2, 3] = 4 - low[:2] * scale
     to_shadow[2, :3] = axes[2]
     shadow = np.full((SHADOW_SIZE, SHADOW_SIZE), 1e9, np.float32)
-    turned[:, :2] *= np.float32(scale)
-    turned[:, :2] += to_shadow[:2, 3]
+    raster.transform(vertices, to_shadow, turned)
     for solid, start, end in zip(solids, starts, starts[1:], strict=False):
         if len(solid.vertices) > DENSE_VERTICES:
             raster.splat_depth(turned[start:end], shadow)
