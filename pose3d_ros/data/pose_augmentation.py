@@ -226,7 +226,7 @@ def bow(rng: np.random.Generator, joints: Array) -> Array:
 def balance(rng: np.random.Generator, joints: Array) -> Array:
     """Tip over the left leg, as who reaches far, kicks, or balances: the pelvis turns with the trunk.
 
-    The right leg goes with the pelvis, or hangs as it did.
+    The right leg goes with the pelvis, or hangs as it did; the chest turns against the pelvis.
     """
     count, frames = joints.shape[:2]
     axes = _frame(joints, "left_hip", "right_hip", "pelvis", "spine")
@@ -235,6 +235,9 @@ def balance(rng: np.random.Generator, joints: Array) -> Array:
     twist = _between(rng, count, frames, -35, 35)
     out = joints.copy()
     _turn_about(out, "left_hip", _ALL_BUT_LEFT_LEG, _turn(axes, forward, sideways, twist))
+    spine = (_between(rng, count, frames, -most, most) for most in (25, 25, 35))
+    tipped = _frame(out, "left_hip", "right_hip", "pelvis", "spine")
+    _turn_about(out, "pelvis", _UPPER, _turn(tipped, *spine))
     hangs = rng.random((count, 1, 1, 1)) < 0.4
     hip = INDEX["right_hip"]
     hanging = out[..., hip, None, :] + joints[..., _RIGHT_LEG, :] - joints[..., hip, None, :]
