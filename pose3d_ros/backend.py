@@ -9,6 +9,7 @@ CPU. ONNX Runtime computes all else in single precision.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from types import ModuleType
 from typing import NamedTuple
@@ -103,6 +104,16 @@ def prepare_engines(models: Models, wish: Wish, report: Progress, is_cancelled: 
     return _open(models, wish, load)
 
 
+def engines_instead(models: Models, wish: Wish, error: EngineError) -> Engines:
+    """ONNX Runtime's engines, where the wish allows them, as TensorRT's fail with this error.
+
+    Raises EngineError for backend tensorrt, and with the reason where they cannot be had either.
+    """
+    if wish.backend == "tensorrt":
+        raise EngineError(f"backend tensorrt cannot be had: {error}") from error
+    return _on_onnx_runtime(models, wish, f" (auto; not TensorRT: {error})")
+
+
 def can_build(wish: Wish) -> bool:
     """Would `prepare_engines` find what it needs to build engines: the wish, TensorRT and a GPU?"""
     if wish.backend == "onnxruntime":
@@ -116,7 +127,7 @@ def can_build(wish: Wish) -> bool:
 
 
 def tensorrt_store() -> ModuleType:
-    """`engines.store`. Raises EngineError where TensorRT is not installed."""
+    """`engines.store`. Raises EngineError where TensorRT is not installed, or too old."""
     try:
         from pose3d_ros.engines import store
     except (ImportError, OSError) as error:
@@ -132,22 +143,27 @@ def _open(models: Models, wish: Wish, load: Callable[[str, ModuleType], Engine])
     except BuildCancelledError:
         raise
     except EngineError as error:
-        if wish.backend == "tensorrt":
-            raise EngineError(f"backend tensorrt cannot be had: {error}") from error
-        return _on_onnx_runtime(models, wish, f" (auto; not TensorRT: {error})")
+        return engines_instead(models, wish, error)
     return Engines(engines, models, _described(engines))
 
 
 def _on_tensorrt(models: Models, load: Callable[[str, ModuleType], Engine]) -> dict[str, Engine]:
+    """All engines or, if one cannot be had, none: those before it are closed.
+
+    Raises EngineError, also for what the system refuses: a cache or a temporary folder that cannot be written, no home.
+    """
     store = tensorrt_store()
     engines: dict[str, Engine] = {}
-    try:
+    with ExitStack() as opened:
         for role in models:
-            engines[role] = load(role, store)
-    except EngineError:
-        for engine in engines.values():
-            engine.close()
-        raise
+            try:
+                engines[role] = load(role, store)
+            except EngineError:
+                raise
+            except (OSError, RuntimeError) as error:
+                raise EngineError(f"{type(error).__name__}: {error}") from error
+            opened.callback(engines[role].close)
+        opened.pop_all()
     return engines
 
 

@@ -23,7 +23,8 @@ from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine
 from pose3d_ros.engines.precision import is_convolutional
 from pose3d_ros.engines.tensorrt import TensorRTEngine
 from pose3d_ros.engines.tensorrt_builder import Budget, Job, build
-from pose3d_ros.self_check import Check, Sample, check, samples_for
+from pose3d_ros.models import file_sha256
+from pose3d_ros.self_check import Sample, check, samples_for
 
 _MB = 1 << 20
 _MOST_WORKSPACE = 1024 * _MB
@@ -75,27 +76,31 @@ def main() -> int:
 
 
 def _build_and_keep(channel: _Channel) -> dict[str, Any]:
-    """Builds, falls back to single precision where the asked one ruins the network, and keeps engine and facts."""
+    """Builds, falls back to single precision where the asked one cannot be had, and keeps engine and facts."""
     started = time.monotonic()
     network, role, asked = Path(channel.job["network"]), channel.job["role"], channel.job["precision"]
     key = store.key_of(network, channel.job["sha256"], asked)
+    _check_file(network, key.sha256)
     channel.report(None, "preparing")
     samples = samples_for(role, OnnxRuntimeEngine(network, _THREADS))
     precision = "fp16" if asked == "int8" and not is_convolutional(network) else asked
     budget = budget_of(cuda().free_memory(), channel.job["frugal"])
     job = Job(network, precision, budget, [sample.inputs for sample in samples], _timings(key))
     warning = ""
-    plan, timings, result = _build_and_check(job, role, samples, channel)
-    if not result.passed and precision != "fp32":
-        warning = f"in {precision} {result.text}: built in fp32 instead"
+    try:
+        plan, timings, checked = _build_and_check(job, role, samples, channel)
+    except (OutOfMemoryError, BuildCancelledError):
+        raise
+    except EngineError as error:
+        if precision == "fp32":
+            raise
+        warning = f"in {precision} {error}: built in fp32 instead"
         channel.report(None, warning)
-        job = replace(job, precision="fp32", timing_cache=timings)
-        plan, timings, result = _build_and_check(job, role, samples, channel)
-    if not result.passed:
-        raise EngineError(f"{network.name} as an engine does not compute what it should: {result.text}; use the CPU")
+        job = replace(job, precision="fp32")
+        plan, timings, checked = _build_and_check(job, role, samples, channel)
     facts = {
         "precision": job.precision,
-        "check": result.text,
+        "check": checked,
         "warning": warning,
         "frugal": channel.job["frugal"],
         "built": time.strftime("%Y-%m-%d %H:%M:%S"),
@@ -103,20 +108,30 @@ def _build_and_keep(channel: _Channel) -> dict[str, Any]:
     }
     if channel.cancelled.is_set():
         raise BuildCancelledError(f"the build of {network.name} was cancelled")
+    _check_file(network, key.sha256)
     cache.write_plan(key, plan, facts)
     with suppress(EngineError):  # it only saves time in later builds
         cache.write_atomically({key.timing_cache: timings})
     return facts
 
 
-def _build_and_check(job: Job, role: str, samples: list[Sample], channel: _Channel) -> tuple[bytes, bytes, Check]:
+def _check_file(network: Path, sha256: str) -> None:
+    """Raises EngineError where another file has taken the network's place: its engine would be kept as this one's."""
+    if file_sha256(network) != sha256:
+        raise EngineError(f"{network} has been replaced meanwhile: start again")
+
+
+def _build_and_check(job: Job, role: str, samples: list[Sample], channel: _Channel) -> tuple[bytes, bytes, str]:
+    """Plan, timing cache, and how the check ended. Raises EngineError like `build`, and where the engine is wrong."""
     report: Progress = channel.report
     plan, timings = build(job, report, channel.cancelled.is_set)
     report(None, "checking")
     engine = TensorRTEngine(plan, cuda(), job.precision)
     result = check(role, engine, samples)
     engine.close()
-    return plan, timings, result
+    if not result.passed:
+        raise EngineError(f"{job.network.name} does not compute what it should: {result.text}")
+    return plan, timings, result.text
 
 
 def budget_of(free: int, frugal: bool) -> Budget:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from pose3d_ros.backend import can_build, open_engines, prepare_engines
+from pose3d_ros.backend import can_build, engines_instead, open_engines, prepare_engines
 from pose3d_ros.engines.build_progress import BuildCancelledError
+from pose3d_ros.engines.cuda import CudaError
 from pose3d_ros.engines.engine import EngineError
 from pose3d_ros.loaded_networks import Networks
 from pose3d_ros.model_health import reference_in
@@ -23,7 +25,8 @@ class PreparedNetworks:
     """Networks: at once or, where TensorRT works, in a while; their engines are loaded or built in the background.
 
     Meanwhile `is_ready` is False, `description` says what is going on, and `done` how much of it, 0...1, is over.
-    If that fails, `failure` says why, and they will never be ready.
+    If that fails, `failure` says why, and they will never be ready. If the GPU fails later, ONNX Runtime takes over
+    where the wish allows it, and `description` says why.
     timings_ms: milliseconds that each of STAGES took on the last frames. reference: their figures of health.
     Raises EngineError like Networks where they are made at once, and where a network is missing or damaged.
     """
@@ -57,11 +60,16 @@ class PreparedNetworks:
 
     def process(self, views: Sequence[View]) -> list[Outcome]:
         """What comes of frames, see process_together. Raises EngineError while the networks are not ready."""
-        if self._networks is None:
+        networks = self._networks
+        if networks is None:
             raise EngineError(self.description)
         times = StageTimes()
         self.timings_ms = times.ms
-        return process_together(self._networks, views, times)
+        outcomes = process_together(networks, views, times)
+        lost = next((error for error in outcomes if isinstance(error, CudaError) and error.is_lasting), None)
+        if lost is not None:
+            self._replace(networks, lost)
+        return outcomes
 
     def close(self) -> None:
         """Gives a build up, and frees what the engines hold. No frame may be in process.
@@ -74,6 +82,12 @@ class PreparedNetworks:
         if self._networks is not None:
             self._networks.close()
             self._networks = None
+
+    def _replace(self, networks: Networks, error: CudaError) -> None:
+        """Has ONNX Runtime take over from networks whose GPU is lost."""
+        with suppress(EngineError):  # where it may not or cannot, every frame fails, and says what to do
+            self._networks = Networks(engines_instead(self._models, self._wish, error))
+            networks.close()
 
     def _prepare(self) -> None:
         try:

@@ -31,6 +31,7 @@ from gpu_machine import ROOT
 
 from pose3d_ros import build_engine
 from pose3d_ros.backend import open_engines, prepare_engines
+from pose3d_ros.camera import Camera
 from pose3d_ros.camera_file import read_camera
 from pose3d_ros.engines import cache
 from pose3d_ros.engines.build_progress import BuildCancelledError
@@ -169,6 +170,18 @@ def test_auto_says_why_it_is_the_cpu(gpu_machine, tiny: Path, monkeypatch: pytes
     assert "auto; not TensorRT: TensorRT's Python package does not load" in Pipeline(tiny, settings).description
 
 
+def test_auto_takes_the_cpu_where_tensorrt_is_too_old(gpu_machine, tiny: Path, monkeypatch) -> None:
+    old = gpu_machine("8.5").trt
+    stand_in.forget()
+    monkeypatch.setattr(old, "__version__", "8.4.1.5")
+    monkeypatch.setattr(old, "DataType", SimpleNamespace(FLOAT=0, HALF=1, INT8=2, INT32=3, BOOL=4))
+    monkeypatch.setitem(sys.modules, "tensorrt", old)
+    networks = PreparedNetworks(tiny, PipelineSettings(threads=1))
+    assert "CPU, 1 threads" in networks.description
+    assert "TensorRT 8.4.1.5 is too old: 8.5 or newer is needed" in networks.description
+    networks.close()
+
+
 def test_whoever_insists_on_tensorrt_gets_an_error(gpu_machine, tiny: Path) -> None:
     gpu_machine()
     with pytest.raises(EngineError, match=r"backend tensorrt cannot be had: find\.onnx has no fp32 engine"):
@@ -234,6 +247,38 @@ def test_half_precision_that_ruins_a_network_gives_way_to_single(gpu_machine, va
     assert f"warning: {sidecar['warning']}" in listed(capsys)
 
 
+def test_half_precision_that_cannot_be_built_gives_way_to_single(gpu_machine, tiny: Path) -> None:
+    store = gpu_machine().store
+    model = pipeline_models(tiny)["lift"]
+    key = store.key_of(model.path, model.sha256, "fp16")
+    store.build(key, model.path, "lift", silent, never)
+    sidecar = cache.read_sidecar(key.plan)
+    assert sidecar["precision"] == "fp32"
+    assert re.fullmatch("in fp16 this network has no layer .*: built in fp32 instead", sidecar["warning"])
+
+
+@pytest.mark.parametrize("moment", ["at once", "checking"])
+def test_an_engine_is_not_kept_for_a_network_that_was_replaced(gpu_machine, tmp_path: Path, moment: str) -> None:
+    store = gpu_machine().store
+    from pose3d_ros import engine_worker
+
+    model = pipeline_models(tiny_networks.write_models(tmp_path / "models"))["lift"]
+    told = []
+
+    def report(_: float | None, text: str) -> None:
+        told.append(text)
+        if text == moment:
+            model.path.write_bytes(model.path.read_bytes() + b"\x12\x00")  # a producer's name, which is empty
+
+    job = {"network": str(model.path), "sha256": model.sha256, "role": "lift", "precision": "fp32", "frugal": False}
+    if moment == "at once":
+        report(None, moment)
+    with pytest.raises(EngineError, match=r"lift\.onnx has been replaced meanwhile"):
+        engine_worker._build_and_keep(SimpleNamespace(job=job, report=report, cancelled=threading.Event()))
+    assert ("checking" in told) == (moment == "checking")
+    assert not store.key_of(model.path, model.sha256, "fp32").plan.exists()
+
+
 @pytest.mark.parametrize(
     ("fault", "text"),
     [
@@ -255,6 +300,34 @@ def test_auto_takes_the_cpu_where_a_build_fails(gpu_machine, prepare) -> None:
     engines, _ = prepare(FP32.wish._replace(backend="auto"))
     assert engines.about.startswith("CPU, 1 threads, ONNX Runtime")
     assert "(auto; not TensorRT: TensorRT 10.13.3.9 cannot build find.onnx" in engines.about
+
+
+def test_auto_takes_the_cpu_where_the_cache_cannot_be_written(gpu_machine, prepare, tiny: Path) -> None:
+    """And closes the engines that it has opened already."""
+    machine = gpu_machine()
+    model = pipeline_models(tiny)["lift"]
+    lock = machine.store.key_of(model.path, model.sha256, "fp32").plan.with_suffix(".lock")
+    lock.mkdir(parents=True)
+    engines, _ = prepare(FP32.wish._replace(backend="auto"))
+    assert engines.about.startswith("CPU, 1 threads, ONNX Runtime")
+    assert f"(auto; not TensorRT: IsADirectoryError: [Errno 21] Is a directory: '{lock}')" in engines.about
+    held = machine.cudart.machine
+    assert not any((held.device, held.pinned, held.streams, held.executables))
+    with pytest.raises(EngineError, match="backend tensorrt cannot be had: IsADirectoryError"):
+        prepare()
+
+
+def test_auto_takes_the_cpu_where_nobody_has_a_home(gpu_machine, prepare, monkeypatch) -> None:
+    """As in a container that runs as a user whom it does not know."""
+    gpu_machine()
+
+    def nowhere(path: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "expanduser", nowhere)
+    engines, _ = prepare(FP32.wish._replace(backend="auto"))
+    assert "(auto; not TensorRT: RuntimeError: Could not determine home directory.)" in engines.about
 
 
 @pytest.mark.parametrize("fault", ["out of memory", "killed", "large context"])
@@ -430,6 +503,51 @@ def test_networks_are_ready_when_their_engines_are_built(gpu_machine, tiny: Path
     at_once = PreparedNetworks(tiny, replace(FP32, backend="onnxruntime"))
     assert at_once.is_ready
     at_once.close()
+
+
+BRIGHT = np.full((480, 640, 3), 240, np.uint8)
+
+
+def look(networks: PreparedNetworks, follower: Follower, number: int) -> list[Person] | Exception:
+    """What comes of a picture in which the tiny networks see somebody, ten of them a second."""
+    frame = Frame(BRIGHT, number * 10**8, Camera.from_horizontal_fov(640, 480, 60))
+    [outcome] = networks.process([View(follower, frame)])
+    return outcome
+
+
+def test_the_cpu_takes_over_from_a_gpu_that_fails(with_engines, tiny: Path, monkeypatch) -> None:
+    settings = replace(FP32, backend="auto")
+    networks, follower = PreparedNetworks(tiny, settings), Follower(settings)
+    wait_until(lambda: networks.is_ready, "the engines")
+    assert "Stand-in Orin" in networks.description
+    *_, [before] = [look(networks, follower, i) for i in range(10)]
+    monkeypatch.setenv("GPU_STAND_IN_FAULTS", "lost gpu")
+    error = look(networks, follower, 10)
+    assert isinstance(error, EngineError)
+    assert "restart the node" in str(error)
+    [after] = look(networks, follower, 11)
+    assert after.id == before.id
+    assert "CPU, 1 threads, ONNX Runtime" in networks.description
+    assert re.search(r"auto; not TensorRT: cuda.* \(700\): the GPU has failed for this process", networks.description)
+    networks.close()
+    assert not networks.is_ready
+    again = PreparedNetworks(tiny, settings)  # the process' GPU is still lost: nothing is built
+    wait_until(lambda: again.is_ready, "the CPU")
+    assert "not TensorRT: cuda" in again.description
+    assert again.done == 0
+    again.close()
+
+
+def test_whoever_insists_on_tensorrt_is_told_to_restart(with_engines, tiny: Path, monkeypatch) -> None:
+    networks, follower = PreparedNetworks(tiny, FP32), Follower(FP32)
+    wait_until(lambda: networks.is_ready, "the engines")
+    monkeypatch.setenv("GPU_STAND_IN_FAULTS", "lost gpu")
+    for i in range(2):
+        error = look(networks, follower, i)
+        assert isinstance(error, EngineError)
+        assert "restart the node" in str(error)
+    networks.close()
+    assert not networks.is_ready
 
 
 def test_networks_that_cannot_be_built_say_why(gpu_machine, tiny: Path) -> None:

@@ -26,7 +26,7 @@ from typing import IO, Any
 
 from pose3d_ros.engines.engine import EngineError
 
-SCHEMA = 2
+SCHEMA = 3
 """Counts up when engines are built or described in another way, so that old ones are not taken."""
 _LOCK_POLL_S = 0.2
 _DAY_S = 86400.0
@@ -45,9 +45,9 @@ class StalePlanError(EngineError):
 class EngineKey:
     """All that an engine depends on.
 
-    network: the ONNX file's name without suffix; sha256: of the file. tensorrt: its version. gpu: name, compute
-    capability, number of multiprocessors, integrated or not. precision: as asked for. batches: the batch sizes that the
-    engine is built for. options: of the builder.
+    network: the ONNX file's path, of which only the name counts; sha256: of the file. tensorrt: its version. gpu: name,
+    compute capability, number of multiprocessors, integrated or not. precision: as asked for. batches: the batch sizes
+    that the engine is built for. options: of the builder.
     """
 
     network: str
@@ -61,8 +61,9 @@ class EngineKey:
 
     @property
     def plan(self) -> Path:
-        """The plan's place in the cache."""
-        return cache_folder() / f"{self.network}-{_digest(asdict(self))}.plan"
+        """The plan's place in the cache: the same for copies of a network."""
+        name = Path(self.network).stem
+        return cache_folder() / f"{name}-{_digest({**asdict(self), 'network': name})}.plan"
 
     @property
     def timing_cache(self) -> Path:
@@ -72,10 +73,13 @@ class EngineKey:
     def supersedes(self, other: dict[str, Any]) -> bool:
         """Does this engine take the place of one whose sidecar has the key `other`?
 
-        So it does for an older network, TensorRT or way to build; not for another precision, or on another GPU.
+        So it does for an older state of the same file, or a file of that name that is gone, and for an older TensorRT
+        or way to build; not for another precision, on another GPU, or for a file elsewhere, which others use.
         """
-        own = json.loads(json.dumps(asdict(self)))
-        return own != other and all(own[name] == other.get(name) for name in ("network", "gpu", "precision"))
+        own, mine, theirs = json.loads(json.dumps(asdict(self))), Path(self.network), Path(str(other.get("network")))
+        is_of_mine = mine == theirs or (mine.stem == theirs.stem and not os.path.exists(theirs))
+        changed = {name for name in own if own[name] != other.get(name)} - {"network"}
+        return is_of_mine and bool(changed) and not changed & {"gpu", "precision"}
 
 
 def timing_cache_of(tensorrt: object, gpu: object) -> Path:
@@ -171,12 +175,15 @@ def read_plan(path: Path) -> tuple[bytes, dict[str, Any]]:
     Raises FileNotFoundError where it was never built, StalePlanError where it is damaged or of another version of this
     package, UntrustedFileError where somebody else could have written it.
     """
-    plan = read_own(path)
-    try:
-        sidecar = read_sidecar(path)
-    except FileNotFoundError:
-        raise StalePlanError(f"{path} has no sidecar") from None
-    if sidecar["sha256"] != hashlib.sha256(plan).hexdigest():
+    for _ in range(2):  # the first look may have fallen between the two renames of write_plan
+        plan = read_own(path)
+        try:
+            sidecar = read_sidecar(path)
+        except FileNotFoundError:
+            raise StalePlanError(f"{path} has no sidecar") from None
+        if sidecar["sha256"] == hashlib.sha256(plan).hexdigest():
+            break
+    else:
         raise StalePlanError(f"{path} is damaged: it has {len(plan)} of {sidecar['bytes']} bytes, or other content")
     if sidecar["key"].get("schema") != SCHEMA:
         raise StalePlanError(f"{path} was built by another version of this package")

@@ -49,25 +49,30 @@ _ARGUMENTS: dict[str, tuple[type, ...]] = {
     "cudaGraphLaunch": (_handle, _handle),
     "cudaGraphDestroy": (_handle,),
     "cudaGraphExecDestroy": (_handle,),
+    "cudaDeviceSynchronize": (),
     "cudaGetLastError": (),
 }
 _NO_MEMORY = 2  # cudaErrorMemoryAllocation
+# After these, every call of the process fails: illegal address, timeout, all that a kernel can do wrong, unknown.
+_LASTING = frozenset({700, 702, 710, *range(714, 720), 999})
 _MEMINFO = Path("/proc/meminfo")
 _ADVICE = {
     _NO_MEMORY: "the GPU's memory is full: end other programs that use it",
     35: "there is no NVIDIA driver, or it is too old: install one; start containers with --gpus all, on a Jetson with "
     "--runtime nvidia",
     100: "no GPU is visible: check CUDA_VISIBLE_DEVICES, and that containers are started with --gpus all",
+    **dict.fromkeys(_LASTING, "the GPU has failed for this process: restart the node"),
 }
 
 
 class CudaError(EngineError):
-    """A CUDA call that failed; `code` is its cudaError_t."""
+    """A CUDA call that failed. code: its cudaError_t. is_lasting: all later calls of the process fail too."""
 
     def __init__(self, call: str, code: int, name: str) -> None:
         advice = _ADVICE.get(code)
         super().__init__(f"{call} failed with {name} ({code})" + (f": {advice}" if advice else ""))
         self.code = code
+        self.is_lasting = code in _LASTING
 
 
 class CudaMemoryError(CudaError, OutOfMemoryError):
@@ -120,6 +125,10 @@ class Cuda:
         self._call("cudaMemGetInfo", ctypes.byref(free), ctypes.byref(total))
         return free.value
 
+    def check(self) -> None:
+        """Waits until the GPU has done all that it was given. Raises CudaError where it has failed."""
+        self._call("cudaDeviceSynchronize")
+
     def allocate(self, size: int) -> int:
         """The address of so many bytes on the GPU."""
         return self._made("cudaMalloc", size)
@@ -169,11 +178,7 @@ class Cuda:
 
     def end_capture(self, stream: int) -> int:
         """A graph of what was recorded, ready to be launched. Raises CudaError where something cannot be recorded."""
-        try:
-            graph = self._made_of("cudaStreamEndCapture", stream)
-        except CudaError:
-            self._calls["cudaGetLastError"]()  # else the failure would be reported again by the next call
-            raise
+        graph = self._made_of("cudaStreamEndCapture", stream)
         try:
             return self._made("cudaGraphInstantiateWithFlags", graph, 0)
         finally:
@@ -207,21 +212,26 @@ class Cuda:
     def _call(self, name: str, *arguments: object) -> None:
         code = self._calls[name](*arguments)
         if code:
+            self._calls["cudaGetLastError"]()  # else TensorRT, which asks for it, would take the failure for its own
             kind = CudaMemoryError if code == _NO_MEMORY else CudaError
             raise kind(name, code, (self._error_name(code) or b"an unknown error").decode())
 
 
 @cache
 def cuda() -> Cuda:
-    """The machine's CUDA. Raises EngineError, with the reason, where there is none."""
+    """The machine's CUDA: the first libcudart that works. Raises EngineError, with the first's reason, if none does."""
     # Modules are loaded when they are first used: less memory and a faster start. Read once, by the first call.
     os.environ.setdefault("CUDA_MODULE_LOADING", "LAZY")
+    failures: list[EngineError] = []
     for place in _places():
         try:
-            library = ctypes.CDLL(place)
+            return Cuda(ctypes.CDLL(place))
         except OSError:
-            continue
-        return Cuda(library)
+            continue  # it is not there
+        except EngineError as error:
+            failures.append(error)  # too new for the driver, for example, while the next is not
+    if failures:
+        raise failures[0]
     raise EngineError(
         "there is no libcudart.so.11.0, .12 or .13: install CUDA's runtime (on a Jetson: apt install nvidia-jetpack), "
         "or put its folder into LD_LIBRARY_PATH"

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from pose3d_ros.engines.engine import EngineError, Rows, TensorSpec, recurrent_outputs
 
 _DTYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int64)": np.int64, "tensor(bool)": np.bool_}
-
+_OF_THE_FILE = {"InvalidProtobuf", "InvalidGraph", "InvalidArgument"}
+"""ONNX Runtime's errors that another copy of a network may mend."""
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 # Otherwise CUDA tries every algorithm out when a batch of a new size comes: a second in which frames are lost.
@@ -54,7 +55,9 @@ class OnnxRuntimeEngine:
             # Else a run that fails on the GPU, and all later ones, would be done on the CPU with no more than a print.
             self._session.disable_fallback()
         except Exception as error:  # ONNX Runtime's exceptions share no base class
-            raise EngineError(f"{path} is not a readable ONNX network ({error}): copy the file again") from error
+            if type(error).__name__ in _OF_THE_FILE:
+                raise EngineError(f"{path} is not a readable ONNX network ({error}): copy the file again") from error
+            raise EngineError(f"{path} cannot be loaded ({error})") from error
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
         self.device = f"{_described(self._session.get_providers(), providers, threads)}, ONNX Runtime {ort.__version__}"
@@ -69,7 +72,7 @@ class OnnxRuntimeEngine:
     def run(self, arrays: Mapping[str, Any]) -> dict[str, NDArray]:
         """The network's outputs by name. Raises EngineError when the arrays do not fit the network, or a GPU fails."""
         try:
-            states = {name: _stacked(arrays[name], begin) for name, begin in self._begins.items()}
+            states = {name: _stacked(arrays[name], begin) for name, begin in self._begins.items() if name in arrays}
             values = self._session.run(None, {**arrays, **states})
         except Exception as error:  # as above
             raise EngineError(f"{self._name}: {error}") from error

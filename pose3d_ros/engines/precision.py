@@ -102,8 +102,9 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
 
     for place, node in enumerate(graph.node):
         if place in chosen:
-            for i, name in enumerate(_data_inputs(node)):
-                if name not in made_half:
+            data = _data_inputs(node)
+            for i, name in enumerate(node.input):
+                if name in data and name not in made_half:
                     node.input[i] = converted(name, TensorProto.FLOAT16)
         else:
             for i, name in enumerate(node.input):
@@ -151,6 +152,8 @@ def to_int8(model: onnx.ModelProto, samples: Sequence[Mapping[str, NDArray]]) ->
                 "ActivationSymmetric": True,
                 "WeightSymmetric": True,
                 "QuantizeBias": False,
+                # Else weights come in 8 bits with nodes that only dequantise, which not every TensorRT 8 reads.
+                "AddQDQPairToWeight": True,
                 # Rounded between a convolution and its activation, the two could not be merged.
                 "OpTypesToExcludeOutputQuantization": ["Conv"],
             },

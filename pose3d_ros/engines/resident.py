@@ -58,7 +58,9 @@ class DeviceRows:
         return DeviceRow(self, self._free.popleft())
 
     def read(self, row: DeviceRow) -> NDArray:
-        """A row's content [H], as an array of the caller's own."""
+        """A row's content [H], as an array of the caller's own; after `close`, the zeros of a beginning."""
+        if not self._blocks:
+            return np.zeros(row.shape, self.dtype)
         self._cuda.download(self._staging, row.address, self._stream)
         self._cuda.synchronize(self._stream)
         return self._staging.view(self.dtype).copy()
@@ -68,10 +70,11 @@ class DeviceRows:
         self._free.append(address)
 
     def close(self) -> None:
-        """Frees the memory; the rows must not be used again."""
-        for block in self._blocks:
-            self._cuda.free(block)
+        """Frees the memory, and the rows' content with it."""
         del self._staging
+        blocks, self._blocks = self._blocks, []
+        for block in blocks:
+            self._cuda.free(block)
 
     def _grow(self) -> None:
         block = self._cuda.allocate(_ROWS_AT_ONCE * self.row_bytes)

@@ -24,7 +24,7 @@ def key_of(network: Path, sha256: str, precision: str) -> EngineKey:
     """The key of a network's engine on this machine. Raises EngineError where there is no usable GPU."""
     gpu = cuda().gpu()
     facts = (gpu.name, *gpu.capability, gpu.processors, gpu.integrated)
-    return EngineKey(network.stem, sha256, trt.__version__, facts, precision, BATCHES, OPTIONS)
+    return EngineKey(str(network.resolve()), sha256, trt.__version__, facts, precision, BATCHES, OPTIONS)
 
 
 def load(key: EngineKey) -> TensorRTEngine:

@@ -28,6 +28,9 @@ from pose3d_ros.engines.cuda import Cuda, CudaError
 from pose3d_ros.engines.engine import EngineError, OutOfMemoryError, Rows, TensorSpec, recurrent_outputs
 from pose3d_ros.engines.resident import DeviceRow, DeviceRows
 
+if not hasattr(trt.DataType, "UINT8"):  # which came with the calls that we use
+    raise ImportError(f"TensorRT {trt.__version__} is too old: 8.5 or newer is needed")
+
 _ALIGNMENT = 256
 _WARM_UP_RUNS = 3
 _KEPT_LINES = 50
@@ -115,9 +118,9 @@ class _Lane:
             self.slots[spec.name] = _Slot(end, shape)
             self.bytes = end + int(np.prod(shape)) * spec.dtype.itemsize
             end = -(-self.bytes // _ALIGNMENT) * _ALIGNMENT
-        resident = recurrent_outputs(network.inputs, network.outputs)
-        self.upload_end = self.slots[next(iter(resident.values()), network.outputs[0].name)].start
-        self.download_start = self.slots[network.layout[len(network.inputs) + len(resident)].name].start
+        inputs, resident = len(network.inputs), len(recurrent_outputs(network.inputs, network.outputs))
+        self.upload_end = self.slots[network.layout[inputs - resident].name].start
+        self.download_start = self.slots[network.layout[inputs + resident].name].start
 
     def bind(self, network: _Network, memory: Bytes, address: int) -> None:
         """Gives the tensors their memory: `memory` on the CPU, pinned, and at `address` on the GPU."""
@@ -169,7 +172,7 @@ class TensorRTEngine:
     plan: what the builder wrote, from a place that only the user can write to. cuda: the GPU. about: in words, what
     precision it has. Not thread-safe; may be made in one thread and run in another.
     Raises StalePlanError when this TensorRT or GPU does not take the plan, OutOfMemoryError when there is no memory for
-    it, and EngineError when it cannot be run.
+    it, CudaError when the GPU has failed, and EngineError when it cannot be run.
     """
 
     def __init__(self, plan: bytes, cuda: Cuda, about: str) -> None:
@@ -183,6 +186,7 @@ class TensorRTEngine:
         if engine is None and tensorrt_log().tells_of_memory:  # the plan may be as good as ever
             raise OutOfMemoryError(f"no memory for an engine ({tensorrt_log().text}): free some of the GPU's")
         if engine is None:
+            cuda.check()  # if the GPU has failed, the plan may be as good as ever, too
             raise StalePlanError(f"TensorRT {trt.__version__} does not take the engine: {tensorrt_log().text}")
         network = _Network(engine, *_specs(engine))
         self.inputs, self.outputs = network.inputs, network.outputs
@@ -219,8 +223,11 @@ class TensorRTEngine:
         return {spec.name: _joined([part[spec.name] for part in parts]) for spec in self.outputs}
 
     def close(self) -> None:
-        """Frees the GPU's memory; the engine must not be run again."""
-        self._held.close()
+        """Frees the GPU's memory; the engine must not be run again. A GPU that fails at it is only told to the log."""
+        try:
+            self._held.close()
+        except CudaError as error:
+            logging.getLogger(__name__).warning("memory of the GPU's was not freed: %s", error)
         # The contexts have gone with their lanes, and the engine with them: now the runtime may.
         del self._runtime, self._memory
 
@@ -232,10 +239,12 @@ class TensorRTEngine:
         return _State(new, rows)
 
     def _end_lanes(self) -> None:
-        for lane in self._lanes:
-            if lane.graph:
-                self._cuda.destroy_graph(lane.graph)
-        self._lanes.clear()
+        try:
+            for lane in self._lanes:
+                if lane.graph:
+                    self._cuda.destroy_graph(lane.graph)
+        finally:
+            self._lanes.clear()
 
     def _run_part(self, arrays: Mapping[str, Any], rows: slice) -> dict[str, Any]:
         count = rows.stop - rows.start

@@ -33,6 +33,8 @@ _STRONGLY_TYPED_FROM = (10, 12)
 # The rule of `precision`, for TensorRT's layers instead of ONNX nodes.
 _WEIGHTED = {"CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY", "FULLY_CONNECTED"}
 _PASSING = {"ACTIVATION", "POOLING", "CONCATENATION", "RESIZE", "SHUFFLE", "IDENTITY", "ELEMENTWISE"}
+_CONVERTING = {"CAST", "IDENTITY"}
+"""From other types, of the inputs for example: before 10 the cast is an identity."""
 _ROUNDING = {"QUANTIZE", "DEQUANTIZE"}
 """Between tensors of 8 bits and others: they pass on whatever comes, and have a precision of their own."""
 
@@ -146,6 +148,8 @@ def _limit_precision(network: trt.INetworkDefinition, config: trt.IBuilderConfig
         if _kind(layer) in _ROUNDING or not outputs:
             continue
         if any(tensor.dtype != trt.DataType.FLOAT or tensor.name in constant for tensor in outputs):
+            continue
+        if _kind(layer) in _CONVERTING and layer.get_input(0).dtype != trt.DataType.FLOAT:
             continue
         if outputs[0].name not in half:
             layer.precision = trt.DataType.FLOAT

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 import threading
@@ -105,6 +106,44 @@ def test_a_plan_of_another_version_of_the_package_must_be_built_again() -> None:
         cache.read_plan(old.plan)
     [engine] = kept_engines()
     assert engine.about == "unusable"
+
+
+def in_a_sidecar(key: EngineKey) -> dict:
+    return json.loads(json.dumps(asdict(key)))
+
+
+def test_networks_of_the_same_name_elsewhere_keep_their_engines_while_they_are_there(tmp_path: Path) -> None:
+    mine, theirs = (tmp_path / folder / "pose2d.onnx" for folder in ("mine", "theirs"))
+    theirs.parent.mkdir()
+    theirs.touch()
+    newer = replace(KEY, network=str(mine))
+    older = in_a_sidecar(replace(newer, tensorrt="8.6.1"))
+    assert newer.supersedes(older)
+    assert not newer.supersedes({**older, "network": str(theirs)})
+    theirs.unlink()
+    assert newer.supersedes({**older, "network": str(theirs)})
+    assert not newer.supersedes({**older, "network": str(theirs.with_name("finder.onnx"))})
+
+
+def test_copies_of_a_network_share_an_engine(tmp_path: Path) -> None:
+    copies = [replace(KEY, network=str(tmp_path / folder / "pose2d.onnx")) for folder in ("here", "there")]
+    assert copies[0].plan == copies[1].plan
+    assert not copies[0].supersedes(in_a_sidecar(copies[1]))
+
+
+def test_whoever_looks_while_a_plan_is_replaced_looks_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.write_plan(KEY, b"newer", FACTS)
+    KEY.plan.write_bytes(b"plan")  # as it is between the two renames
+    read = cache.read_own
+
+    def read_late(path: Path) -> bytes:
+        content = read(path)
+        if path.suffix == ".json":
+            KEY.plan.write_bytes(b"newer")
+        return content
+
+    monkeypatch.setattr(cache, "read_own", read_late)
+    assert cache.read_plan(KEY.plan)[0] == b"newer"
 
 
 @pytest.mark.parametrize("mode", [0o620, 0o602])

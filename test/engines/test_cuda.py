@@ -106,6 +106,53 @@ def test_a_full_gpu_is_named(gpu_machine) -> None:
     assert isinstance(error.value, CudaError)
 
 
+def test_a_failure_is_told_once(gpu_machine) -> None:
+    """And not again to TensorRT, which would take it for its own."""
+    machine = gpu_machine(faults="gpu full").cudart.machine
+    with pytest.raises(CudaError):
+        module.cuda().allocate(10)
+    assert not machine.pending
+
+
+def test_a_gpu_that_is_lost_is_told_from_one_that_is_full(gpu_machine, monkeypatch) -> None:
+    gpu_machine(faults="gpu full")
+    with pytest.raises(CudaError) as full:
+        module.cuda().allocate(10)
+    module.cuda().check()
+    monkeypatch.setenv("GPU_STAND_IN_FAULTS", "lost gpu")
+    with pytest.raises(CudaError, match=r"cudaErrorIllegalAddress \(700\): .*restart the node") as lost:
+        module.cuda().check()
+    assert (full.value.is_lasting, lost.value.is_lasting) == (False, True)
+
+
+@pytest.mark.parametrize("working", ["libcudart.so.12", ""])
+def test_a_library_that_does_not_work_here_gives_way_to_the_next(gpu_machine, working: str, monkeypatch) -> None:
+    """As that of CUDA 13 does with a driver for CUDA 12."""
+    cudart = gpu_machine().cudart
+
+    def refuse(code: int):
+        def count(_: object) -> None:
+            raise cudart.CallError(code, "no driver for this")
+
+        return cudart._as_c("cudaGetDeviceCount", count, (ctypes.POINTER(ctypes.c_int),))
+
+    def load(name: str) -> object:
+        library = cudart.Library()
+        if name != working:
+            library.cudaGetDeviceCount = refuse(35 if name == "libcudart.so.13" else 100)
+        return library
+
+    monkeypatch.setattr(module, "_places", lambda: iter(["libcudart.so.13", "libcudart.so.12"]))
+    module.cuda.cache_clear()
+    with monkeypatch.context() as libraries:
+        libraries.setattr(ctypes, "CDLL", load)
+        if working:
+            assert module.cuda().gpu().name == "Stand-in Orin"
+        else:
+            with pytest.raises(CudaError, match=r"cudaErrorInsufficientDriver \(35\)"):
+                module.cuda()
+
+
 def test_a_machine_without_cuda_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_places", lambda: iter(["/nowhere/libcudart.so.12"]))
     module.cuda.cache_clear()

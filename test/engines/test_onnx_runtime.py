@@ -6,10 +6,12 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
+pytest.importorskip("onnx", reason="the tests make small networks with onnx")
+import onnx
+import small_networks
+
 from pose3d_ros.engines.engine import EngineError
 from pose3d_ros.engines.onnx_runtime import CPU, CUDA, OnnxRuntimeEngine, providers_present
-
-onnx = pytest.importorskip("onnx", reason="the tests make small networks with onnx")
 
 
 def write_doubler(path: Path, kind: int = 1) -> Path:
@@ -56,6 +58,20 @@ def test_a_file_that_is_no_network_is_named(tmp_path: Path) -> None:
     path.write_text("version https://git-lfs.github.com/spec/v1")
     with pytest.raises(EngineError, match="not a readable ONNX network"):
         OnnxRuntimeEngine(path)
+
+
+def test_a_network_that_finds_no_memory_is_not_called_unreadable(doubler: Path, monkeypatch) -> None:
+    import onnxruntime
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Mock(side_effect=RuntimeError("out of memory")))
+    with pytest.raises(EngineError, match=r"doubler\.onnx cannot be loaded \(out of memory\)$"):
+        OnnxRuntimeEngine(doubler)
+
+
+def test_a_state_that_is_missing_is_named(tmp_path: Path) -> None:
+    engine = OnnxRuntimeEngine(small_networks.write_memory(tmp_path / "memory.onnx"), threads=1)
+    with pytest.raises(EngineError, match=r"memory\.onnx: .*[Mm]issing.*state|memory\.onnx: .*state.*missing"):
+        engine.run({"levels": np.zeros((1, 2), np.float32)})
 
 
 @pytest.mark.parametrize(

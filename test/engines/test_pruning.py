@@ -38,6 +38,17 @@ def test_what_is_superseded_goes_and_the_rest_stays(folder: Path) -> None:
     assert set(folder.iterdir()) == current | other
 
 
+def test_an_engine_of_a_network_in_another_folder_stays_while_that_is_there(tmp_path: Path) -> None:
+    network = tmp_path / "theirs" / "pose2d.onnx"
+    network.parent.mkdir()
+    network.touch()
+    theirs = replace(KEY, network=str(network), sha256="cd" * 32)
+    keep(theirs)
+    assert not prune([KEY]).deleted
+    network.unlink()
+    assert theirs.plan in prune([KEY]).deleted
+
+
 def test_a_damaged_engine_goes() -> None:
     keep(KEY)
     KEY.plan.with_suffix(".json").unlink()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("onnx", reason="the tests make small networks with onnx")
+import onnx
 import small_networks
 from gpu_machine import VARIANTS
 
@@ -111,6 +112,42 @@ def test_a_frame_that_fails_changes_nobody(gpu_machine, network: Path, monkeypat
     with pytest.raises(EngineError, match="gone"):
         tested.run({"levels": levels(2, 1), "state": states})
     assert all(np.array_equal(np.asarray(state), old) for state, old in zip(states, before, strict=True))
+
+
+def test_states_of_an_engine_that_was_closed_begin_anew(gpu_machine, network: Path) -> None:
+    """Whoever was followed by a GPU that failed is followed on the CPU."""
+    tested, cpu = engine(gpu_machine(), network), OnnxRuntimeEngine(network, threads=1)
+    states = tested.run({"levels": levels(2), "state": [None, None]})["new_state"]
+    tested.close()
+    begins, goes_on = (cpu.run({"levels": levels(2, 1), "state": s})["seen"] for s in ([None, None], states))
+    assert np.array_equal(begins, goes_on)
+
+
+def test_two_states_that_come_out_in_another_order_do_not_leave_the_gpu_either(gpu_machine, tmp_path: Path) -> None:
+    names = ("fast", "slow")
+    weights = [onnx.numpy_helper.from_array(np.full((1, 5), value, np.float32), f"{value}") for value in (0.5, 0.9)]
+    nodes = []
+    for name, weight in zip(names, weights, strict=True):
+        nodes += [
+            onnx.helper.make_node("Mul", [name, weight.name], [f"{name}_faded"]),
+            onnx.helper.make_node("Add", ["levels", f"{name}_faded"], [f"new_{name}"]),
+        ]
+    nodes.append(onnx.helper.make_node("Sub", ["new_fast", "new_slow"], ["seen"]))
+    infos = {
+        name: onnx.helper.make_tensor_value_info(name, 1, ["n", 5])
+        for name in ("levels", "fast", "slow", "seen", "new_slow", "new_fast")
+    }
+    inputs, outputs = list(infos.values())[:3], list(infos.values())[3:]
+    graph = onnx.helper.make_graph(nodes, "two", inputs, outputs, weights)
+    path = tmp_path / "two.onnx"
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), path)
+    engines = engine(gpu_machine(), path), OnnxRuntimeEngine(path, threads=1)
+    states: list[dict] = [{name: [None, None] for name in names} for _ in engines]
+    for frame in range(3):
+        given = np.random.default_rng(frame).normal(size=(2, 5)).astype(np.float32)
+        mine, expected = (e.run({"levels": given, **s}) for e, s in zip(engines, states, strict=True))
+        np.testing.assert_allclose(mine["seen"], expected["seen"], atol=1e-6)
+        states = [{name: answers[f"new_{name}"] for name in names} for answers in (mine, expected)]
 
 
 def test_rows_of_another_width_are_refused(gpu_machine, network: Path) -> None:

@@ -16,7 +16,7 @@ from gpu_machine import VARIANTS
 
 from pose3d_ros.engines.build_progress import BuildCancelledError
 from pose3d_ros.engines.cache import StalePlanError
-from pose3d_ros.engines.cuda import cuda
+from pose3d_ros.engines.cuda import CudaError, cuda
 from pose3d_ros.engines.engine import EngineError, OutOfMemoryError
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine
 from pose3d_ros.models import models_dir, pipeline_models
@@ -149,6 +149,7 @@ def test_half_precision_is_what_was_asked_for_and_nearly_right(gpu_machine, netw
         assert kinds["CONVOLUTION"] == kinds["ACTIVATION"] == kinds["RESIZE"] == {"HALF"}
         assert kinds["SOFTMAX"] == {"FLOAT"}
         assert kinds["ELEMENTWISE"] == {"HALF", "FLOAT"}  # the residual sum, and the product with the places
+        assert kinds["IDENTITY" if variant == "8.5" else "CAST"] == {""}  # of the pictures' bytes
     else:
         assert not facts["flags"]
         assert b"w1_as_half" in plan
@@ -269,11 +270,35 @@ def test_a_plan_of_another_version_or_none_is_stale(gpu_machine, network: Path, 
             machine.engines.TensorRTEngine(plan, cuda(), "fp32")
 
 
+def test_a_plan_is_not_called_stale_where_the_gpu_has_failed(gpu_machine, network: Path, monkeypatch) -> None:
+    machine = gpu_machine()
+    plan = build(machine, network)
+    monkeypatch.setenv("GPU_STAND_IN_FAULTS", "lost gpu")
+    with pytest.raises(CudaError, match=r"cudaErrorIllegalAddress \(700\): .*restart the node"):
+        machine.engines.TensorRTEngine(plan, cuda(), "fp32")
+
+
+def test_an_engine_whose_gpu_has_failed_can_be_closed(gpu_machine, tmp_path: Path, monkeypatch, caplog) -> None:
+    tested = engine(gpu_machine(), small_networks.write_memory(tmp_path / "memory.onnx"))
+    monkeypatch.setenv("GPU_STAND_IN_FAULTS", "lost gpu")
+    tested.close()
+    assert "cudaErrorIllegalAddress (700)" in caplog.text
+    assert not hasattr(tested, "_runtime")
+    assert not tested._lanes
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_without_graphs_it_is_slower_but_right(gpu_machine, network: Path, variant: str) -> None:
-    machine = gpu_machine(variant, "no capture")
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        ("no capture", "cudaStreamEndCapture failed with cudaErrorStreamCaptureInvalidated"),
+        ("no graph", "cudaGraphInstantiateWithFlags failed with cudaErrorInvalidValue"),
+    ],
+)
+def test_without_graphs_it_is_slower_but_right(gpu_machine, network: Path, variant: str, fault: str, text: str) -> None:
+    machine = gpu_machine(variant, fault)
     tested = engine(machine, network)
-    assert "no CUDA graphs (cudaStreamEndCapture failed with cudaErrorStreamCaptureInvalidated" in tested.device
+    assert f"no CUDA graphs ({text}" in tested.device
     inputs = small_networks.pictures(3)
     assert np.allclose(tested.run(inputs)["level"], OnnxRuntimeEngine(network).run(inputs)["level"], atol=1e-5)
     assert machine.cudart.machine.launches == 0

@@ -5,7 +5,7 @@ import pytest
 from simulated_people import see
 
 from pose3d_ros.skeleton import NUM_JOINTS
-from pose3d_ros.stages.body import Body, Rows, blur_variance, body_of, corrected, mixed
+from pose3d_ros.stages.body import Body, Rows, body_of, corrected, mixed, without_blur
 from pose3d_ros.stages.place import SIZE_SD, Placement, place
 
 
@@ -78,14 +78,21 @@ def test_a_mixture_has_the_moments_of_its_samples():
     np.testing.assert_allclose(both.cov[0], np.cov(np.concatenate(samples).T), atol=0.02)
 
 
-def test_people_of_few_pixels_may_look_larger_than_they_are():
+def test_people_of_few_pixels_are_farther_than_they_look():
     """That moves them along the ray, and tells nothing of their size."""
-    variance = blur_variance([[0, 0, 30, 100], [0, 0, 200, 400], [5, 5, 5, 5]])
-    assert variance[0] == pytest.approx((16 / 100) ** 4)
-    assert variance[1] < 1e-5
-    assert np.isfinite(variance).all()
-    placed = Placement(np.array([[1.0, 0, 12]]), np.zeros((1, 3, 3)), np.zeros((1, 3, 3)), np.ones(1, bool))
-    sharp, blurred = (body_of(placed, [1.0], [0.05**2], look) for look in ([0.0], [0.3**2]))
-    assert np.allclose(blurred.root_cov - sharp.root_cov, 0.3**2 * np.outer([1, 0, 12], [1, 0, 12]))
-    assert blurred.size_variance == sharp.size_variance
-    assert np.array_equal(blurred.noise_cov, sharp.noise_cov)
+    placed = Placement(
+        np.tile([1.0, 0, 12], (3, 1)), np.zeros((3, 3, 3)), np.tile(0.01 * np.eye(3), (3, 1, 1)), np.ones(3, bool)
+    )
+    given = body_of(placed, np.ones(3), np.full(3, 0.05**2))
+    body = without_blur(given, [[0, 0, 15, 30], [0, 0, 200, 400], [5, 5, 5, 5]])
+    growth = 0.25
+    assert body.root_m[0] == pytest.approx(np.exp(growth) * given.root_m[0])
+    assert body.root_m[1] == pytest.approx(given.root_m[1], rel=2e-3)
+    assert np.isfinite(body.mean).all(), "of somebody without an extent, too"
+    assert np.array_equal(body.size, given.size)
+    assert np.array_equal(body.size_variance, given.size_variance)
+    ray = given.root_m[0] / np.linalg.norm(given.root_m[0])
+    distance = np.linalg.norm(body.root_m[0])
+    assert ray @ body.root_noise_cov[0] @ ray == pytest.approx(0.01 * np.exp(2 * growth))
+    spread = 0.01 * np.exp(2 * growth) + (0.05**2 + (growth / 2) ** 2) * distance**2
+    assert ray @ body.root_cov[0] @ ray == pytest.approx(spread)
