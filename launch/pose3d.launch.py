@@ -40,7 +40,9 @@ ARGUMENTS = [
         description="First namespace of the driver's topics, in place of its usual one. Empty: the driver's own.",
     ),
     DeclareLaunchArgument(
-        "image", default_value="", description="Topic of the camera's images. Empty: the driver's, or image."
+        "image",
+        default_value="",
+        description="Topic of the camera's images, without /compressed. Empty: the driver's, or image.",
     ),
     DeclareLaunchArgument(
         "camera_info",
@@ -167,8 +169,7 @@ def topics(context: LaunchContext) -> dict[str, str]:
     depth = LaunchConfiguration("depth").perform(context)
     if depth:
         found |= {"depth": depth, "depth_camera_info": beside(depth)}
-    elif not named:
-        found |= {name: topic for name, topic in of_driver.items() if name not in found}
+    found |= {name: topic for name, topic in of_driver.items() if name not in found}
     detections = LaunchConfiguration("detections").perform(context)
     return found if detections == "detections" else found | {"detections": detections}
 
@@ -190,12 +191,20 @@ def inputs(context: LaunchContext) -> list[tuple[str, str]]:
     """The node's inputs, and the topics that they are remapped to."""
     several = cameras(context)
     if not several:
-        return list(topics(context).items())
+        return list(checked(topics(context)).items())
     return [
         (f"{name}/{topic}", remapped)
         for name, of_camera in several.items()
-        for topic, remapped in (infos_beside(of_camera) | of_camera).items()
+        for topic, remapped in (infos_beside(of_camera) | checked(of_camera)).items()
     ]
+
+
+def checked(of_camera: dict[str, str]) -> dict[str, str]:
+    """A camera's topics, of which the images' is the one that image_transport begins from."""
+    image = of_camera["image"]
+    if image.endswith("/compressed"):
+        raise ValueError(f"image is {image}: name it without /compressed, and set image_transport:=compressed")
+    return of_camera
 
 
 def infos_beside(of_camera: dict[str, str]) -> dict[str, str]:

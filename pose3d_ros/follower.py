@@ -15,7 +15,7 @@ from pose3d_ros.newcomers import LEAST_FOUND, Suspects, look_closely
 from pose3d_ros.person import Frame, JointState, Person
 from pose3d_ros.pipeline_settings import PipelineSettings
 from pose3d_ros.stage_times import StageTimes
-from pose3d_ros.stages.body import Body, blur_variance, body_of, sized
+from pose3d_ros.stages.body import Body, body_of, sized, without_blur
 from pose3d_ros.stages.depth import joint_depths, with_depth
 from pose3d_ros.stages.find import without_overlaps
 from pose3d_ros.stages.ground import with_ground
@@ -31,6 +31,9 @@ _VISIBLE = 0.5
 """Probability from which on a joint is to be seen, so that the surface there is the joint's."""
 _SURE_SCORE = 0.5
 """Mean score of the joints from which on the person's crop is taken to be right."""
+_SAME_CAMERA = 0.005
+"""By how much a camera's focal length, its centre as a share of the image's width, and each coefficient of its
+distortion (at 45 degrees off the axis, about a share of the ray) may change, as autofocus and stabilised lenses do."""
 
 
 class Follower:
@@ -63,6 +66,7 @@ class Follower:
         self._tracker.reset()
         self.since_ns = 0
         self._last: Frame | None = None
+        self._camera: Camera | None = None  # by which the metres began
         self._frames_since_find = self._settings.find_every_n_frames
         self._somebody_missing = False
         self._seen: dict[int, tuple[Array, float]] = {}
@@ -79,8 +83,9 @@ class Follower:
             self.reset()
         if self._last is None:
             self.since_ns = frame.stamp_ns
-        elif not _same_camera(self._last.camera, frame.camera):
+        if not _same_camera(self._camera, frame.camera):
             self._tracker.forget_metres()
+            self._camera = frame.camera
         self._last = frame
         with times.of("track"):
             self._tracker.predict(frame.stamp_ns)
@@ -167,7 +172,7 @@ class Follower:
         lifted: Lifted = yield Lift(rays, cov, pose.score, self._tracker.states(tracks), up)
         with times.of("place"):
             placed = place(lifted.joints_m, lifted.sigma_m, rays, cov, pose.score)
-            body = body_of(placed, *self._tracker.sizes(tracks), blur_variance(boxes))
+            body = without_blur(body_of(placed, *self._tracker.sizes(tracks)), boxes)
             if frame.depth_m is not None:
                 body = self._with_depth(body, lifted, frame.depth_m, camera, pose)
             size, size_variance = body.size, body.size_variance  # of depth only: the ground may be a step
@@ -227,11 +232,15 @@ class Follower:
 
 
 def _same_camera(one: Camera | None, other: Camera | None) -> bool:
+    """Whether metres by the one go on with the other, both None or of images of one size."""
     if one is None or other is None or one is other:
         return one is other
-    return (
-        one.model == other.model and np.array_equal(one.K, other.K) and np.array_equal(one.distortion, other.distortion)
-    )
+    if one.model != other.model or one.distortion.shape != other.distortion.shape:
+        return False
+    focal = np.diag(other.K)[:2] / np.diag(one.K)[:2] - 1
+    centre = (other.K[:2, 2] - one.K[:2, 2]) / one.width
+    changes = np.concatenate([focal, centre, other.distortion - one.distortion])
+    return bool((np.abs(changes) <= _SAME_CAMERA).all())
 
 
 def _state_within(track: Tracked, shape: tuple[int, ...]) -> NDArray[np.uint8]:

@@ -66,25 +66,26 @@ class ImageSource(Source):
 class CaptureSource(Source):
     """Anything that OpenCV's VideoCapture opens. Raises VideoError when it does not, or when there is no image in it.
 
-    target: the path or address of a video, or the number of a camera.
+    target: the path or address of a video, or the number of a camera. may_be_live: it is, if nobody knows its length.
     """
 
-    def __init__(self, name: str, target: str | int, is_live: bool) -> None:
-        what = f"camera {target}" if is_live else str(target)
+    def __init__(self, name: str, target: str | int, may_be_live: bool) -> None:
+        what = f"camera {target}" if may_be_live else str(target)
         self._capture = cv2.VideoCapture(target)
         ok, first = self._capture.read() if self._capture.isOpened() else (False, None)
         if not ok or first is None:
             self._capture.release()
             hint = (
                 "check that it is plugged in, not in use, and that you may read it"
-                if is_live
+                if may_be_live
                 else "it is not a video or image that OpenCV can decode; convert it to an mp4 with H.264"
             )
             raise VideoError(f"cannot read {what}: {hint}")
         self._first = first
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        known = not is_live and count > 0
+        known = count > 0
+        is_live = may_be_live and not known
         super().__init__(name, fps if 0 < fps < _MAX_FPS else _DEFAULT_FPS, int(count) if known else None, is_live)
 
     def __iter__(self) -> Iterator[tuple[Image, int]]:
@@ -102,16 +103,16 @@ class CaptureSource(Source):
 
 
 def open_source(text: str) -> Source:
-    """An image file, a video file, a stream's address (rtsp://…), or a camera (its number or /dev/videoN).
+    """An image file, a video file, its address or a stream's (rtsp://…), or a camera (its number or /dev/videoN).
 
     Raises VideoError naming what was wrong.
     """
     if text.isdigit():
-        return CaptureSource(f"camera{text}", int(text), is_live=True)
+        return CaptureSource(f"camera{text}", int(text), may_be_live=True)
     if text.startswith("/dev/video"):
-        return CaptureSource(Path(text).name, text, is_live=True)
+        return CaptureSource(Path(text).name, text, may_be_live=True)
     if "://" in text:
-        return CaptureSource("stream", text, is_live=True)
+        return CaptureSource("stream", text, may_be_live=True)
     path = Path(text).expanduser()
     if path.is_dir():
         raise VideoError(f"{path} is a folder: name a video, an image, or a camera's number")
@@ -119,7 +120,7 @@ def open_source(text: str) -> Source:
         raise VideoError(f"no file {path}: name a video, an image, or a camera's number")
     if path.suffix.lower() in _IMAGE_SUFFIXES:
         return ImageSource(path)
-    return CaptureSource(path.stem, str(path), is_live=False)
+    return CaptureSource(path.stem, str(path), may_be_live=False)
 
 
 def read_image(path: Path) -> Image:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("onnx", reason="the stand-in for TensorRT reads networks with onnx")
 import small_networks
 from gpu_machine import VARIANTS
+from onnx import helper, numpy_helper
 
 from pose3d_ros.engines.cuda import cuda
 
 FIXED = {"pictures": (1, 8, 8, 3), "position": (1, 4), "level": (1, 4)}
+WEIGHTS_OF_8_BITS = {"w": np.ones((2, 2), np.int8), "scale": np.array(0.1, np.float32), "zero": np.array(0, np.int8)}
 
 
 @pytest.fixture
@@ -123,6 +126,25 @@ def test_tensors_that_overlap_are_refused(gpu_machine, network: bytes) -> None:
         tested.execute_async_v3(stream)
     tested.set_tensor_address("level", address + 208)
     assert tested.execute_async_v3(stream)
+
+
+def test_8_5_reads_no_weights_of_8_bits(gpu_machine, tmp_path: Path) -> None:
+    weights = [numpy_helper.from_array(value, name) for name, value in WEIGHTS_OF_8_BITS.items()]
+    nodes = [
+        helper.make_node("DequantizeLinear", ["w", "scale", "zero"], ["weights"]),
+        helper.make_node("MatMul", ["x", "weights"], ["y"]),
+    ]
+    ends = [helper.make_tensor_value_info(name, 1, [1, 2]) for name in "xy"]
+    graph = helper.make_graph(nodes, "rounded", ends[:1], ends[1:], weights)
+    network = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    for variant in ("8.5", "10.3"):
+        trt = gpu_machine(variant).trt
+        logger = Logger(trt)
+        parser = trt.OnnxParser(trt.Builder(logger).create_network(1), logger)
+        assert parser.parse(network) == (variant != "8.5")
+        assert [parser.get_error(i) for i in range(parser.num_errors)] == (
+            ["w: invalid weights type of Int8"] if variant == "8.5" else []
+        )
 
 
 def test_memory_that_is_too_small_is_overrun(gpu_machine, network: bytes) -> None:

@@ -128,7 +128,14 @@ def test_topics_of_a_driver(pose3d, context, driver):
     context.launch_configurations["driver"] = driver
     assert remappings(node_of(pose3d, context), context) == DRIVERS[driver][1]
     context.launch_configurations["image"] = "/mine/image_rect"
-    assert remappings(node_of(pose3d, context), context)["camera_info"] == "/mine/camera_info"
+    mine = {"image": "/mine/image_rect", "camera_info": "/mine/camera_info"}
+    assert remappings(node_of(pose3d, context), context) == DRIVERS[driver][1] | mine
+
+
+def test_a_compressed_topic_is_named_without_its_transport(pose3d, context):
+    context.launch_configurations["image"] = "/camera/image_raw/compressed"
+    with pytest.raises(ValueError, match="without /compressed, and set image_transport:=compressed"):
+        pose3d.nodes(context)
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,29 @@ def test_another_calibration_is_at_once_the_one_that_holds(pipeline: Pipeline, f
     assert np.allclose(person.joints_m, afresh.joints_m, atol=1e-3)
 
 
+def follow(pipeline: Pipeline, focal_shares: np.ndarray) -> Person:
+    """Who is there after images of a camera whose focal length varies by these shares of CAMERA's."""
+    for i, share in enumerate(focal_shares):
+        camera = Camera.from_horizontal_fov(640, 480, 2 * np.degrees(np.arctan(np.tan(np.radians(30)) / share)))
+        [person] = pipeline.process(Frame(BRIGHT, i * FRAME_NS, camera))
+    return person
+
+
+def test_autofocus_forgets_no_metres(pipeline: Pipeline, folder: Path) -> None:
+    """What was learned of place and size stays, or every image would be as uncertain as the first."""
+    steady = play(Pipeline(folder, PipelineSettings(threads=1)), [BRIGHT] * 20)[-1][0]
+    person = follow(pipeline, 1 + np.random.default_rng(0).normal(0, 0.001, 20))
+    assert np.allclose(person.joints_m, steady.joints_m, rtol=0.01)
+    assert np.allclose(person.joints_m_cov, steady.joints_m_cov, rtol=0.01)
+
+
+def test_a_focal_length_that_drifts_is_followed(pipeline: Pipeline, folder: Path) -> None:
+    """Against that by which the metres began, however little it changes from one image to the next."""
+    person = follow(pipeline, np.array([1.0] * 20 + [1.004, 1.008]))
+    afresh = follow(Pipeline(folder, PipelineSettings(threads=1)), np.array([1.008]))
+    assert np.allclose(person.joints_m, afresh.joints_m, atol=1e-3)
+
+
 def test_an_image_of_another_size_resets(pipeline: Pipeline) -> None:
     play(pipeline, [BRIGHT] * 3)
     small = np.full((240, 320, 3), 240, np.uint8)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pose3d_ros.crop import box_of_joints
 from pose3d_ros.data.lspet import Photos
 from pose3d_ros.skeleton import COCO_17, INDEX, JOINTS, NUM_JOINTS
 
@@ -36,8 +37,8 @@ def read_coco(annotations: Path) -> list[CocoPerson]:
     """The people of an annotation file, or of all those in a folder, who have at least one labelled joint.
 
     Photos lie in the folder `images` beside the file, or beside it. Keypoints are COCO's 17 unless the file's category
-    names them; those that we have no joint for, and crowds, are left out.
-    Raises ValueError naming the file and what it lacks.
+    names them; those that we have no joint for, and crowds, are left out. Who has no box has that of the joints.
+    Raises ValueError naming the file and what it lacks, photos too.
     """
     if annotations.is_dir():
         return [person for file in sorted(annotations.glob("*.json")) for person in read_coco(file)]
@@ -49,9 +50,15 @@ def read_coco(annotations: Path) -> list[CocoPerson]:
         names = next((c["keypoints"] for c in content.get("categories", ()) if c.get("keypoints")), _COCO_NAMES)
         entries = [entry for entry in content["annotations"] if not entry.get("iscrowd")]
         people = [_person(entry, path_of[entry["image_id"]], names) for entry in entries]
-    except (KeyError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{annotations} has no COCO keypoints: {type(error).__name__} {error}") from error
-    return [person for person in people if person.labelled.any()]
+    if INDEX.keys().isdisjoint(names):
+        raise ValueError(f"{annotations} names none of our joints but {', '.join(names)}; ours are {', '.join(JOINTS)}")
+    labelled = [person for person in people if person.labelled.any()]
+    missing = {person.path for person in labelled if not person.path.is_file()}
+    if missing:
+        raise ValueError(f"{annotations} tells of {len(missing)} photos that are not there, as {min(missing)}")
+    return labelled
 
 
 def _person(entry: dict[str, Any], path: Path, names: Sequence[str]) -> CocoPerson:
@@ -64,8 +71,11 @@ def _person(entry: dict[str, Any], path: Path, names: Sequence[str]) -> CocoPers
     asked[ours] = True
     labelled[ours] = keypoints[known, 2] > 0
     hidden[ours] = keypoints[known, 2] == _HIDDEN
-    x, y, width, height = entry["bbox"]
-    return CocoPerson(path, np.array([x, y, x + width, y + height]), joints, asked, labelled, hidden)
+    x, y, width, height = entry.get("bbox") or (0, 0, 0, 0)
+    box = np.array([x, y, x + width, y + height], float)
+    if labelled.any() and not (width > 0 and height > 0):
+        box = box_of_joints(joints[labelled])
+    return CocoPerson(path, box, joints, asked, labelled, hidden)
 
 
 def held_out(people: Sequence[CocoPerson]) -> tuple[list[CocoPerson], list[CocoPerson]]:
@@ -73,9 +83,11 @@ def held_out(people: Sequence[CocoPerson]) -> tuple[list[CocoPerson], list[CocoP
 
     A photo's name decides, so that it stays on its side when others come and go.
     """
-    paths = {person.path for person in people}
-    enough = len(paths) >= _HELD_OUT_EVERY
-    measured = {path for path in paths if enough and zlib.crc32(path.name.encode()) % _HELD_OUT_EVERY == 0}
+    order = {person.path: zlib.crc32(person.path.name.encode()) for person in people}
+    measured: set[Path] = set()
+    if len(order) >= _HELD_OUT_EVERY:
+        measured = {path for path, number in order.items() if number % _HELD_OUT_EVERY == 0}
+        measured = measured or {min(order, key=lambda path: order[path])}
     return [p for p in people if p.path not in measured], [p for p in people if p.path in measured]
 
 

@@ -22,14 +22,17 @@ from pose3d_ros.networks.calibration import UNCALIBRATED, Answers, Calibration, 
 
 CALIBRATION_TENSOR = "calibration"
 """Name in the file: what `Pose2DGraph` calls it."""
-NO_PHOTOS = "no folder lspet in that of --data, no ten photos of your own (--coco)"
+NO_PHOTOS = "no folder lspet in that of --data, no ten photos and more of your own (--coco)"
 _LEAST_VISIBLE = 1e-6
 # Photos are what the network is for; their labels are rougher, so that alone they make it too modest elsewhere.
 _PHOTOS_WEIGHT, _RENDERED_WEIGHT = 0.6, 0.4
+_ENOUGH, _FEW = 100, 30
+"""People of a set from which on it has its weight in full, and below which a fit to them alone is no calibration."""
 
 
 class LabelledCrop(NamedTuple):
-    """crop: [size, size, 3] BGR. joints: [24, 2] in its pixels. known: [24] which of them are. torso: in its pixels."""
+    """crop: [size, size, 3] BGR. joints: [24, 2] in its pixels. known: [24] which of them are. torso: in its pixels;
+    NaN: it is not labelled."""
 
     crop: NDArray[np.uint8]
     joints: NDArray[np.floating]
@@ -38,7 +41,7 @@ class LabelledCrop(NamedTuple):
 
 
 class WeightedCrops(NamedTuple):
-    """A set of labelled people, what it is called, and how much it counts as a whole."""
+    """A set of labelled people, what it is called, and how much it counts as a whole if it holds enough of them."""
 
     name: str
     weight: float
@@ -78,29 +81,44 @@ def calibration_sets(photos: Mapping[str, Photos], synthetic: Path | None, size:
 
 
 def calibrate_file(path: Path, sets: Sequence[WeightedCrops]) -> None:
-    """Calibrates the stage 1 in an ONNX file on sets of labelled people that no training saw; says on which."""
+    """Calibrates the stage 1 in an ONNX file on sets of labelled people that no training saw; says on which.
+
+    Raises ValueError where nobody's torso is labelled, by whose length it is told what is right.
+    """
     set_calibration(path, UNCALIBRATED)
     engine = OnnxRuntimeEngine(path)
     size = engine.inputs[0].shape[1]
     assert size is not None
-    parts = zip(*(_answers(engine, weighted.weight, weighted.crops) for weighted in sets), strict=True)
-    calibration = fit_calibration(Answers(*(np.concatenate(part) for part in parts)), size)
+    asked = {weighted.name: _answers(engine, weighted.weight, weighted.crops) for weighted in sets}
+    answers = {name: of_set for name, of_set in asked.items() if of_set is not None}
+    if not answers:
+        raise ValueError(f"nobody of the {' and '.join(w.name for w in sets)} has shoulders and hips labelled")
+    calibration = fit_calibration(
+        Answers(*(np.concatenate(part) for part in zip(*answers.values(), strict=True))), size
+    )
     set_calibration(path, calibration)
-    print(f"{path}: calibrated on {' and '.join(weighted.name for weighted in sets)}: {calibration}")
+    people = {name: len(of_set.weight) for name, of_set in answers.items()}
+    print(f"{path}: calibrated on {' and '.join(f'{name} ({n})' for name, n in people.items())}: {calibration}")
+    if sum(people.values()) < _FEW:
+        print(f"{path}: so few people say little of how far scores and covariances can be trusted: add --synthetic")
 
 
-def _answers(engine: OnnxRuntimeEngine, weight: float, crops: Iterable[LabelledCrop]) -> Answers:
-    """What the engine says of a set's people, who share its weight."""
+def _answers(engine: OnnxRuntimeEngine, weight: float, crops: Iterable[LabelledCrop]) -> Answers | None:
+    """What the engine says of a set's people whose torso is labelled, who share its weight; None: nobody."""
     rows = []
     for crop, joints, known, torso in crops:
+        if np.isnan(torso):
+            continue
         out = {name: values[0] for name, values in engine.run({"crops": crop[None]}).items()}
         error = out["joints"][:, 0] - joints
         right = np.linalg.norm(error, axis=-1) <= RIGHT * torso
         visible = np.clip(out["visible"], _LEAST_VISIBLE, 1 - _LEAST_VISIBLE)
         visibility = np.log(visible / (1 - visible))
         rows.append((out["score"][:, 0], visibility, known, right, error, out["covariance"][:, 0]))
+    if not rows:
+        return None
     columns = [np.stack(column) for column in zip(*rows, strict=True)]
-    return Answers._make([*columns, np.full(len(rows), weight / len(rows))])
+    return Answers._make([*columns, np.full(len(rows), weight / max(len(rows), _ENOUGH))])
 
 
 def set_calibration(path: Path, calibration: Calibration) -> None:
@@ -119,10 +137,11 @@ def set_calibration(path: Path, calibration: Calibration) -> None:
 
 
 def photo_crops(photos: Photos, size: int) -> Iterator[LabelledCrop]:
-    """A crop of each photo whose torso is labelled."""
-    for i in np.flatnonzero(photos.labelled[:, TORSO].all(1)).tolist():
+    """A crop of each photo."""
+    for i in range(len(photos)):
         known = photos.labelled[i]
-        yield _labelled(photos.image(i), box_of_joints(photos.joints_px[i][known]), photos.joints_px[i], known, size)
+        crop = _labelled(photos.image(i), box_of_joints(photos.joints_px[i][known]), photos.joints_px[i], known, size)
+        yield crop if known[TORSO].all() else crop._replace(torso=np.nan)
 
 
 def rendered_crops(folder: Path, size: int) -> Iterator[LabelledCrop]:

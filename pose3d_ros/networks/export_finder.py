@@ -13,9 +13,9 @@ from pose3d_ros.models import Model, record_model
 from pose3d_ros.networks.finder import FinderNet
 from pose3d_ros.networks.onnx_file import write_onnx_file
 from pose3d_ros.networks.pose2d import normalise
+from pose3d_ros.networks.resnet import COARSEST_STRIDE
 
 _MOST_PEOPLE = 32
-_COARSEST_STRIDE = 32
 _ABOUT = "a letterboxed picture -> people's boxes and scores, best first"
 
 
@@ -63,9 +63,9 @@ def run(args: argparse.Namespace) -> None:
     net, (height, width) = load_finder(args.checkpoint)
     if args.size:
         width, height = args.size
-    if width % _COARSEST_STRIDE or height % _COARSEST_STRIDE:
+    if width % COARSEST_STRIDE or height % COARSEST_STRIDE:
         raise ValueError(
-            f"the finder's pictures cannot be {width} x {height}: both must be multiples of {_COARSEST_STRIDE}"
+            f"the finder's pictures cannot be {width} x {height}: both must be multiples of {COARSEST_STRIDE}"
         )
     write_onnx(FinderGraph(net), (height, width), args.output)
     halve_weights(args.output)

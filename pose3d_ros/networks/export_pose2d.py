@@ -16,6 +16,7 @@ from pose3d_ros.networks.calibration import UNCALIBRATED, Calibration
 from pose3d_ros.networks.decode import Decoder
 from pose3d_ros.networks.onnx_file import write_onnx_file
 from pose3d_ros.networks.pose2d import Look, Pose2DNet, load_mean_net, look_both_ways, look_once, normalise
+from pose3d_ros.networks.resnet import COARSEST_STRIDE
 from pose3d_ros.skeleton import JOINTS
 
 _ABOUT = "a person's crop -> heatmaps -> joints in its pixels, covariance, score, visibility"
@@ -74,9 +75,14 @@ def run(args: argparse.Namespace) -> None:
     """Writes the ONNX file and calibrates it."""
     net, trained_size = load_mean_net(args.checkpoint)
     size = args.size or trained_size
-    write_onnx(Pose2DGraph(net, UNCALIBRATED, _LOOKS[args.look]), size, args.output)
-    halve_weights(args.output)
-    calibrate_file(args.output, calibration_sets(kept_photos(args.data, args.coco), args.synthetic, size))
+    if size % COARSEST_STRIDE:
+        raise ValueError(f"--size {size}: the side of the crops must be a multiple of {COARSEST_STRIDE}")
+    sets = calibration_sets(kept_photos(args.data, args.coco), args.synthetic, size)
+    partial = args.output.with_name(f"{args.output.stem}.partial.onnx")
+    write_onnx(Pose2DGraph(net, UNCALIBRATED, _LOOKS[args.look]), size, partial)
+    halve_weights(partial)
+    calibrate_file(partial, sets)
+    partial.replace(args.output)
     record_model(Model("pose2d", args.output, "", input_size=(size, size), joints=JOINTS, about=_ABOUT))
 
 

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 _STAGE_STRIDES = (1, 2, 2, 2)
+COARSEST_STRIDE = 32
+"""Of the last stage's maps: the sides of pictures must be multiples of it."""
 
 
 def conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:

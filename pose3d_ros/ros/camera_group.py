@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -48,31 +49,38 @@ class CameraGroup:
             CameraStream(node, name, networks, values, self._is_wanted, frames, of_cameras)
             for name in values()["cameras"]
         ]
-        self._is_idle = True  # no image is in the networks
+        self._worker: Worker[Job] | None = None
+        self._started: list[CameraStream] = []  # or half so
+        self._is_destroyed = False
         self._said = {networks.description}  # by whoever made them
 
     def start(self) -> None:
         """Connects the topics and begins to work; whoever was followed before is forgotten."""
         if self._fusion is not None:
             self._fusion.restart()
-        self._is_idle = False
-        self._worker: Worker[Job] = Worker(self._work, f"{self._node.get_name()}_worker")
+        self._worker = worker = Worker(self._work, f"{self._node.get_name()}_worker")
+        self._started = []
         for stream in self._streams:
-            stream.start(lambda job: self._worker.put(job.stream, job))
+            self._started.append(stream)
+            stream.start(lambda job: worker.put(job.stream, job))
 
     def stop(self) -> None:
-        """Disconnects the topics; images that wait are lost."""
-        for stream in self._streams:
+        """Disconnects the topics, however far `start` came; images that wait are lost."""
+        for stream in self._started:
             stream.stop()
-        for job in self._worker.close():
+        for job in self._worker.close() if self._worker else ():
             job.stream.overtaken()
 
     def join(self, timeout_s: float) -> bool:
-        """Waits, after `stop`, for the images in hand; False if they, or the disk, took longer than that."""
+        """Waits, after `stop`, for the images in hand; False if they took longer.
+
+        What is left of the time hard frames have to be written; a disk that takes longer goes on by itself.
+        """
         deadline = time.monotonic() + timeout_s
-        self._is_idle = self._worker.join(timeout_s)
-        left = (max(deadline - time.monotonic(), 0.0) for _ in self._streams)
-        return all([self._is_idle, *(stream.join(left_s) for stream, left_s in zip(self._streams, left, strict=True))])
+        is_idle = self._worker is None or self._worker.join(timeout_s)
+        for stream in self._started:
+            stream.join(max(deadline - time.monotonic(), 0.0))
+        return is_idle
 
     def clear(self) -> None:
         """Takes what was shown out of RViz."""
@@ -84,15 +92,18 @@ class CameraGroup:
             self._hri.clear()
 
     def destroy(self) -> None:
-        """Ends the publishers and frees the networks, unless an image is still in them."""
+        """Ends the publishers, and frees the networks once no image is in them any more."""
+        self._is_destroyed = True
         for stream in self._streams:
             stream.destroy()
         if self._fusion is not None:
             self._fusion.destroy()
         if self._hri is not None:
             self._hri.destroy()
-        if self._is_idle:
+        if self._worker is None or self._worker.join(0):
             self._networks.close()
+        else:
+            threading.Thread(target=self._close_when_idle, args=(self._worker,), daemon=True).start()
 
     # ---- the executor's thread -------------------------------------------------------------------------------------
 
@@ -135,11 +146,17 @@ class CameraGroup:
         self._said.add(text)
         return is_new
 
+    def _close_when_idle(self, worker: Worker[Job]) -> None:
+        worker.join()
+        self._networks.close()
+
     # ---- the worker's thread ---------------------------------------------------------------------------------------
 
     def _work(self, jobs: list[Job]) -> None:
         prepared = [(job, view) for job in jobs if (view := job.stream.view(job)) is not None]
         outcomes = self._networks.process([view for _, view in prepared])
+        if self._is_destroyed:  # meanwhile, by who has waited long enough
+            return
         for (job, view), outcome in zip(prepared, outcomes, strict=True):
             job.stream.finish(job, view, outcome)
         if self._fusion is not None and prepared:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from rclpy.time import Time
@@ -39,6 +41,7 @@ if TYPE_CHECKING:  # hri_msgs is not everywhere
     from pose3d_ros.ros.hri_outputs import HriOutputs
 
 _LOG_THROTTLE_S = 5.0
+_NUMBER = re.compile(r"\d[\d.]*")
 
 AnyImage: TypeAlias = Image | CompressedImage
 
@@ -88,6 +91,7 @@ class CameraStream:
         target = values()["target_frame"]
         self._target = TargetFrame(target, frames if target else None)
         self._rate_limit = RateLimit()
+        self._started = ExitStack()
         self._applied: Values | None = None
         self._last_report: StreamStatistics | None = None
         self._best_rate_hz = 0.0
@@ -101,11 +105,12 @@ class CameraStream:
 
         put: leaves an image to the worker; True if an older one was lost by it.
         """
+        self._watch.start()
+        self._started.callback(self._watch.stop)
         self._processor.restart()
         self._monitor.restart()
         self._best_rate_hz = 0.0
         self.seen = None
-        self._watch.start()
         self._put = put
         compressed = self._values()["image_transport"] == "compressed"
         topic = self._named("image")
@@ -115,22 +120,21 @@ class CameraStream:
         self._companions: Companions[Job] = Companions(
             self._node, self._named, self._values, self._processor.beside, self._frames, self._put_to_work
         )
+        self._started.callback(self._end_companions)
         self._images = MatchedSubscription(self._node, message_type, topic, self._on_image, self._reliability)
+        self._started.callback(self._images.destroy)
         self._camera_infos = MatchedSubscription(
             self._node, CameraInfo, self._named("camera_info"), self._on_camera_info, self._reliability
         )
+        self._started.callback(self._camera_infos.destroy)
 
     def stop(self) -> None:
-        """Disconnects the topics."""
-        for subscription in (self._images, self._camera_infos):
-            subscription.destroy()
-        if self._companions.destroy():
-            self._monitor.frame_dropped(Drop.OVERTAKEN)
-        self._watch.stop()
+        """Disconnects the topics, however far `start` came."""
+        self._started.close()
 
-    def join(self, timeout_s: float) -> bool:
-        """Waits, after `stop`, for what is being written to disk; False if that took longer."""
-        return self._watch.join(timeout_s)
+    def join(self, timeout_s: float) -> None:
+        """Waits, after `stop`, for what is being written to disk, but no longer."""
+        self._watch.join(timeout_s)
 
     def clear(self) -> None:
         """Takes what was shown out of RViz."""
@@ -159,8 +163,10 @@ class CameraStream:
             images.publishers.number,
             images.publishers.problem,
             self._frame_id,
+            self._node.get_parameter("use_sim_time").value,
             now_ns > 0,
             self._named("image"),
+            "" if images.publishers.number else self._elsewhere(),
             self._values()["expected_rate_hz"] or self._best_rate_hz,
         )
         findings = [
@@ -185,11 +191,13 @@ class CameraStream:
     def _on_image(self, message: AnyImage) -> None:
         values = self._values()
         stamp_ns = stamp_to_ns(message.header.stamp)
-        self._monitor.frame_received(stamp_ns, self._now_ns())
+        kind = self._monitor.frame_received(stamp_ns, self._now_ns())
         if not self._networks.is_ready:
             self._monitor.frame_dropped(Drop.NOT_READY)
         elif not self._is_wanted(values):
             self._monitor.frame_dropped(Drop.UNWANTED)
+        elif not kind.usable:
+            self._reject(kind.value)
         elif not self._rate_limit.admits(stamp_ns, values["max_rate_hz"]):
             self._monitor.frame_dropped(Drop.OVER_RATE)
         else:
@@ -201,6 +209,20 @@ class CameraStream:
 
     def _put_to_work(self, job: Job, beside: Beside) -> None:
         if self._put(job._replace(beside=beside)):
+            self._monitor.frame_dropped(Drop.OVERTAKEN)
+
+    def _elsewhere(self) -> str:
+        """Whether images come by the transport that was not asked for, and what to do; empty if they do not."""
+        if self._values()["image_transport"] == "compressed":
+            transport, topic, kind = "raw", self._images.topic.removesuffix("/compressed"), "Image"
+        else:
+            transport, topic, kind = "compressed", self._images.topic + "/compressed", "CompressedImage"
+        published = [endpoint.topic_type for endpoint in self._node.get_publishers_info_by_topic(topic)]
+        comes = f"sensor_msgs/msg/{kind}" in published
+        return f"{topic} is published: set image_transport to {transport}" if comes else ""
+
+    def _end_companions(self) -> None:
+        if self._companions.destroy():
             self._monitor.frame_dropped(Drop.OVERTAKEN)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
@@ -220,15 +242,16 @@ class CameraStream:
             )
             self._watch.look_at(view.frame, time_jumped)
         except BadImageError as error:
-            self._monitor.frame_rejected(str(error))
-            self._logger.warning(f"image rejected: {error}", throttle_duration_sec=_LOG_THROTTLE_S)
+            self._reject(str(error))
             return None
         except Exception as error:
             self._fail(error)
             return None
         if time_jumped:
             self.seen = None
-            self._logger.warning("the images' time jumped back: everybody was forgotten")
+            self._logger.warning(
+                "the images' time jumped back: everybody was forgotten", throttle_duration_sec=_LOG_THROTTLE_S
+            )
         self._say_once(self._processor.calibration.state)
         return view
 
@@ -286,9 +309,10 @@ class CameraStream:
         self._logger.debug("".join(traceback.format_exception(error)))
 
     def _say_once(self, state: CalibrationState) -> None:
-        if state.text in self._said:
+        kind = _NUMBER.sub("", state.text)  # of an autofocus they change with every image
+        if kind in self._said:
             return
-        self._said.add(state.text)
+        self._said.add(kind)
         # Two lines, because rclpy refuses another severity from the same place.
         if state.level == Level.OK:
             self._logger.info(f"camera_info: {state.text}")
@@ -296,6 +320,10 @@ class CameraStream:
             self._logger.warning(f"camera_info: {state.text}")
 
     # ---- both --------------------------------------------------------------------------------------------------------
+
+    def _reject(self, reason: str) -> None:
+        self._monitor.frame_rejected(reason)
+        self._logger.warning(f"image rejected: {reason}", throttle_duration_sec=_LOG_THROTTLE_S)
 
     def _named(self, topic: str) -> str:
         return f"{self.name}/{topic}".lstrip("/")

@@ -137,7 +137,11 @@ class Companions(Generic[Job]):
 
     def _deliver_if_complete(self) -> None:
         waiting = self._waiting
-        if waiting and all(topic.buffer.is_settled(waiting.stamp_ns) for topic in self._topics.values()):
+        if waiting is None:
+            return
+        _, values, _, stamp_ns = waiting
+        topics = self._topics.values()
+        if all(topic.buffer.is_settled(stamp_ns, _ns(values[topic.tolerance])) for topic in topics):
             self._deliver_waiting()
 
     def _deliver_waiting(self) -> None:

@@ -23,12 +23,16 @@ _PROFILE_ADVICE = (
     "(FASTRTPS_DEFAULT_PROFILES_FILE=<share/pose3d_ros>/config/fastdds.xml, from Kilted on FASTDDS_…), or send smaller "
     "or compressed images"
 )
+_SIMULATED_ADVICE = "use_sim_time is set, and /clock is not of these images: unset it, or play their bag with --clock"
+_AHEAD_ADVICE = "synchronise the camera's computer with this one (chrony, PTP), or set use_sim_time for a bag"
+_AGE_ADVICE = "set use_sim_time for a bag (played with --clock), or have the driver stamp with the system's time"
 
 
 class ImageSource(NamedTuple):
     """Where images come from: topic, what we ask for, who publishes, what is wrong with them, their frame.
 
-    clock_runs: False if the node waits for the first /clock. input: the topic's name before it was remapped.
+    simulated: use_sim_time is set. clock_runs: False if the node waits for the first /clock. input: the topic's name
+    before it was remapped. elsewhere: where images come that nobody asked for, and what to do; empty if nowhere.
     expected_rate_hz: images per second that the camera should send; 0: unknown.
     """
 
@@ -37,8 +41,10 @@ class ImageSource(NamedTuple):
     publishers: int
     problem: str
     frame_id: str
+    simulated: bool = False
     clock_runs: bool = True
     input: str = "image"
+    elsewhere: str = ""
     expected_rate_hz: float = 0.0
 
 
@@ -88,18 +94,17 @@ def _troubles(
     """What is wrong with the images, the worst first."""
     if source.problem:
         yield Level.ERROR, source.problem
-    # Not every report on a camera of 1 Hz finds a new image.
-    is_due = now.silence_s * max(now.input_rate_hz, 1.0) < _SILENT_PERIODS
-    if now.received == (before.received if before else 0) and not is_due:
-        if source.publishers == 0:
-            yield Level.WARN, f"nobody publishes {source.topic}: start the camera, or remap the topic `{source.input}`"
-        if now.camera_info_rate_hz > 0:
-            yield Level.WARN, f"camera_info comes, but no image on {source.topic}: if it is sent, {_PROFILE_ADVICE}"
-        yield Level.WARN, f"no image on {source.topic} since the last report, though it has a publisher"
+    yield from _silence(now, before, source)
     if now.rejected > (before.rejected if before else 0):
         if now.processed == (before.processed if before else 0):
             yield Level.ERROR, f"every image is rejected: {now.last_rejection}"
         yield Level.WARN, f"some images are rejected: {now.last_rejection}"
+    # What waits at one report may have come just before; it has time until the next.
+    if before and before.waiting and (now.processed, now.rejected) == (before.processed, before.rejected):
+        yield (
+            Level.ERROR,
+            "images come, but none was finished since the last report: the networks hang or are far too slow",
+        )
     yield from _time_troubles(now, before, source)
     if now.processed and not source.frame_id:
         yield Level.WARN, "images have no frame_id, so there is no TF: set the driver's frame_id"
@@ -123,11 +128,30 @@ def _troubles(
         )
 
 
+def _silence(
+    now: StreamStatistics, before: StreamStatistics | None, source: ImageSource
+) -> Iterator[tuple[Level, str]]:
+    """Why no image comes, the surest first; nothing if some do."""
+    # Not every report on a camera of 1 Hz finds a new image.
+    is_due = now.silence_s * max(now.input_rate_hz, 1.0) < _SILENT_PERIODS
+    if now.received == (before.received if before else 0) and not is_due:
+        if source.publishers == 0 and source.elsewhere:
+            yield Level.WARN, f"nobody publishes {source.topic}, but {source.elsewhere}"
+        if source.publishers == 0:
+            yield Level.WARN, f"nobody publishes {source.topic}: start the camera, or remap the topic `{source.input}`"
+        if now.camera_infos > (before.camera_infos if before else 0) + 1:  # one may belong to the last image
+            yield Level.WARN, f"camera_info comes, but no image on {source.topic}: if it is sent, {_PROFILE_ADVICE}"
+        yield Level.WARN, f"no image on {source.topic} since the last report, though it has a publisher"
+
+
 def _time_troubles(
     now: StreamStatistics, before: StreamStatistics | None, source: ImageSource
 ) -> Iterator[tuple[Level, str]]:
     """What is wrong with the images' stamps."""
-    if now.time_jumps > (before.time_jumps if before else 0):
+    jumps = now.time_jumps - (before.time_jumps if before else 0)
+    if jumps > 1 and source.publishers > 1:
+        yield Level.ERROR, f"{source.publishers} publishers on {source.topic} with different clocks: stop one"
+    if jumps:
         yield (
             Level.WARN,
             (
@@ -138,21 +162,11 @@ def _time_troubles(
     if not source.clock_runs:
         yield Level.WARN, "use_sim_time is set, but nobody publishes /clock: play the bag with --clock, or unset it"
     elif now.age_s < -WARN_AHEAD_S:
-        yield (
-            Level.WARN,
-            (
-                f"the images' stamps lie {-now.age_s:.3f} s in the future: synchronise the camera's computer with "
-                "this one (chrony, PTP), or set use_sim_time for a bag"
-            ),
-        )
+        advice = _SIMULATED_ADVICE if source.simulated else _AHEAD_ADVICE
+        yield Level.WARN, f"the images' stamps lie {-now.age_s:.3f} s in the future: {advice}"
     elif now.age_s > WARN_AGE_S:
-        yield (
-            Level.WARN,
-            (
-                f"the images' stamps lie {now.age_s:.0f} s in the past: set use_sim_time for a bag (played with "
-                "--clock), or have the driver stamp with the system's time"
-            ),
-        )
+        advice = _SIMULATED_ADVICE if source.simulated else _AGE_ADVICE
+        yield Level.WARN, f"the images' stamps lie {now.age_s:.0f} s in the past: {advice}"
 
 
 def camera_finding(state: CalibrationState, stream: StreamStatistics, topic: str, problem: str) -> Finding:
@@ -177,9 +191,9 @@ def companion_finding(part: str, topic: str, publishers: int, problem: str, now:
         return Finding(part, Level.ERROR, problem, values)
     if publishers == 0:
         return Finding(part, Level.WARN, f"nobody publishes {topic}: start it, or remap the topic `{part}`", values)
-    if unused:
-        return Finding(part, Level.WARN, f"{unused} of {used + unused} images without {part}: {now.problem}", values)
-    return Finding(part, Level.OK, f"{used} images with {part} since the last report", values)
+    if unused and not used:  # a slow sensor or detector serves only some
+        return Finding(part, Level.WARN, f"{unused} images without {part}: {now.problem}", values)
+    return Finding(part, Level.OK, f"{used} of {used + unused} images with {part} since the last report", values)
 
 
 def ground_finding(ground: Ground | None, problem: str) -> Finding:

@@ -7,8 +7,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from tf2_msgs.msg import TFMessage
 
 from pose3d_ros.ros.frame_tree import FrameTree
-
-_DEPTH = 100
+from pose3d_ros.ros.qos import TF_DEPTH
 
 
 class FrameListener:
@@ -17,9 +16,9 @@ class FrameListener:
     def __init__(self, node: Node) -> None:
         self.frames = frames = FrameTree()
         self._node = node
-        latched = QoSProfile(depth=_DEPTH, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        latched = QoSProfile(depth=TF_DEPTH, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._subscriptions = [
-            node.create_subscription(TFMessage, "/tf", lambda message: frames.take(message, static=False), _DEPTH),
+            node.create_subscription(TFMessage, "/tf", lambda message: frames.take(message, static=False), TF_DEPTH),
             node.create_subscription(
                 TFMessage, "/tf_static", lambda message: frames.take(message, static=True), latched
             ),

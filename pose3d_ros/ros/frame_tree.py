@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
 from pose3d_ros.ros.camera_conversion import stamp_to_ns
+from pose3d_ros.ros.stamps import LATE_NS
 
 if TYPE_CHECKING:
     from tf2_msgs.msg import TFMessage
@@ -21,7 +22,6 @@ Array = NDArray[np.float64]
 _MOST_MOVING = 50_000  # transforms in all: what comes at any rate, and names that come and go, must not fill the memory
 TF_TOLERANCE_S = 0.5
 """How far a moving transform may lie from the time that is asked for, where the nearest one will do."""
-_JUMP_BACK_NS = 500_000_000  # a stamp so far before the last one: time began anew
 
 
 class TransformError(ValueError):
@@ -92,11 +92,12 @@ class FrameTree:
     ) -> None:
         """Takes a transform. stamp_ns: None if it is static. One without a rotation (all zeros, NaN) is left out.
 
-        A frame is static or moves, as its last transform says.
+        A frame is static or moves, as its last transform says. A slash before a name counts for nothing, as in tf2.
         """
         if not (1e-6 < np.linalg.norm(quaternion_xyzw) < np.inf and np.isfinite(translation_m).all()):
             return
-        edge = _Edge(parent, quaternion_xyzw, translation_m, stamp_ns or 0)
+        child = child.removeprefix("/")
+        edge = _Edge(parent.removeprefix("/"), quaternion_xyzw, translation_m, stamp_ns or 0)
         with self._changed:
             if stamp_ns is None:
                 self._static[child] = edge
@@ -116,7 +117,9 @@ class FrameTree:
         none after that time; where the nearest one is within the tolerance, that is taken instead.
         """
         with self._changed:
-            of_target, of_source = (self._to_ancestors(name, stamp_ns, tolerance_s) for name in (target, source))
+            of_target, of_source = (
+                self._to_ancestors(name.removeprefix("/"), stamp_ns, tolerance_s) for name in (target, source)
+            )
         shared = next((name for name in of_source.motions if name in of_target.motions), None)
         if shared is None:
             raise TransformError(of_source.obstacle or of_target.obstacle or _not_connected(of_target, of_source))
@@ -135,7 +138,7 @@ class FrameTree:
 
     def _put_moving(self, child: str, edge: _Edge) -> None:
         edges = self._moving.setdefault(child, deque())
-        if edges and (edges[-1].parent != edge.parent or edge.stamp_ns < edges[-1].stamp_ns - _JUMP_BACK_NS):
+        if edges and (edges[-1].parent != edge.parent or edge.stamp_ns < edges[-1].stamp_ns - LATE_NS):
             self._cleared[child] += len(edges)
             edges.clear()
         place = len(edges)

@@ -7,10 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from pose3d_ros.person import Ground
-from pose3d_ros.ros.frame_tree import FrameTree, TransformError
+from pose3d_ros.ros.frame_tree import TF_TOLERANCE_S, FrameTree, TransformError
 from pose3d_ros.ros.parameter_declaration import Values
-
-_MAX_TF_AGE_S = 0.5
 
 
 class GroundSource:
@@ -46,7 +44,7 @@ class GroundSource:
     def _from_tf(self, ground_frame: str, camera_frame: str, stamp_ns: int) -> Ground:
         """Raises TransformError where TF does not connect the two, or puts the camera into the ground."""
         assert self._frames is not None
-        camera = self._frames.motion(ground_frame, camera_frame, stamp_ns, _MAX_TF_AGE_S)
+        camera = self._frames.motion(ground_frame, camera_frame, stamp_ns, TF_TOLERANCE_S)
         if camera.shift[2] <= 0:
             raise TransformError(f"by TF, the camera is {-camera.shift[2]:.2f} m below {ground_frame}")
         if not np.isfinite(camera.shift).all():

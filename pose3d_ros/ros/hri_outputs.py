@@ -31,6 +31,7 @@ from pose3d_ros.ros.hri_conversion import (
     velocity_of,
 )
 from pose3d_ros.ros.outputs import listeners
+from pose3d_ros.ros.qos import TF_DEPTH
 
 try:
     from rclpy.event_handler import PublisherEventCallbacks
@@ -42,7 +43,6 @@ USUAL_NAME = "pose3d"
 """Of the node; one of another name puts that before its bodies' ids, as it does its namespace."""
 _DEPTH = 10
 _NO_EVENTS = PublisherEventCallbacks(use_default_callbacks=False)
-_TF_DEPTH = 100
 _SILENCE_S = 2.0  # of a camera, until its bodies count as gone
 _IN_SPACE = {"joint_states": JointState, "velocity": TwistStamped}
 _IN_THE_IMAGE = {"roi": NormalizedRegionOfInterest2D, "cropped": Image, "skeleton2d": Skeleton2D}
@@ -72,7 +72,7 @@ class HriOutputs:
             depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
         )
         self._tracked = node.create_lifecycle_publisher(IdsList, f"{BODIES}/tracked", latched)
-        self._tf = node.create_lifecycle_publisher(TFMessage, "/tf", _TF_DEPTH)
+        self._tf = node.create_lifecycle_publisher(TFMessage, "/tf", TF_DEPTH)
         # Bodies of all nodes share one namespace.
         name = node.get_name() if node.get_name() != USUAL_NAME else ""
         self._prefix = "_".join(filter(None, [*node.get_namespace().split("/"), name]))
@@ -101,10 +101,9 @@ class HriOutputs:
     def forget_the_silent(self) -> None:
         """Tells that those are gone whose camera has sent nothing for two seconds of real time; called now and then."""
         with self._lock:
-            now_s = time.monotonic()
-            heard = {name: seen for name, seen in self._seen.items() if now_s - seen.noted_s <= _SILENCE_S}
-            if len(heard) < len(self._seen):
-                self._seen = heard
+            known = len(self._seen)
+            self._forget_the_unheard()
+            if len(self._seen) < known:
                 self._tell_tracked(Header(stamp=self._node.get_clock().now().to_msg()))
 
     def clear(self) -> None:
@@ -124,6 +123,8 @@ class HriOutputs:
         person_of = {body_id(person.id, self._prefix, camera): person for person in people}
         self._note(camera, header, list(person_of))
         self._tell_tracked(header)
+        if camera not in self._seen:
+            return
         for body, person in person_of.items():
             if image is not None:
                 height, width = image.shape[:2]
@@ -163,11 +164,17 @@ class HriOutputs:
             self._bodies[body][topic].publish(message)
 
     def _note(self, camera: str, header: Header, bodies: list[str]) -> None:
-        """Remembers whom a camera sees; forgets the other cameras whose last image is too old beside this one."""
-        now_ns = stamp_to_ns(header.stamp)
-        self._seen[camera] = _Seen(now_ns, time.monotonic(), bodies)
+        """Remembers whom a camera sees; forgets whose last image, maybe this, is too old beside the newest."""
+        self._seen[camera] = _Seen(stamp_to_ns(header.stamp), time.monotonic(), bodies)
+        self._forget_the_unheard()
+        newest_ns = max(seen.stamp_ns for seen in self._seen.values())
         silence_ns = 1e9 * _SILENCE_S
-        self._seen = {name: seen for name, seen in self._seen.items() if now_ns - seen.stamp_ns <= silence_ns}
+        self._seen = {name: seen for name, seen in self._seen.items() if newest_ns - seen.stamp_ns <= silence_ns}
+
+    def _forget_the_unheard(self) -> None:
+        """Forgets cameras that have sent nothing for too long a real time; their stamps count for nothing either."""
+        now_s = time.monotonic()
+        self._seen = {name: seen for name, seen in self._seen.items() if now_s - seen.noted_s <= _SILENCE_S}
 
     def _tell_tracked(self, header: Header) -> None:
         """Publishes the list of all who are there, each of whom has publishers from then on."""

@@ -206,7 +206,7 @@ _JPEG_LONE_MARKERS = frozenset(range(0xD0, 0xD8)) | {0x01}
 
 def _jpeg_header(data: bytes) -> tuple[int, int, int]:
     """Width, height, bits per channel; the end marker must be there too, for OpenCV fills what is missing with grey."""
-    if b"\xff\xd9" not in data[-1024:]:  # some drivers pad their buffers
+    if b"\xff\xd9" not in data.rstrip(b"\0")[-1024:]:  # some drivers pad their buffers, mostly with zeros
         raise BadImageError(f"the JPEG is truncated after {len(data)} bytes: it was damaged on its way")
     position = 2
     while position + 9 <= len(data) and data[position] == 0xFF:

@@ -1,4 +1,4 @@
-"""Letter boxes for one letter each: the newest item of a sender wins, and what it displaced is counted."""
+"""Letter boxes for one letter each: the newest item of a sender wins, and who left it is told what it displaced."""
 
 from __future__ import annotations
 
@@ -16,39 +16,27 @@ class Mailbox(Generic[Item]):
         self._condition = threading.Condition()
         self._items: dict[Hashable, Item] = {}
         self._closed = False
-        self._overwritten = 0
-
-    @property
-    def overwritten(self) -> int:
-        """Items that were displaced by a newer one of their sender before anybody took them."""
-        with self._condition:
-            return self._overwritten
 
     def put(self, sender: Hashable, item: Item) -> bool:
         """Leaves an item; True if it displaced one. A closed mailbox refuses it likewise (True: the item is lost)."""
         with self._condition:
             displaced = self._closed or sender in self._items
-            self._overwritten += displaced
             if not self._closed:
                 self._items[sender] = item
                 self._condition.notify()
             return displaced
 
-    def take(self, timeout_s: float | None = None) -> list[Item]:
-        """Waits for items and takes all, the sender first who has waited longest.
-
-        Empty when the time is over or the mailbox was closed.
-        """
+    def take(self) -> list[Item]:
+        """Waits for items and takes all, the sender first who has waited longest; none when the mailbox was closed."""
         with self._condition:
-            self._condition.wait_for(lambda: self._closed or self._items, timeout_s)
+            self._condition.wait_for(lambda: self._closed or self._items)
             items, self._items = self._items, {}
             return list(items.values())
 
     def close(self) -> list[Item]:
-        """Wakes whoever waits; returns what nobody took. It is counted as overwritten."""
+        """Wakes whoever waits; returns what nobody took."""
         with self._condition:
             self._closed = True
             lost, self._items = self._items, {}
-            self._overwritten += len(lost)
             self._condition.notify_all()
             return list(lost.values())

@@ -25,8 +25,8 @@ from pose3d_ros.ros.people_conversion import (
     people_to_cloud,
     people_to_transforms,
 )
+from pose3d_ros.ros.qos import TF_DEPTH
 
-_TF_DEPTH = 100  # as tf2_ros' broadcaster has it
 _RESULTS_DEPTH = 10
 _OVERLAY_MAX_SIDE_PX = 1920  # more is slow to draw and to send, and no screen shows it
 
@@ -47,7 +47,7 @@ class PeopleOutputs:
         self._space = f"~/{name}/" if name else "~/"
         self._markers = self._publisher(MarkerArray, "markers", _RESULTS_DEPTH)
         self._joints = self._publisher(PointCloud2, "joints", _RESULTS_DEPTH)
-        self._tf = node.create_lifecycle_publisher(TFMessage, "/tf", _reliable(_TF_DEPTH))
+        self._tf = node.create_lifecycle_publisher(TFMessage, "/tf", _reliable(TF_DEPTH))
         self._publishers = [self._markers, self._joints, self._tf]
         self._marker_maker = MarkerMaker()
 

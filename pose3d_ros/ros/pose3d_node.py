@@ -124,9 +124,8 @@ class Pose3DNode(ManagedNode):
         """Ends the work, if there is any, and frees the networks."""
         cameras, self._cameras = self._cameras, None
         if cameras is not None:
-            if self.state == ACTIVE:
-                cameras.stop()
-                cameras.join(_STOP_TIMEOUT_S)
+            cameras.stop()
+            cameras.join(_STOP_TIMEOUT_S)
             cameras.destroy()
         if self._tf is not None:
             self._tf.destroy()

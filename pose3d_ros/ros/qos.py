@@ -13,6 +13,8 @@ DEPTH = 5
 """What DDS keeps until our callback comes. The callback only puts the message into the mailbox, where the newest wins
 and the others are counted; with a depth of 1, DDS itself drops some on a busy machine, and nobody knows.
 """
+TF_DEPTH = 100
+"""Of /tf and /tf_static, as tf2_ros has it."""
 _CHOICES = {"reliable": ReliabilityPolicy.RELIABLE, "best_effort": ReliabilityPolicy.BEST_EFFORT}
 
 

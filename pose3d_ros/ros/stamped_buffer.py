@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import pairwise
 from typing import Generic, TypeVar
 
 from pose3d_ros.ros.stamps import LATE_NS
@@ -34,9 +35,15 @@ class StampedBuffer(Generic[Item]):
         ]
         return min(near, key=lambda pair: pair[0])[1] if near else None
 
-    def is_settled(self, stamp_ns: int) -> bool:
-        """Whether no nearer item can be expected: items come in the order of their stamps.
+    def is_settled(self, stamp_ns: int, tolerance_ns: int) -> bool:
+        """Whether no item can be expected that is nearer, and near enough: items come in the order of their stamps, and
+        no closer to each other than before.
 
         Items far in the future are from before a jump back in time, and tell nothing.
         """
-        return any(stamp_ns <= own_ns <= stamp_ns + LATE_NS for own_ns, _ in self._items)
+        stamps_ns = [own_ns for own_ns, _ in self._items]
+        spacing_ns = min((abs(later - earlier) for earlier, later in pairwise(stamps_ns)), default=0)
+        return any(
+            own_ns <= stamp_ns + LATE_NS and own_ns + spacing_ns - stamp_ns >= min(abs(own_ns - stamp_ns), tolerance_ns)
+            for own_ns in stamps_ns
+        )

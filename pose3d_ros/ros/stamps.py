@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 LATE_NS = 500_000_000
-"""An image that is older than the last one by no more than this was overtaken on its way; by more, time jumped."""
+"""What is older than the last of its kind by no more than this was overtaken on its way; by more, time jumped."""
 
 
 class Stamp(Enum):

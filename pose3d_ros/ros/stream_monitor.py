@@ -157,7 +157,7 @@ class StreamStatistics:
     """A reading of a StreamMonitor. received = processed + dropped + rejected + waiting, always.
 
     waiting: frames in the mailbox or being processed. unwanted, over_rate, not_ready: the dropped ones of these
-    causes.
+    causes. camera_infos: received.
     latency_*_s: from the image's stamp to its results' publication, NaN before the first. age_s: of the newest image's
     stamp when it came, negative if that lay in the future; silence_s: real time since
     it came; both NaN before the first.
@@ -173,6 +173,7 @@ class StreamStatistics:
     unwanted: int
     over_rate: int
     not_ready: int
+    camera_infos: int
     input_rate_hz: float
     camera_info_rate_hz: float
     output_rate_hz: float
@@ -194,7 +195,7 @@ class StreamMonitor:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._received = self._processed = self._rejected = self._time_jumps = 0
+        self._received = self._processed = self._rejected = self._time_jumps = self._camera_infos = 0
         self._dropped = dict.fromkeys(Drop, 0)
         self._age_s = float("nan")
         self._came_at_s = float("nan")
@@ -211,8 +212,8 @@ class StreamMonitor:
         with self._lock:
             self._forget_times()
 
-    def frame_received(self, stamp_ns: int, now_ns: int) -> None:
-        """An image arrived. A stamp before the last one's clears all windows (not the counters)."""
+    def frame_received(self, stamp_ns: int, now_ns: int) -> Stamp:
+        """An image arrived; what its stamp is. One before the last one's clears all windows (not the counters)."""
         with self._lock:
             last_ns = self._stamps_ns[-1] if self._stamps_ns else None
             kind = kind_of(stamp_ns, last_ns)
@@ -229,6 +230,7 @@ class StreamMonitor:
             self._came_at_s = time.monotonic()
             self._last_stamp_ns = stamp_ns
             self._input.tick(now_ns)
+            return kind
 
     def frame_dropped(self, cause: Drop) -> None:
         """An image was not worked on."""
@@ -251,6 +253,7 @@ class StreamMonitor:
     def camera_info_received(self, stamp_ns: int, now_ns: int) -> None:
         """A camera_info arrived."""
         with self._lock:
+            self._camera_infos += 1
             self._info_stamps_ns.append(stamp_ns)
             self._camera_info.tick(now_ns)
 
@@ -271,6 +274,7 @@ class StreamMonitor:
                 unwanted=self._dropped[Drop.UNWANTED],
                 over_rate=self._dropped[Drop.OVER_RATE],
                 not_ready=self._dropped[Drop.NOT_READY],
+                camera_infos=self._camera_infos,
                 input_rate_hz=self._input.rate_hz(now_ns),
                 camera_info_rate_hz=self._camera_info.rate_hz(now_ns),
                 output_rate_hz=self._output.rate_hz(now_ns),

@@ -154,7 +154,7 @@ def _source_name(values: Mapping[str, Any]) -> str:
         if values["video"]:
             raise ParameterError("both video and camera are given: leave one of them out")
         return str(values["camera"])
-    return str(values["video"] or DEFAULT_VIDEO)
+    return str(values["video"] or DEFAULT_VIDEO).removeprefix("file://")
 
 
 def _scaled(picture: Picture, width: int, height: int) -> Picture:

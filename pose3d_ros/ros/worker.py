@@ -31,8 +31,8 @@ class Worker(Generic[Item]):
         """Takes no more items; returns those that were waiting, which are lost."""
         return self._mailbox.close()
 
-    def join(self, timeout_s: float) -> bool:
-        """Waits, after `close`, for the items in hand; False if that took longer."""
+    def join(self, timeout_s: float | None = None) -> bool:
+        """Waits, after `close`, for the items in hand; False if that took longer. None: however long."""
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 

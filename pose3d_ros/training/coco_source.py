@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from pose3d_ros.data.coco import CocoPerson
-from pose3d_ros.training.crop_data import UNLABELLED_WEIGHT, Labels
+from pose3d_ros.training.crop_data import HIDDEN_WEIGHT, UNLABELLED_WEIGHT, Labels
 
 
 class CocoSource:
@@ -26,7 +26,7 @@ class CocoSource:
         image = cv2.imread(str(person.path))
         if image is None:
             raise ValueError(f"{person.path} cannot be read: photos lie in the folder images beside the annotations")
-        located = person.labelled.astype(float)
+        located = np.where(person.hidden, HIDDEN_WEIGHT, 1.0) * person.labelled
         visible = (person.labelled & ~person.hidden).astype(float)
         weight = np.where(person.labelled, 1.0, UNLABELLED_WEIGHT * person.asked)
         return Labels(np.asarray(image, np.uint8), person.joints_px, located, visible, weight, person.box)

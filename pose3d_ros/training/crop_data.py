@@ -187,19 +187,19 @@ def augmented(
     border = cv2.BORDER_REPLICATE if rng.random() < 0.3 else cv2.BORDER_CONSTANT
     crop = warp(labels.image, transform, size, border)
     joints, places = apply(transform, labels.joints_px), apply(transform, labels.found_px)
-    located, visible, weight, found = labels.located, labels.visible, labels.visible_weight, labels.found
+    hidden = np.zeros(NUM_JOINTS, bool)
     if other is not None:
-        hidden = _beside(crop, joints, located > 0, other, rng)
-        trust = np.where(hidden, HIDDEN_WEIGHT, 1.0)
-        located, visible, found = trust * located, visible * ~hidden, trust[:, None] * found
+        hidden |= _beside(crop, joints, labels.located > 0, other, rng)
     crop = recoloured(crop, how, rng)
-    inside = _inside(joints, (size, size))
-    floats: tuple[NDArray, ...] = (
-        joints, located * inside, visible * inside, weight, places, found * _inside(places, (size, size))
-    )  # fmt: skip
+    if rng.random() < how.cut_out:
+        hidden |= _cut_out(crop, joints, rng)
+    trust = np.where(hidden, HIDDEN_WEIGHT, 1.0) * _inside(joints, (size, size))
+    found = np.where(hidden, HIDDEN_WEIGHT, 1.0)[:, None] * labels.found * _inside(places, (size, size))
+    visible = labels.visible * ~hidden * _inside(joints, (size, size))
+    floats: tuple[NDArray, ...] = (joints, trust * labels.located, visible, labels.visible_weight, places, found)
     if mirror:
         floats = tuple(a[MIRROR] for a in floats)
-    return Sample(_cut_out(crop, how, rng), *(a.astype(np.float32) for a in floats))
+    return Sample(crop, *(a.astype(np.float32) for a in floats))
 
 
 def _inside(points: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.bool_]:
@@ -275,11 +275,10 @@ def recoloured(crop: NDArray[np.uint8], how: Augmentation, rng: np.random.Genera
     return image.astype(np.uint8)
 
 
-def _cut_out(crop: NDArray[np.uint8], how: Augmentation, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Hides up to two rectangles; the joints below keep their labels, to be inferred from the rest."""
-    if rng.random() >= how.cut_out:
-        return crop
+def _cut_out(crop: NDArray[np.uint8], joints: NDArray[np.floating], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Hides up to two rectangles of the crop; which joints [24] lie below, to be inferred from the rest."""
     size = crop.shape[0]
+    hidden = np.zeros(NUM_JOINTS, bool)
     for _ in range(rng.integers(1, 3)):
         width, height = (size * rng.uniform(0.06, 0.28, 2)).astype(int)
         x, y = rng.integers(0, size - width), rng.integers(0, size - height)
@@ -288,7 +287,9 @@ def _cut_out(crop: NDArray[np.uint8], how: Augmentation, rng: np.random.Generato
         else:
             u, v = rng.integers(0, size - width), rng.integers(0, size - height)
             crop[y : y + height, x : x + width] = crop[v : v + height, u : u + width].copy()
-    return crop
+        below = joints - [x, y] + 0.5  # a pixel's middle is a whole number
+        hidden |= ((below >= 0) & (below < [width, height])).all(-1)
+    return hidden
 
 
 def joint_weights() -> NDArray[np.float32]:

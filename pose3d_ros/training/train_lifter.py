@@ -13,7 +13,7 @@ import argparse
 import json
 import logging
 import time
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +30,7 @@ from pose3d_ros.networks.lifter_graph import LifterGraph
 from pose3d_ros.networks.losses import LossConfig, lifting_loss
 from pose3d_ros.networks.onnx_file import read_weights
 from pose3d_ros.skeleton import ROOT, STATURE_SD
-from pose3d_ros.training.config import read_config
+from pose3d_ros.training.config import read_config, section
 from pose3d_ros.training.half import multiplies_in_half
 from pose3d_ros.training.muon import Muon
 from pose3d_ros.training.processes import join
@@ -40,16 +40,6 @@ CHECKPOINT = "checkpoint.pt"
 _EXPORTED = "lifter."
 """What `LifterGraph` calls the lifter."""
 _CALIBRATION_BATCHES = 12
-
-
-def _section(kind: type, values: Any, name: str) -> Any:
-    """A nested section of the YAML as its dataclass; unknown keys are refused."""
-    if isinstance(values, kind):
-        return values
-    unknown = sorted(set(values) - {f.name for f in fields(kind)})
-    if unknown:
-        raise ValueError(f"unknown keys {unknown} in section {name!r}; known are {[f.name for f in fields(kind)]}")
-    return kind(**values)
 
 
 @dataclass(frozen=True)
@@ -91,8 +81,10 @@ class TrainConfig:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "network", _section(LifterConfig, self.network, "network"))
-        object.__setattr__(self, "loss", _section(LossConfig, self.loss, "loss"))
+        for name, kind in (("network", LifterConfig), ("loss", LossConfig)):
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                object.__setattr__(self, name, section(kind, value, name))
         object.__setattr__(self, "sigma_m", tuple(self.sigma_m))
         if self.frames % self.chunks:
             raise ValueError(f"{self.frames} frames cannot be cut into {self.chunks} chunks of one length")

@@ -22,8 +22,9 @@ from pose3d_ros.evaluation.pose2d import pck_of_photos
 from pose3d_ros.networks.decode import Decoder
 from pose3d_ros.networks.heatmap_losses import HEATMAP_LOSSES, cross_entropy, gaussian_targets
 from pose3d_ros.networks.pose2d import HEATMAP_STRIDE, Pose2DNet, load_net
+from pose3d_ros.networks.resnet import COARSEST_STRIDE
 from pose3d_ros.training.coco_source import CocoSource
-from pose3d_ros.training.config import read_config
+from pose3d_ros.training.config import read_config, section
 from pose3d_ros.training.crop_data import Augmentation, CropStream, NobodySource, PhotoSource, Source, joint_weights
 from pose3d_ros.training.findings import Findings
 from pose3d_ros.training.half import half_precision
@@ -56,6 +57,10 @@ class Pose2DConfig(Schedule):
     shares: dict[str, float] = field(default_factory=lambda: {"lspet": 0.97, "nobody": 0.03})
     """Proportions of the sources: lspet, synthetic, coco, nobody."""
     augmentation: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.input_size % COARSEST_STRIDE:
+            raise ValueError(f"input_size {self.input_size} must be a multiple of {COARSEST_STRIDE}")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -106,7 +111,7 @@ def train(args: argparse.Namespace, kind: Kind) -> None:
     stream = CropStream(
         *_sources(config, args, own),
         config.input_size,
-        Augmentation(**config.augmentation),
+        section(Augmentation, config.augmentation, "augmentation"),
         trainer.stream_seed,
     )
     loader = DataLoader(stream, config.batch, num_workers=args.workers, pin_memory=torch.cuda.is_available())

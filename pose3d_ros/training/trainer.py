@@ -182,8 +182,8 @@ def _take_weights(net: nn.Module, file: Path) -> None:
     if sum(name.startswith(_LEVEL) for name in found) != sum(name.startswith(_LEVEL) for name in own):
         # Of another pyramid, whose levels have other strides under the same names.
         known = {name: value for name, value in known.items() if not name.startswith("pyramid.")}
-    if not known:
-        raise ValueError(f"{file} has no weights of this network's names")
+    if next(iter(own)) not in known:
+        raise ValueError(f"{file} has no weights to go on from: it is of another kind of network, or in 8 bits")
     for name, value in known.items():
         if not fits_in(value.shape, own[name].shape):
             raise ValueError(

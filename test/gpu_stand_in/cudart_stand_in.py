@@ -28,6 +28,8 @@ ERRORS = {
     700: b"cudaErrorIllegalAddress",
     901: b"cudaErrorStreamCaptureInvalidated",
 }
+# What still works when the GPU is lost to the process.
+DESCRIBING = {"cudaGetDeviceCount", "cudaGetDeviceProperties", "cudaDeviceGetAttribute"}
 
 
 class CallError(Exception):
@@ -61,7 +63,14 @@ class Machine:
         self.executables: dict[int, list[Callable[[], None]]] = {}
         self.launches = 0
         self.copied = Counter[int]()
+        self.pending = 0
+        """The last failure that nobody has asked for."""
         self._next = 0x7EAD_0000_0000
+
+    def last_error(self) -> int:
+        """The pending failure, which is forgotten."""
+        code, self.pending = self.pending, 0
+        return code
 
     def handle(self, size: int = 1) -> int:
         """An address that nothing else has, with a gap after it."""
@@ -204,6 +213,8 @@ def _end(stream: int, graph: ctypes._Pointer) -> None:
 
 
 def _instantiate(executable: ctypes._Pointer, graph: int, flags: int) -> None:
+    if fault("no graph"):
+        raise CallError(1, "this cannot be instantiated")
     made = machine.handle()
     machine.executables[made] = machine.graphs[graph]
     executable[0] = made
@@ -243,7 +254,7 @@ _FUNCTIONS: dict[str, tuple[Callable[..., None], tuple[type, ...]]] = {
     "cudaGraphLaunch": (_launch, (_pointer, _pointer)),
     "cudaGraphDestroy": (_destroy_graph, (_pointer,)),
     "cudaGraphExecDestroy": (_destroy_executable, (_pointer,)),
-    "cudaGetLastError": (lambda: None, ()),
+    "cudaDeviceSynchronize": (lambda: None, ()),
 }
 
 
@@ -252,12 +263,16 @@ def _as_c(name: str, function: Callable[..., None], arguments: tuple[type, ...])
 
     def call(*values: object) -> int:
         try:
+            if fault("lost gpu") and name not in DESCRIBING:
+                raise CallError(700, "the GPU is lost to this process")
             function(*values)
         except CallError as failure:
             print(f"stand-in: {name}: {failure}", file=sys.stderr)
+            machine.pending = failure.code
             return failure.code
         except Exception as error:  # an exception cannot cross C
             print(f"stand-in: {name}: {error!r}", file=sys.stderr)
+            machine.pending = 1
             return 1
         return 0
 
@@ -270,6 +285,7 @@ class Library:
     def __init__(self) -> None:
         for name, (function, arguments) in _FUNCTIONS.items():
             setattr(self, name, _as_c(name, function, arguments))
+        self.cudaGetLastError = ctypes.CFUNCTYPE(_int)(machine.last_error)
         self._names = {code: ctypes.create_string_buffer(text) for code, text in ERRORS.items()}
         names = self._names
         self.cudaGetErrorName = ctypes.CFUNCTYPE(ctypes.c_void_p, _int)(

@@ -255,6 +255,10 @@ class OnnxParser(_Strict):
         if not _ten:
             unknown = sorted(kinds - set(_OPERATORS_OF_8_5.split()))
             self._errors += [f"No importer registered for op: {kind}" for kind in unknown]
+            # Also not by all of 8.6: onnxruntime#11535. Zero points are read.
+            data = {node.input[0] for node in loaded.graph.node if node.input}
+            rounded = [w.name for w in loaded.graph.initializer if w.data_type == 3 and w.name in data]
+            self._errors += [f"{name}: invalid weights type of Int8" for name in rounded]
         if cudart.fault("parser"):
             self._errors.append("In node 3 (importConv): UNSUPPORTED_NODE")
         if self._errors:
@@ -426,6 +430,9 @@ class Runtime(_Strict):
         self._logger = logger
 
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> ICudaEngine | None:
+        if cudart.fault("lost gpu"):
+            _say(self._logger, "Error Code 1: Cuda Runtime (an illegal memory access was encountered)")
+            return None
         if cudart.fault("no room"):
             _say(self._logger, "[defaultAllocator.cpp::allocate::31] Error Code 1: Cuda Runtime (out of memory)")
             return None
@@ -550,6 +557,9 @@ class IExecutionContext(_Strict):
             _say(self._engine.logger, f"tensors {unset} have no address, or shapes are not set")
             return False
         self._check_places(names)
+        if cudart.machine.last_error():  # TensorRT takes it for its own
+            _say(self._engine.logger, "Cuda Runtime (an earlier failure that nobody has asked for)")
+            return False
         if cudart.fault("execution"):
             _say(self._engine.logger, "Cuda Runtime (an illegal memory access was encountered)")
             return False

@@ -147,6 +147,11 @@ class Robot:
         """Ends a publisher."""
         self.node.destroy_publisher(self._publishers.pop(topic))
 
+    def silence_all(self):
+        """Ends all publishers."""
+        for topic in list(self._publishers):
+            self.silence(topic)
+
     def header(self, stamp_ns=None, frame_id="camera_optical_frame"):
         """A header with this stamp, or now."""
         from std_msgs.msg import Header
@@ -370,3 +375,23 @@ def clip():
     with open_source(str(DEFAULT_VIDEO)) as source:
         frames, stamps = zip(*((frame.copy(), stamp) for frame, stamp in source), strict=True)
     return list(frames), list(stamps), read_camera(DEFAULT_VIDEO.with_suffix(".json"))
+
+
+@pytest.fixture
+def start_here(ros_environment, robot):
+    """Starts the real node in this process, with a stand-in for its networks; see node_here."""
+    from node_here import NodeHere, StandIn
+
+    nodes = []
+    robot.spin_until(lambda: not robot.node.count_publishers("/diagnostics"), WAIT_S, "the last node to leave")
+    robot.forget()
+
+    def start(parameters=None, networks=None, arguments=()):
+        nodes.append(NodeHere(networks or StandIn(), parameters or {}, arguments))
+        robot.spin_until(lambda: robot.heard["diagnostics"], DISCOVERY_TIMEOUT_S, "the node")
+        return nodes[-1]
+
+    yield start
+    for node in nodes:
+        node.end()
+    robot.silence_all()

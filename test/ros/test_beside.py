@@ -157,8 +157,29 @@ def test_the_nearest_in_time():
     assert buffer.nearest(70 * MS, 20 * MS) == 66
     assert buffer.nearest(84 * MS, 20 * MS) == 100
     assert buffer.nearest(130 * MS, 20 * MS) is None
-    assert buffer.is_settled(100 * MS)
-    assert not buffer.is_settled(101 * MS)
+    assert buffer.is_settled(100 * MS, 30 * MS)
+    assert buffer.is_settled(116 * MS, 30 * MS)  # the next will be farther from it
+    assert not buffer.is_settled(117 * MS, 30 * MS)
+
+
+def test_depth_that_was_lost_on_the_way_is_waited_for_no_less():
+    """Its spacing is the shortest there was, not the gap."""
+    buffer = StampedBuffer()
+    for stamp in (0, 33, 66, 133):
+        buffer.put(stamp * MS, stamp)
+    assert not buffer.is_settled(166 * MS, 30 * MS)
+    alone = StampedBuffer()
+    alone.put(0, 0)
+    assert alone.is_settled(0, 30 * MS)
+    assert not alone.is_settled(1, 30 * MS)
+
+
+def test_depth_that_could_only_come_too_late_is_not_waited_for():
+    buffer = StampedBuffer()
+    for stamp in (0, 200):
+        buffer.put(stamp * MS, stamp)
+    assert buffer.is_settled(365 * MS, 30 * MS)
+    assert not buffer.is_settled(375 * MS, 30 * MS)
 
 
 def test_a_buffer_is_short_and_forgets_when_time_jumps_back():
@@ -166,7 +187,7 @@ def test_a_buffer_is_short_and_forgets_when_time_jumps_back():
     for stamp in range(100):
         buffer.put((10_000 + stamp) * MS, stamp)
     assert buffer.nearest(10_050 * MS, MS) is None
-    assert not buffer.is_settled(0)  # an image may come before the first of its companions does
+    assert not buffer.is_settled(0, 30 * MS)  # an image may come before the first of its companions does
     buffer.put(0, "anew")
-    assert not buffer.is_settled(10_099 * MS)
+    assert not buffer.is_settled(10_099 * MS, 30 * MS)
     assert buffer.nearest(0, 0) == "anew"

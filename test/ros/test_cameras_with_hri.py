@@ -1,6 +1,7 @@
 """The real node with several cameras and ROS4HRI's topics: bodies of each camera, or of all, in one list."""
 
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,12 +13,14 @@ pytest.importorskip("hri_msgs.msg", reason="needs hri_msgs")
 import tiny_networks
 from geometry_msgs.msg import TransformStamped, TwistStamped
 from hri_msgs.msg import IdsList, NormalizedRegionOfInterest2D
+from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from tf2_msgs.msg import TFMessage
 
 from pose3d_ros.body_frames import ANGLES
 from pose3d_ros.camera import Camera
+from pose3d_ros.ros import hri_outputs
 from pose3d_ros.ros.camera_conversion import camera_to_info
 from pose3d_ros.ros.image_conversion import bgr_to_image
 
@@ -105,6 +108,36 @@ def test_each_camera_has_its_bodies(node, robot):
     assert named(robot, "front")
     robot.spin_until(lambda: not robot.node.count_publishers(f"{BODIES}/left_p1/roi"), 20, "the end of its topics")
     drivers.end()
+
+
+def test_cameras_whose_clocks_differ_do_not_take_turns(node, robot, make_person, monkeypatch):
+    """Whose images are too old beside the newest is left out, until that camera falls silent."""
+    real_s = 100.0
+    monkeypatch.setattr(hri_outputs, "time", SimpleNamespace(monotonic=lambda: real_s))
+    other = LifecycleNode("others", context=robot.node.context)
+    outputs = hri_outputs.HriOutputs(other, with_images=True)
+    other.trigger_configure()
+    other.trigger_activate()
+    robot.spin_until(lambda: outputs.wanted, 60, "who listens")
+
+    def tracked_after(camera, stamp_s):
+        header = robot.header(int(1e9 * stamp_s))
+        outputs.publish(header, [make_person()], camera)
+
+        def lists():
+            return [list(message.ids) for message in robot.heard["tracked"] if message.header == header]
+
+        robot.spin_until(lists, 60, "the list")
+        return lists()[0]
+
+    assert tracked_after("left", 1000.0) == ["others_left_p1"]
+    for number in range(1, 5):
+        assert tracked_after("front", 1010.0 + number) == ["others_front_p1"]
+        assert tracked_after("left", 1000.0 + number) == ["others_front_p1"]
+    real_s += 3
+    assert tracked_after("left", 1006.0) == ["others_left_p1"]
+    outputs.destroy()
+    other.destroy_node()
 
 
 def test_fused_people_are_the_bodies(node, robot):

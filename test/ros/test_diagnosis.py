@@ -34,12 +34,20 @@ SOURCE = ImageSource("/image", "reliable", 1, "", "camera")
     [
         (GOOD, BEFORE, SOURCE, Level.OK, "27.0 of 30.0 Hz"),
         (EMPTY, None, SOURCE._replace(publishers=0), Level.WARN, "nobody publishes /image"),
+        (
+            EMPTY,
+            None,
+            SOURCE._replace(publishers=0, elsewhere="/image/compressed is published"),
+            Level.WARN,
+            "nobody publishes /image, but /image/compressed is published",
+        ),
         (EMPTY, None, SOURCE, Level.WARN, "no image on /image"),
         (BEFORE, BEFORE, SOURCE, Level.WARN, "no image on /image"),
         (replace(SLOW, silence_s=1.9), SLOW, SOURCE, Level.OK, "1.0 of 1.0 Hz"),
         (replace(SLOW, silence_s=2.6), SLOW, SOURCE, Level.WARN, "no image on /image"),
         (replace(GOOD, silence_s=0.2), GOOD, SOURCE, Level.WARN, "no image on /image"),
-        (replace(EMPTY, camera_info_rate_hz=30.0), None, SOURCE, Level.WARN, "fastdds.xml"),
+        (replace(EMPTY, camera_infos=30), None, SOURCE, Level.WARN, "fastdds.xml"),
+        (replace(BEFORE, camera_infos=30), replace(BEFORE, camera_infos=29), SOURCE, Level.WARN, "though it has a"),
         (EMPTY, None, SOURCE._replace(problem="usb_cam is best effort"), Level.ERROR, "usb_cam is best effort"),
         (replace(GOOD, rejected=5, last_rejection="odd"), BEFORE, SOURCE, Level.WARN, "some images are rejected: odd"),
         (
@@ -49,6 +57,9 @@ SOURCE = ImageSource("/image", "reliable", 1, "", "camera")
             Level.ERROR,
             "every image is rejected: odd",
         ),
+        (replace(GOOD, processed=90), replace(BEFORE, waiting=1), SOURCE, Level.ERROR, "the networks hang"),
+        (replace(GOOD, processed=91), replace(BEFORE, waiting=1), SOURCE, Level.OK, "27.0 of 30.0 Hz"),
+        (replace(GOOD, processed=90, waiting=1), BEFORE, SOURCE, Level.OK, "27.0 of 30.0 Hz"),  # just come
         (GOOD, BEFORE, SOURCE._replace(frame_id=""), Level.WARN, "frame_id"),
         (
             replace(GOOD, lost_share=0.73, gaps=Gaps(33, 60, 220, 0.73)),
@@ -87,10 +98,27 @@ SOURCE = ImageSource("/image", "reliable", 1, "", "camera")
         (BEFORE, BEFORE, SOURCE._replace(expected_rate_hz=30.0), Level.WARN, "no image on /image"),
         (replace(GOOD, unwanted=9), BEFORE, SOURCE, Level.OK, "nobody subscribes"),
         (replace(GOOD, time_jumps=1, last_jump_s=9.5), BEFORE, SOURCE, Level.WARN, "jumped back by 9.500 s"),
+        (
+            replace(GOOD, time_jumps=9, last_jump_s=9.5),
+            BEFORE,
+            SOURCE._replace(publishers=2),
+            Level.ERROR,
+            "2 publishers on /image with different clocks: stop one",
+        ),
+        # A camera that came back, while DDS still believes that its killed process is there.
+        (
+            replace(GOOD, time_jumps=1, last_jump_s=9.5),
+            BEFORE,
+            SOURCE._replace(publishers=2),
+            Level.WARN,
+            "jumped back by 9.500 s",
+        ),
         (replace(GOOD, age_s=-0.3), BEFORE, SOURCE, Level.WARN, "0.300 s in the future"),
         (replace(GOOD, age_s=-0.01), BEFORE, SOURCE, Level.OK, "27.0 of 30.0 Hz"),
         (replace(GOOD, age_s=1e6), BEFORE, SOURCE, Level.WARN, "1000000 s in the past"),
         (replace(GOOD, age_s=-9.0), BEFORE, SOURCE._replace(clock_runs=False), Level.WARN, "/clock"),
+        (replace(GOOD, age_s=-9.0), BEFORE, SOURCE._replace(simulated=True), Level.WARN, "future: use_sim_time is set"),
+        (replace(GOOD, age_s=1e6), BEFORE, SOURCE._replace(simulated=True), Level.WARN, "past: use_sim_time is set"),
     ],
 )
 def test_the_images_state(now, before, source, level, text):
@@ -169,8 +197,9 @@ def test_the_message_follows_rep_107():
 @pytest.mark.parametrize(
     ("publishers", "problem", "now", "level", "text"),
     [
-        (1, "", Use(30, 5, "old"), Level.OK, "20 images with depth"),
-        (1, "", Use(25, 10, "too small"), Level.WARN, "5 of 20 images without depth: too small"),
+        (1, "", Use(30, 5, "old"), Level.OK, "20 of 20 images with depth"),
+        (1, "", Use(15, 20, "too late"), Level.OK, "5 of 20 images with depth"),  # a sensor at a quarter of the rate
+        (1, "", Use(10, 25, "too small"), Level.WARN, "20 images without depth: too small"),
         (0, "", Use(10, 5), Level.WARN, "nobody publishes /depth"),
         (1, "it is best effort", Use(10, 5), Level.ERROR, "it is best effort"),
     ],

@@ -38,6 +38,13 @@ def test_through_a_common_parent_and_to_itself(tree):
     np.testing.assert_allclose(up(tree, "nowhere", "nowhere"), [0, 0, 1])
 
 
+def test_a_slash_before_a_name_counts_for_nothing():
+    tree = FrameTree()
+    tree.put("/base_link", "/camera", (0.0, 0.0, 0.0, 1.0), None, (0.0, 0.0, 1.0))
+    for target, source in (("base_link", "camera"), ("/base_link", "/camera")):
+        np.testing.assert_allclose(tree.motion(target, source, 0).shift, [0, 0, 1])
+
+
 def test_frames_that_are_not_connected(tree):
     with pytest.raises(TransformError, match=r"no TF between map .which ends at map. and optical .at base_link"):
         up(tree, "optical", "map")

@@ -34,6 +34,12 @@ def test_a_jump_of_time_does_not_silence_the_stream():
     assert limit.admits(500 * SECOND, 1.0)
 
 
+@pytest.mark.parametrize(("seconds", "limit_hz"), [(1, 1.0), (3, 0.3)])
+def test_a_bag_shorter_than_the_period_is_not_silent_when_it_begins_again(seconds, limit_hz):
+    stamps = [100 * SECOND + i * SECOND // 30 for i in range(30 * seconds)]
+    assert admitted(20 * stamps, limit_hz) == 20 * stamps[:1]
+
+
 def test_a_limit_that_is_lifted_holds_at_once():
     limit = RateLimit()
     assert limit.admits(SECOND, 0.001)

@@ -15,6 +15,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from pose3d_ros.ros.camera_conversion import camera_from_info, stamp_to_ns
 from pose3d_ros.ros.image_conversion import compressed_to_bgr, image_to_bgr
+from pose3d_ros.video import open_source
 
 FRAMES, FPS = 30, 25
 
@@ -33,12 +34,15 @@ def video(tmp_path_factory):
     return path
 
 
-def test_a_video_is_published_in_order_and_on_time_and_then_it_ends(start_node, robot, video):
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_a_video_is_published_in_order_and_on_time_and_then_it_ends(start_node, robot, video, scheme):
     heard = {Image: [], CompressedImage: [], CameraInfo: []}
-    for kind, topic in ((Image, "image"), (CompressedImage, "image/compressed"), (CameraInfo, "camera_info")):
+    subscriptions = [
         robot.node.create_subscription(kind, topic, heard[kind].append, QoSProfile(depth=100))
+        for kind, topic in ((Image, "image"), (CompressedImage, "image/compressed"), (CameraInfo, "camera_info"))
+    ]
     parameters = {
-        "video": str(video),
+        "video": f"{scheme}{video}",
         "loop": False,
         "compressed": True,
         "width": 160,
@@ -62,6 +66,13 @@ def test_a_video_is_published_in_order_and_on_time_and_then_it_ends(start_node, 
     assert camera_from_info(infos[-1]).K[0, 0] == pytest.approx(150)
     assert compressed_to_bgr(jpegs[-1]).shape == (120, 160, 3)
     assert jpegs[-1].header == images[-1].header
+    for subscription in subscriptions:
+        robot.node.destroy_subscription(subscription)
+
+
+def test_an_address_is_live_only_where_nobody_knows_its_length(video):
+    with open_source(f"file://{video}") as source:
+        assert (source.is_live, source.count, source.fps) == (False, FRAMES, FPS)
 
 
 def test_a_video_that_ends_for_good_is_a_failure_and_what_runs_is_not_changed(start_node, robot, video, tmp_path):

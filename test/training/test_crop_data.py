@@ -7,7 +7,7 @@ pytest.importorskip("torch", reason="PyTorch is needed to train and export only"
 
 from pose3d_ros.crop import box_of_joints
 from pose3d_ros.skeleton import INDEX, NUM_JOINTS
-from pose3d_ros.training.crop_data import Augmentation, Labels, augmented, cut_off
+from pose3d_ros.training.crop_data import HIDDEN_WEIGHT, Augmentation, Labels, augmented, cut_off
 
 PLAIN = Augmentation(rotated=0, cut_out=0, blur=0, coarse=0, grey=0, noise=0, half_body=0)
 
@@ -60,3 +60,21 @@ def test_a_picture_that_ends_within_the_person_knows_nothing_of_the_rest(seed):
         assert part.image[y, x].min() == 255
     assert (part.box >= 0).all()
     assert (part.box <= [width, height, width, height]).all()
+
+
+def test_joints_under_what_is_cut_out_are_hidden():
+    """They are to be inferred from the rest, and count less, as those behind other things."""
+    how = Augmentation(rotated=0, cut_out=1, blur=0, coarse=0, grey=0, noise=0, half_body=0, cut_off=0, neighbour=0)
+    covered = 0
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        white = person(rng)._replace(image=np.full((300, 400, 3), 255, np.uint8))
+        sample = augmented(white, 192, how, rng)
+        plain = np.median(sample.crop.reshape(-1, 3), 0)
+        for joint in np.flatnonzero(sample.located):
+            x, y = np.round(sample.joints[joint]).astype(int)
+            if (sample.crop[y, x] != plain).any():
+                covered += 1
+                assert sample.visible[joint] == 0
+                assert sample.located[joint] == np.float32(HIDDEN_WEIGHT)
+    assert covered > 20

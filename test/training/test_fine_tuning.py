@@ -1,6 +1,8 @@
 """Fine-tuning stage 1 on a person's own pictures in COCO's format, by the shipped command, from an exported file."""
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,15 +12,18 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is needed to train and export only")
 
 from pose3d_ros.cli import main  # noqa: E402
-from pose3d_ros.data.coco import held_out, read_coco  # noqa: E402
+from pose3d_ros.data.coco import as_photos, held_out, read_coco  # noqa: E402
 from pose3d_ros.models import read_models  # noqa: E402
+from pose3d_ros.networks.calibrate_file import photo_crops  # noqa: E402
 from pose3d_ros.networks.calibration import UNCALIBRATED  # noqa: E402
 from pose3d_ros.networks.export_pose2d import Pose2DGraph, write_onnx  # noqa: E402
+from pose3d_ros.networks.finder import FinderNet  # noqa: E402
 from pose3d_ros.networks.onnx_file import read_weights  # noqa: E402
 from pose3d_ros.networks.pose2d import Pose2DNet  # noqa: E402
 from pose3d_ros.skeleton import COCO_17, INDEX  # noqa: E402
 from pose3d_ros.training.coco_source import CocoSource  # noqa: E402
 from pose3d_ros.training.config import read_config  # noqa: E402
+from pose3d_ros.training.crop_data import HIDDEN_WEIGHT  # noqa: E402
 from pose3d_ros.training.train_pose2d import Pose2DConfig  # noqa: E402
 from pose3d_ros.training.trainer import Trainer  # noqa: E402
 
@@ -65,7 +70,7 @@ def test_labels_say_what_is_hidden_and_what_is_not_known(annotations):
     source = CocoSource(read_coco(annotations))
     labels = source.labels(0, np.random.default_rng(0))
     hidden, unknown, seen = (COCO_17[k] for k in (0, 1, 2))
-    assert (labels.located[hidden], labels.visible[hidden], labels.visible_weight[hidden]) == (1, 0, 1)
+    assert (labels.located[hidden], labels.visible[hidden], labels.visible_weight[hidden]) == (HIDDEN_WEIGHT, 0, 1)
     assert (labels.located[unknown], labels.visible[unknown], labels.visible_weight[unknown]) == (0, 0, 0.3)
     assert (labels.located[seen], labels.visible[seen], labels.visible_weight[seen]) == (1, 1, 1)
     assert labels.visible_weight[INDEX["spine"]] == 0  # COCO does not know it
@@ -83,6 +88,98 @@ def test_a_photo_stays_on_its_side_when_others_come(annotations):
     for some in (people[: PHOTOS // 2], people[PHOTOS // 3 :]):
         measured = {p.path for p in held_out(people)[1]}
         assert {p.path for p in held_out(some)[1]} == measured & {p.path for p in some}
+
+
+def test_of_ten_photos_there_is_always_one_to_measure_on(annotations):
+    people = read_coco(annotations)
+    for start in range(PHOTOS - 10):
+        assert held_out(people[start : start + 10])[1]
+    assert not held_out(people[:9])[1]
+
+
+def changed(annotations, **changes):
+    """The file with something else in each of its people."""
+    content = json.loads(annotations.read_text())
+    for entry in content["annotations"]:
+        entry.update(changes)
+    annotations.write_text(json.dumps(content))
+    return annotations
+
+
+@pytest.mark.parametrize("box", [[0, 0, 0, 0], None])
+def test_who_has_no_box_has_that_of_the_joints(annotations, box):
+    person = read_coco(changed(annotations, bbox=box))[0]
+    joints = person.joints_px[person.labelled]
+    assert (person.box[:2] <= joints.min(0)).all()
+    assert (person.box[2:] >= joints.max(0)).all()
+    assert person.box == pytest.approx(np.concatenate([joints.min(0), joints.max(0)]), abs=30)
+
+
+def test_photos_that_are_not_there_are_told_before_a_training_begins(annotations):
+    (annotations.parent / "images" / "03.png").unlink()
+    with pytest.raises(ValueError, match=r"own\.json tells of 1 photos that are not there, as .*03\.png"):
+        read_coco(annotations)
+
+
+def test_names_that_are_not_ours_are_told(annotations):
+    content = json.loads(annotations.read_text())
+    content["categories"] = [{"keypoints": [f"Joint {k}" for k in range(len(COCO_17))]}]
+    annotations.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"names none of our joints but Joint 0, .*; ours are pelvis, right_hip"):
+        read_coco(annotations)
+
+
+def test_a_file_that_is_a_list_is_named(tmp_path):
+    (tmp_path / "list.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"list\.json has no COCO keypoints: TypeError"):
+        read_coco(tmp_path / "list.json")
+
+
+@pytest.mark.parametrize("role", ["pose2d", "finder"])
+def test_a_training_does_not_begin_from_weights_in_8_bits(role, tmp_path):
+    """It would begin from nothing."""
+    config = read_config(Pose2DConfig, CONFIGS / "pose2d_finetune.yaml")
+    net = FinderNet(18, 32, 64) if role == "finder" else Pose2DNet(config.depth, 32, 64)
+    with pytest.raises(ValueError, match=rf"{role}_int8\.onnx has no weights to go on from"):
+        Trainer(net, config, tmp_path, MODELS / f"{role}_int8.onnx")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"learning_rate": "1e-3"}, r"tiny\.yaml: learning_rate is the text '1e-3', not a number"),
+        ({"input_size": 100}, "input_size 100 must be a multiple of 32"),
+        ({"augmentation": {"cutout": 0.2}}, r"augmentation: unknown keys \['cutout'\]; known are"),
+    ],
+)
+def test_a_configuration_that_cannot_be_is_told(annotations, tmp_path, capsys, change, message):
+    config = tmp_path / "tiny.yaml"
+    config.write_text(json.dumps(TINY | change))
+    command = ["train", "pose2d", "--config", config, "--coco", annotations, "--data", tmp_path]
+    assert main([str(part) for part in [*command, "--output", tmp_path / "out", "--workers", 0]]) != 0
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_people_without_hips_cannot_calibrate_and_leave_what_was_there(annotations, tmp_path, capsys):
+    """A desk's camera sees none. Their 8-bit ranges can be measured all the same."""
+    content = json.loads(annotations.read_text())
+    for entry in content["annotations"]:
+        for hip in (11, 12):
+            entry["keypoints"][3 * hip + 2] = 0
+    annotations.write_text(json.dumps(content))
+    torch.manual_seed(0)
+    config = read_config(Pose2DConfig, CONFIGS / "pose2d_finetune.yaml")
+    config = replace(config, width=8, head_width=16, input_size=64)
+    Trainer(Pose2DNet(config.depth, 8, 16), config, tmp_path / "out", None)._save()
+    output = tmp_path / "models" / "pose2d.onnx"
+    output.parent.mkdir()
+    output.write_bytes(b"what was there")
+    command = ["export", "pose2d", "--checkpoint", tmp_path / "out/checkpoint.pt", "--output", output]
+    assert main([str(part) for part in [*command, "--data", tmp_path, "--coco", annotations]]) != 0
+    assert "nobody of the people of your own has shoulders and hips labelled" in capsys.readouterr().err
+    assert output.read_bytes() == b"what was there"
+    photos = as_photos(held_out(read_coco(annotations))[1])
+    assert len(list(photo_crops(photos, 64))) == len(photos)
 
 
 def test_the_shipped_command_learns_a_persons_own_pictures(annotations, tmp_path):
@@ -136,7 +233,9 @@ def test_what_was_learned_is_calibrated_and_put_into_8_bits_on_the_photos_held_o
     export = ["export", "pose2d", "--checkpoint", checkpoint, "--output", models / "pose2d.onnx", *kept]
     assert main([str(part) for part in export]) == 0
     assert main([str(part) for part in ["export", "int8", "pose2d", "--models", models, *kept]]) == 0
-    assert capsys.readouterr().out.count("calibrated on people of your own") == 2
+    said = capsys.readouterr().out
+    assert said.count("calibrated on people of your own (") == 2
+    assert said.count("so few people say little") == 2
     assert read_models(models)["pose2d"].int8 is not None
 
 
