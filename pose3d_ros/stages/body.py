@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 
 _SIZE = 3  # index of the size in the state
 _LEAST_SIGMA_M = 0.003
-_BLURRED_PX = 18.0
+_BLURRED_PX = 20.0
 _LEAST_BOX_PX = 20.0
 
 
@@ -85,13 +85,13 @@ def body_of(placed: Placement, size: ArrayLike, size_variance: ArrayLike) -> Bod
 def without_blur(body: Body, boxes: ArrayLike) -> Body:
     """The people, whose boxes are [n, 4] pixels, as far away as they would be without blur.
 
-    Who has few pixels comes out too large, as blur adds to all sides, and so too near: at three quarters of the way
-    at 27 pixels, five sixths at 37, hardly from 60 on (rendered people kept for calibration, a CPU's networks). Half of
-    what is put right counts as the standard deviation of what is left.
+    Who has few pixels comes out too large, as blur adds to all sides, and so too near: at three quarters of the way at
+    27 pixels, nine tenths at 37, where it is from 60 on (rendered people kept for calibration, a CPU's networks). Half
+    of what is put right counts as the standard deviation of what is left.
     """
     box = np.asarray(boxes, np.float64)
     side_px = np.maximum((box[:, 2:] - box[:, :2]).max(1, initial=_LEAST_BOX_PX), _LEAST_BOX_PX)
-    growth = (_BLURRED_PX / side_px) ** 3
+    growth = (_BLURRED_PX / side_px) ** 4
     factor = np.ones_like(body.mean)
     factor[:, :_SIZE] = np.exp(growth)[:, None]
     mean = factor * body.mean

@@ -85,7 +85,7 @@ def test_people_of_few_pixels_are_farther_than_they_look():
     )
     given = body_of(placed, np.ones(3), np.full(3, 0.05**2))
     body = without_blur(given, [[0, 0, 15, 30], [0, 0, 200, 400], [5, 5, 5, 5]])
-    growth = 0.25
+    growth = (20 / 30) ** 4
     assert body.root_m[0] == pytest.approx(np.exp(growth) * given.root_m[0])
     assert body.root_m[1] == pytest.approx(given.root_m[1], rel=2e-3)
     assert np.isfinite(body.mean).all(), "of somebody without an extent, too"
