@@ -1,4 +1,8 @@
-"""Reads a camera's calibration from a file: our JSON, or the YAML of ROS' camera_calibration."""
+"""Reads a camera's calibration from a file: our JSON, or the YAML of ROS' camera_calibration.
+
+JSON: {"K": [[fx, 0, cx], …], "distortion": […], "image_size": [width, height], "distortion_model": "plumb_bob"},
+the last optional. YAML: as written by camera_calibration (image_width, camera_matrix, distortion_coefficients, …).
+"""
 
 from __future__ import annotations
 
@@ -13,29 +17,27 @@ from pose3d_ros.camera import Camera, CameraError
 
 _ASPECT_TOLERANCE = 0.01
 _PLUMB_BOB_SIZES = (0, 4, 5)
-_KNOWN_MODELS = frozenset(("plumb_bob", "rational_polynomial", "equidistant", "fisheye", "kannala_brandt4", "none", ""))
+_OPENCV_ORDER = "opencv k1,k2,p1,p2"
+"""How a free description begins, such as "OpenCV k1,k2,p1,p2,k3"; any other name could mean a fisheye lens."""
+_ACCEPTED = "it must have K, distortion and image_size, or be camera_calibration's YAML"
 
 
 def read_camera(path: Path) -> Camera:
-    """The camera in a calibration file.
-
-    JSON: {"K": [[fx, 0, cx], …], "distortion": […], "image_size": [width, height], "distortion_model": "plumb_bob"},
-    the last optional. YAML: as written by camera_calibration (image_width, camera_matrix, distortion_coefficients, …).
-    Raises CameraError naming the file and what is wrong.
-    """
+    """The camera in a calibration file. Raises CameraError naming the file and what is wrong."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise CameraError(f"cannot read camera-info {path}: {getattr(error, 'strerror', None) or error}") from error
     content = _parse(text, path)
     try:
-        return _from_yaml(content) if "camera_matrix" in content else _from_json(content)
+        camera = _from_yaml(content) if "camera_matrix" in content else _from_json(content)
     except KeyError as error:
-        raise CameraError(
-            f"{path} lacks {error}: it must have K, distortion and image_size, or be camera_calibration's YAML"
-        ) from error
-    except (ValueError, TypeError, IndexError) as error:
+        raise CameraError(f"{path} lacks {error}: {_ACCEPTED}") from error
+    except (ValueError, TypeError, IndexError, OverflowError) as error:
         raise CameraError(f"{path}: {error}") from error
+    if not np.allclose(camera.K[2], (0, 0, 1)):
+        raise CameraError(f"{path}: the last row of K is {camera.K[2].tolist()}, not 0 0 1: is K transposed?")
+    return camera
 
 
 def camera_for_image(camera: Camera, width: int, height: int) -> Camera:
@@ -64,9 +66,9 @@ def _parse(text: str, path: Path) -> Mapping[str, Any]:
         try:
             content = yaml.safe_load(text)
         except yaml.YAMLError as error:
-            raise CameraError(f"{path} is not valid YAML: {error}") from error
+            raise CameraError(f"{path} is not valid YAML: {error}; {_ACCEPTED}") from error
     if not isinstance(content, Mapping):
-        raise CameraError(f"{path} holds no calibration: it must have K, distortion and image_size")
+        raise CameraError(f"{path} holds no calibration: {_ACCEPTED}")
     return content
 
 
@@ -74,7 +76,7 @@ def _from_json(content: Mapping[str, Any]) -> Camera:
     width, height = content["size"] if "size" in content else content["image_size"]
     distortion = np.asarray(content.get("distortion", []), float).ravel()
     model = str(content.get("distortion_model", ""))
-    if model.lower() not in _KNOWN_MODELS:  # a free description, such as "OpenCV k1,k2,p1,p2,k3"
+    if model.lower().startswith(_OPENCV_ORDER):
         model = "plumb_bob" if distortion.size in _PLUMB_BOB_SIZES else "rational_polynomial"
     return Camera(int(width), int(height), np.asarray(content["K"], float), distortion, model)
 

@@ -49,13 +49,16 @@ def draw_people(image_bgr: Image, people: Sequence[Person], *, ellipses: bool = 
     image (inferred or predicted) has dashed bones and hollow joints. `ellipses` adds each joint's 2-sigma covariance.
     """
     image = image_bgr.copy()
-    for person in people:
-        if np.isfinite(person.joints_px).all(-1).any():
-            _draw_person(image, person, ellipses, labels)
+    known = [person for person in people if np.isfinite(person.joints_px).all(-1).any()]
+    for person in known:
+        _draw_person(image, person, ellipses)
+    if labels:
+        height = 0.016 * max(image.shape[:2])
+        _pills(image, [_label(person, height) for person in known if _is_inside(person, image.shape)], height)
     return image
 
 
-def _draw_person(image: Image, person: Person, ellipses: bool, labels: bool) -> None:
+def _draw_person(image: Image, person: Person, ellipses: bool) -> None:
     joints = person.joints_px
     known = np.asarray(np.isfinite(joints).all(-1))
     width = _line_width(image.shape, joints[known])
@@ -97,19 +100,21 @@ def _draw_person(image: Image, person: Person, ellipses: bool, labels: bool) -> 
             ink.disc(points[j], 0.5 * radius, _OUTLINE_BGR, fade)
     outline.blend(area)
     ink.blend(area)
-    if labels:
-        _draw_label(image, person)
 
 
-def _draw_label(image: Image, person: Person) -> None:
-    """The person's id, and the distance where it is known, above the head."""
+def _is_inside(person: Person, shape: tuple[int, ...]) -> bool:
+    """Whether a part of the person is in the image."""
+    _, size = _region(person.joints_px[np.isfinite(person.joints_px).all(-1)], 1.0, shape)
+    return min(size) > 0
+
+
+def _label(person: Person, height: float) -> tuple[str, Array]:
+    """The person's id, and the distance where it is known; and the place [2] above the head for so high letters."""
     text = f"{person.id}"
     if person.joints_m is not None:
         text += f"   {np.linalg.norm(person.joints_m[skeleton.ROOT]):.1f} m"
     finite = person.joints_px[np.isfinite(person.joints_px).all(-1)]
-    size = 0.016 * max(image.shape[:2])
-    top = np.array([finite[:, 0].mean(), finite[:, 1].min() - 1.6 * size])
-    _pill(image, text, top, size)
+    return text, np.array([finite[:, 0].mean(), finite[:, 1].min() - 1.6 * height])
 
 
 def _line_width(shape: tuple[int, ...], joints: Array) -> float:
@@ -182,21 +187,47 @@ def _fixed(point: Array) -> tuple[int, int]:
     return x, y
 
 
+def _pills(image: Image, labels: Sequence[tuple[str, Array]], height: float) -> None:
+    """Texts on dark grounds round their centres [2]; one that would meet another goes above it."""
+    placed: list[tuple[Array, Array]] = []
+    for text, centre in labels:
+        half = _pill_half(text, height)
+        at = _kept_inside(centre, half, image.shape)
+        for other, other_half in sorted(placed, key=lambda place: -float(place[0][1])):
+            if (np.abs(at - other) < half + other_half).all():
+                at[1] = other[1] - other_half[1] - half[1]
+        placed.append((at, half))
+        _pill(image, text, at, height)
+
+
+def _pill_half(text: str, height: float) -> Array:
+    """Half of the width and height of a text's ground."""
+    (width, letter_height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, height / 22, _letter_width(height))
+    return np.array([0.5 * width + 0.6 * letter_height, letter_height])
+
+
+def _letter_width(height: float) -> int:
+    return max(1, round(1.6 * height / 22))
+
+
+def _kept_inside(centre: ArrayLike, half: Array, shape: tuple[int, ...]) -> Array:
+    """The centre, moved so that what reaches `half` round it is inside the image."""
+    limit = np.maximum(np.array([shape[1], shape[0]]) - half - 1, half)
+    return np.clip(np.asarray(centre, float), half, limit)
+
+
 def _pill(image: Image, text: str, centre: ArrayLike, height: float) -> None:
     """Text on a dark rounded ground; `height` of the letters in pixels; kept inside the image."""
-    scale = height / 22
-    thickness = max(1, round(1.6 * scale))
-    (width, letter_height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
-    half = np.array([0.5 * width + 0.6 * letter_height, letter_height])
-    limit = np.maximum(np.array([image.shape[1], image.shape[0]]) - half - 1, half)
-    x, y = at = np.clip(np.asarray(centre, float), half, limit)
+    half = _pill_half(text, height)
+    at = _kept_inside(centre, half, image.shape)
     corner, shape = _region(np.stack([at - half, at + half]), 2.0, image.shape)
     ground = _Layer(shape)
     inset = np.array([half[0] - half[1], 0])
     ground.line(at - corner - inset, at - corner + inset, _OUTLINE_BGR, 2 * half[1], 0.75)
     ground.blend(image[corner[1] : corner[1] + shape[0], corner[0] : corner[0] + shape[1]])
-    origin = (round(x - 0.5 * width), round(y + 0.5 * letter_height))
-    cv2.putText(image, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, MIDDLE_BGR, thickness, cv2.LINE_AA)
+    origin = (round(at[0] - half[0] + 0.6 * half[1]), round(at[1] + 0.5 * half[1]))
+    letters = (cv2.FONT_HERSHEY_SIMPLEX, height / 22, MIDDLE_BGR, _letter_width(height))
+    cv2.putText(image, text, origin, *letters, cv2.LINE_AA)
 
 
 # ---- in 3D -----------------------------------------------------------------------------------------------------------
@@ -339,16 +370,10 @@ def draw_3d(
         _draw_body(large, eye, person, ellipsoids)
     canvas = np.asarray(cv2.resize(large, size, interpolation=cv2.INTER_AREA), np.uint8)
     _draw_axes(canvas, eye.axes @ view.level)
-    for person in shown:
-        joints = _metres(person)
-        top = joints[np.argmin(joints[:, 1])] - [0, 0.16, 0]
-        _pill(canvas, f"{person.id}", eye.project(top)[0] / _SUPERSAMPLE, 0.018 * max(size))
+    tops = [_metres(p)[np.argmin(_metres(p)[:, 1])] - [0, 0.16, 0] for p in shown]
+    labels = [(f"{p.id}", eye.project(top)[0] / _SUPERSAMPLE) for p, top in zip(shown, tops, strict=True)]
+    _pills(canvas, labels, 0.018 * max(size))
     return canvas
-
-
-def side_by_side(image_bgr: Image, people: Sequence[Person], view: View | None = None) -> Image:
-    """The image with the skeletons, and to its right their 3D view at the same height."""
-    return beside_3d(draw_people(image_bgr, people), people, view)
 
 
 def beside_3d(picture: Image, people: Sequence[Person], view: View | None = None, *, ellipsoids: bool = False) -> Image:

@@ -8,15 +8,18 @@ Writes into the output folder, NAME being the source's:
   {"id": 1, "box": [x0, y0, x1, y1], "score": 0…1, "joints": {"pelvis": joint, …}} and a joint is
   {"px": [x, y], "score": 0…1, "state": "visible" | "inferred" | "predicted", "xyz": [x, y, z], "sigma": [x, y, z]};
   xyz in metres in the camera's optical frame (x right, y down, z forward) with its standard deviations; both null
-  without a calibration. A value that is not finite is null.
+  without a calibration. A value that is not finite is null. `stamp` counts from a file's begin; a camera's or stream's
+  is the host's monotonic clock.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -25,18 +28,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pose3d_ros import draw, skeleton
+from pose3d_ros import camera_file, draw, skeleton
 from pose3d_ros.backend import PRECISIONS
 from pose3d_ros.camera import Camera
 from pose3d_ros.camera_file import camera_for_image, read_camera
 from pose3d_ros.person import Frame, Ground, JointState, Person
 from pose3d_ros.pipeline import Pipeline
 from pose3d_ros.pipeline_settings import PipelineSettings
-from pose3d_ros.video import ImageSource, Source, VideoError, VideoWriter, open_source
+from pose3d_ros.video import ImageSource, Source, TimedVideoWriter, VideoError, check_frames, file_of, open_source
 
 Image = NDArray[np.uint8]
 
 _WRITTEN = (".jsonl", ".png", ".mp4")
+_INTERRUPTED = 130
+_WHOLE = 0.95  # of the frames: a video's count of them is not always exact
 _MAX_VIDEO_HEIGHT = 1080
 _VIEW_SECONDS = 0.7
 """The 3D view follows the people with this time constant, so that it does not shake with them."""
@@ -44,6 +49,8 @@ _VIEW_SECONDS = 0.7
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `pose3d run`."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = f"{__doc__}\n{camera_file.__doc__}"
     parser.add_argument("source", metavar="VIDEO|CAMERA|IMAGE", help="a file, a stream's address or a camera's number")
     parser.add_argument(
         "--camera-info", type=Path, metavar="FILE", help="calibration: JSON or camera_calibration's YAML"
@@ -69,10 +76,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the pipeline over the source; returns the exit status."""
-    if args.frames is not None and args.frames < 1:
-        raise ValueError(f"--frames is {args.frames}: give 1 or more")
-    with open_source(args.source) as source:
-        _keep(Path(args.source).expanduser(), args.output, source.name)
+    check_frames(args.frames)
+    with _signals_interrupt(), open_source(args.source) as source:
+        _keep(file_of(args.source), args.output, source.name)
         precision = args.precision or ("auto" if source.is_live else "fp16")
         settings = PipelineSettings(threads=args.threads, max_people=args.max_people, precision=precision)
         calibration = read_camera(args.camera_info) if args.camera_info else None
@@ -84,10 +90,21 @@ def run(args: argparse.Namespace) -> int:
             args.output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise VideoError(f"cannot make the output folder {args.output}: {error.strerror}") from error
-        written = _process(source, pipeline, calibration, args)
-    for path in written:
-        print(path)
-    return 0
+        return _process(source, pipeline, calibration, args)
+
+
+@contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """What ends a service or closes a terminal ends the run like Ctrl-C, so that the video is finished."""
+    # One that is ignored stays so: nohup does that.
+    ours = [s for s in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) == signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _keep(source: Path, output: Path, name: str) -> None:
@@ -97,12 +114,13 @@ def _keep(source: Path, output: Path, name: str) -> None:
             raise VideoError(f"{target} is what is read: name another folder with --output")
 
 
-def _process(source: Source, pipeline: Pipeline, calibration: Camera | None, args: argparse.Namespace) -> list[Path]:
+def _process(source: Source, pipeline: Pipeline, calibration: Camera | None, args: argparse.Namespace) -> int:
+    """Writes everything and prints its paths; returns the exit status."""
     from tqdm import tqdm
 
     jsonl, picture, film = (args.output / f"{source.name}{suffix}" for suffix in _WRITTEN)
     with_video = not (args.no_video or isinstance(source, ImageSource))
-    video = VideoWriter(film, source.fps) if with_video else None
+    video = TimedVideoWriter(film, source.fps) if with_video else None
     total = source.count if args.frames is None else min(args.frames, source.count or args.frames)
     best: tuple[float, Image, Sequence[Person]] | None = None
     view: draw.View | None = None
@@ -110,9 +128,9 @@ def _process(source: Source, pipeline: Pipeline, calibration: Camera | None, arg
     ground = None if args.pitch is None else Ground.of_tilted_camera(args.pitch)
     up = None if ground is None else ground.up
     metric = calibration is not None or args.fov is not None
-    seen = 0
+    seen = frames = before_ns = status = 0
     try:
-        with jsonl.open("w", encoding="utf-8") as lines:
+        with _naming(jsonl), jsonl.open("w", encoding="utf-8") as lines:
             progress = tqdm(islice(source, args.frames), total=total, unit="frame", disable=None)
             for index, (image, stamp_ns) in enumerate(progress):
                 if index == 0:
@@ -120,23 +138,54 @@ def _process(source: Source, pipeline: Pipeline, calibration: Camera | None, arg
                 people = pipeline.process(Frame(image, stamp_ns, camera, ground=ground))
                 seen += bool(people)
                 lines.write(json.dumps(frame_record(index, stamp_ns, people), allow_nan=False) + "\n")
+                frames = index + 1
                 if video is not None:
-                    view = _calm_view(view, people, source.fps, up)
-                    video.write(annotated(image, people, metric, view, ellipses=args.ellipses))
+                    view = _calm_view(view, people, (stamp_ns - before_ns) / 1e9, up)
+                    before_ns = stamp_ns
+                    # A camera's film leaves images out where they come too fast; a file's shows each.
+                    shown_ns = stamp_ns if source.is_live else round(1e9 * index / source.fps)
+                    video.write_at(shown_ns, annotated(image, people, metric, view, ellipses=args.ellipses))
                 shown = sum(float(np.mean(p.joint_score * (p.joint_state == JointState.VISIBLE))) for p in people)
                 if best is None or shown > best[0]:
                     best = (shown, image.copy(), people)
     except KeyboardInterrupt:
-        print("stopped; what was done is written", file=sys.stderr)
+        status = _INTERRUPTED
     finally:
         if video is not None:
             video.close()
     if best is None:
+        jsonl.unlink(missing_ok=True)
+        if status:
+            return status
         raise VideoError(f"{source.name} gave no image")
+    if status:
+        print("stopped; what was done is written", file=sys.stderr)
+    elif frames != args.frames and _is_cut(source, frames, stamp_ns):
+        print(f"{source.name} ends after {frames} of about {source.count} frames: damaged?", file=sys.stderr)
     still = _view(best[2], up)
     _write_picture(picture, annotated(best[1], best[2], metric, still, ellipses=args.ellipses, max_height=None))
-    print(f"somebody in {seen} of {index + 1} frames", file=sys.stderr)
-    return [jsonl, picture] + ([video.path] if video is not None else [])
+    print(f"somebody in {seen} of {frames} frames", file=sys.stderr)
+    for path in [jsonl, picture] + ([film] if video is not None else []):
+        print(path)
+    return status
+
+
+def _is_cut(source: Source, frames: int, stamp_ns: int) -> bool:
+    """Whether a source that has ended, with this last stamp, is clearly shorter than it says."""
+    if source.count is None:
+        return False
+    # Both, as the count may be the duration times a rate that varies, and a last image may be shown for long.
+    return max(frames, stamp_ns / 1e9 * source.fps) < _WHOLE * source.count
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Gives an OSError the file's name, which those of a full disk lack."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def annotated(
@@ -196,16 +245,18 @@ def _view(people: Sequence[Person], up: NDArray[np.float64] | None) -> draw.View
 
 
 def _calm_view(
-    view: draw.View | None, people: Sequence[Person], fps: float, up: NDArray[np.float64] | None
+    view: draw.View | None, people: Sequence[Person], seconds: float, up: NDArray[np.float64] | None
 ) -> draw.View | None:
+    """The view `seconds` after `view`."""
     wanted = _view(people, up)
     if view is None or wanted is None:
         return wanted or view
-    return view.towards(wanted, 1 - float(np.exp(-1 / (fps * _VIEW_SECONDS))))
+    return view.towards(wanted, 1 - float(np.exp(-seconds / _VIEW_SECONDS)))
 
 
 def _write_picture(path: Path, image: Image) -> None:
     ok, data = cv2.imencode(path.suffix, image)
     if not ok:
         raise VideoError(f"cannot encode {path}")
-    data.tofile(path)
+    with _naming(path):
+        path.write_bytes(data.tobytes())

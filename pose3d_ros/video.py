@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
@@ -19,6 +21,11 @@ PACKAGE_CLIP = Path(__file__).parent / "assets" / "clip.mp4"
 _IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"))
 _DEFAULT_FPS = 30.0
 _MAX_FPS = 1000.0
+_MAX_STEP_S = 10.0  # between two images of a file: more is taken for a fault in its times
+_FILE_SCHEME = "file://"
+_FILE_HINT = "it is not a video or image that OpenCV can decode; convert it to an mp4 with H.264"
+_CAMERA_HINT = "check that it is plugged in, not in use, and that you may read it"
+_STREAM_HINT = "check the address, that its host can be reached, and that a player shows it"
 
 
 class VideoError(ValueError):
@@ -29,7 +36,8 @@ class Source:
     """An opened source of BGR images.
 
     name: for file names and people. fps: images per second. count: number of images, None when endless.
-    is_live: a camera, whose stamps are the host's clock; else stamps begin at 0 and advance by 1 / fps.
+    is_live: a camera, whose stamps are the host's clock; else stamps begin at 0 and follow
+    the file's own times, by 1 / fps where it has none.
     Iterating yields (image [h, w, 3] uint8, stamp_ns).
     """
 
@@ -66,20 +74,16 @@ class ImageSource(Source):
 class CaptureSource(Source):
     """Anything that OpenCV's VideoCapture opens. Raises VideoError when it does not, or when there is no image in it.
 
-    target: the path or address of a video, or the number of a camera. may_be_live: it is, if nobody knows its length.
+    target: the path or address of a video, or the number of a camera. hint: what to do if it cannot be read.
+    may_be_live: it is, if nobody knows its length.
     """
 
-    def __init__(self, name: str, target: str | int, may_be_live: bool) -> None:
-        what = f"camera {target}" if may_be_live else str(target)
+    def __init__(self, name: str, target: str | int, hint: str, may_be_live: bool) -> None:
         self._capture = cv2.VideoCapture(target)
         ok, first = self._capture.read() if self._capture.isOpened() else (False, None)
         if not ok or first is None:
             self._capture.release()
-            hint = (
-                "check that it is plugged in, not in use, and that you may read it"
-                if may_be_live
-                else "it is not a video or image that OpenCV can decode; convert it to an mp4 with H.264"
-            )
+            what = f"camera {target}" if isinstance(target, int) else target
             raise VideoError(f"cannot read {what}: {hint}")
         self._first = first
         fps = self._capture.get(cv2.CAP_PROP_FPS)
@@ -90,12 +94,19 @@ class CaptureSource(Source):
 
     def __iter__(self) -> Iterator[tuple[Image, int]]:
         image: Image | None = np.asarray(self._first, np.uint8)
-        index = 0
+        stamp_s = 0.0
+        file_s = self._file_s()
         while image is not None:
-            yield image, time.monotonic_ns() if self.is_live else round(1e9 * index / self.fps)
+            yield image, time.monotonic_ns() if self.is_live else round(1e9 * stamp_s)
             ok, following = self._capture.read()
             image = np.asarray(following, np.uint8) if ok else None
-            index += 1
+            before_s, file_s = file_s, self._file_s()
+            step_s = file_s - before_s
+            stamp_s += step_s if 0 < step_s <= _MAX_STEP_S else 1 / self.fps
+
+    def _file_s(self) -> float:
+        """The file's own time of the image that was read last; stands still where it knows none."""
+        return float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1e3
 
     def close(self) -> None:
         """Frees the file or camera."""
@@ -108,19 +119,36 @@ def open_source(text: str) -> Source:
     Raises VideoError naming what was wrong.
     """
     if text.isdigit():
-        return CaptureSource(f"camera{text}", int(text), may_be_live=True)
+        return CaptureSource(f"camera{text}", int(text), _CAMERA_HINT, may_be_live=True)
     if text.startswith("/dev/video"):
-        return CaptureSource(Path(text).name, text, may_be_live=True)
-    if "://" in text:
-        return CaptureSource("stream", text, may_be_live=True)
-    path = Path(text).expanduser()
+        return CaptureSource(Path(text).name, text, _CAMERA_HINT, may_be_live=True)
+    if "://" in text and not text.startswith(_FILE_SCHEME):
+        return CaptureSource(_stream_name(text), text, _STREAM_HINT, may_be_live=True)
+    path = file_of(text)
     if path.is_dir():
         raise VideoError(f"{path} is a folder: name a video, an image, or a camera's number")
     if not path.is_file():
         raise VideoError(f"no file {path}: name a video, an image, or a camera's number")
     if path.suffix.lower() in _IMAGE_SUFFIXES:
         return ImageSource(path)
-    return CaptureSource(path.stem, str(path), may_be_live=False)
+    return CaptureSource(path.stem, str(path), _FILE_HINT, may_be_live=False)
+
+
+def check_frames(frames: int | None) -> None:
+    """Raises VideoError where --frames asks for none; None asks for all."""
+    if frames is not None and frames < 1:
+        raise VideoError(f"--frames is {frames}: give 1 or more")
+
+
+def file_of(text: str) -> Path:
+    """The file that is named by its path or as file://…."""
+    return Path(text.removeprefix(_FILE_SCHEME)).expanduser()
+
+
+def _stream_name(address: str) -> str:
+    """Host and path, fit for a file's name; neither password nor query."""
+    parts = urlsplit(address)
+    return re.sub(r"[^\w.-]+", "_", f"{parts.hostname or ''}{parts.path}").strip("_.") or "stream"
 
 
 def read_image(path: Path) -> Image:
@@ -138,7 +166,7 @@ def read_image(path: Path) -> Image:
 class VideoWriter:
     """Writes an mp4. The first image decides the size; an odd row or column is cut off, as the codec needs.
 
-    Raises VideoError when the file cannot be written.
+    Raises VideoError when the file cannot be written, or finished.
     """
 
     def __init__(self, path: Path, fps: float) -> None:
@@ -157,6 +185,40 @@ class VideoWriter:
         self._writer.write(np.ascontiguousarray(image[: self._size[1], : self._size[0]]))
 
     def close(self) -> None:
-        """Finishes the file."""
-        if self._writer is not None:
-            self._writer.release()
+        """Finishes the file; without an image there is none."""
+        if self._writer is None:
+            return
+        self._writer.release()  # which does not tell when the disk is full
+        made = cv2.VideoCapture(str(self.path))
+        frames = made.get(cv2.CAP_PROP_FRAME_COUNT)
+        made.release()
+        if frames < 1:
+            raise VideoError(f"cannot finish {self.path}: is the disk full?")
+
+
+class TimedVideoWriter(VideoWriter):
+    """Writes images that come at any times at a steady rate, so that the video plays as fast as they came.
+
+    An image is repeated until the next; where several come within one frame, the first stands for them.
+    """
+
+    def __init__(self, path: Path, fps: float) -> None:
+        super().__init__(path, fps)
+        self._begin_ns: int | None = None
+        self._frames = 0
+        self._last: Image | None = None
+
+    def write_at(self, stamp_ns: int, image: Image) -> None:
+        """Shows an image [h, w, 3] BGR from this time on; times rise."""
+        if self._begin_ns is None:
+            self._begin_ns = stamp_ns
+        frame = round((stamp_ns - self._begin_ns) / 1e9 * self._fps)
+        while self._last is not None and self._frames < frame:
+            self._append(self._last)
+        if self._frames == frame:
+            self._append(image)
+        self._last = image
+
+    def _append(self, image: Image) -> None:
+        self.write(image)
+        self._frames += 1

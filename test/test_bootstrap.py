@@ -124,6 +124,25 @@ def test_a_step_that_failed_is_done_again_and_one_that_succeeded_is_not(bootstra
     assert calls == ["fail", "done", "done"]  # with the same fingerprint only once
 
 
+def test_a_folder_that_was_moved_gets_its_command_anew(bootstrap, interpreter, monkeypatch, tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    for name in ("setup.py", "setup.cfg", "package.xml"):
+        (here / name).touch()
+    installed = []
+    monkeypatch.setattr(bootstrap, "choose_interpreter", lambda: interpreter(has_ros=True))
+    for name in ("check_machine", "make_venv", "install"):
+        monkeypatch.setattr(bootstrap, name, lambda *_: None)
+    monkeypatch.setattr(bootstrap, "pip_install", lambda *words: installed.append(words[-1]))
+    for root in (here, here, there):
+        if root == there:
+            here.rename(there)
+        monkeypatch.setattr(bootstrap, "ROOT", root)
+        monkeypatch.setattr(bootstrap, "STAMPS", root / ".venv" / "stamps")
+        bootstrap.set_up("run")
+    assert installed == ["wheel", str(here), str(there)]
+
+
 def test_broken_environment_is_made_again(bootstrap, interpreter, tmp_path):
     """As an interrupted `python -m venv` leaves it: a Python without pip."""
     (bootstrap.VENV / "bin").mkdir(parents=True)

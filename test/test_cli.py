@@ -6,12 +6,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
-from pose3d_ros import cli, skeleton
+from pose3d_ros import cli, draw, run_video, skeleton, video
 from pose3d_ros.camera import CameraError
 from pose3d_ros.camera_file import camera_for_image, read_camera
 from pose3d_ros.pipeline import Pipeline
@@ -145,13 +146,193 @@ def test_bad_input_is_explained_in_one_line(
     assert message in last
 
 
-@pytest.mark.parametrize("name", ["walk.mp4", "photo.png"])
-def test_what_is_read_is_not_written_over(inputs: Path, models: Path, tmp_path: Path, name: str, capsys) -> None:
+@pytest.mark.parametrize("what", ["multiview", "health"])
+def test_no_frames_cannot_be_evaluated(models: Path, what: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["evaluate", what, "--frames", "0", "--models", str(models)]) == 1
+    assert capsys.readouterr().err == "pose3d: --frames is 0: give 1 or more\n"
+
+
+@pytest.mark.parametrize(("name", "scheme"), [("walk.mp4", ""), ("photo.png", ""), ("walk.mp4", "file://")])
+def test_what_is_read_is_not_written_over(
+    inputs: Path, models: Path, tmp_path: Path, name: str, scheme: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     source = tmp_path / name
     source.write_bytes((inputs / name).read_bytes())
-    assert cli.main(["run", str(source), "--models", str(models), "--output", str(tmp_path)]) == 1
+    assert cli.main(["run", f"{scheme}{source}", "--models", str(models), "--output", str(tmp_path)]) == 1
     assert "is what is read: name another folder with --output" in capsys.readouterr().err
     assert source.read_bytes() == (inputs / name).read_bytes()
+
+
+INTERRUPTED_RUN = """
+import signal, sys
+from pose3d_ros import cli, run_video
+
+class Interrupted(run_video.Pipeline):
+    done = 0
+
+    def process(self, frame):
+        if self.done == int(sys.argv[2]):
+            signal.raise_signal(number)
+        self.done += 1
+        return super().process(frame)
+
+number = signal.Signals[sys.argv[1]]
+# Whoever runs the tests may ignore signals, and children inherit that.
+signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+run_video.Pipeline = Interrupted
+sys.exit(cli.main(sys.argv[3:]))
+"""
+
+
+def interrupted(name: str, frames: int, *words: object) -> subprocess.CompletedProcess[str]:
+    """`pose3d …` to which a signal comes after so many frames."""
+    command = [sys.executable, "-c", INTERRUPTED_RUN, name, str(frames), *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=600, check=False)
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_an_interrupted_run_writes_what_was_done(inputs: Path, models: Path, tmp_path: Path, name: str) -> None:
+    done = interrupted(name, 3, "run", inputs / "walk.mp4", "--models", models, "--output", tmp_path)
+    assert (done.returncode, "what was done is written" in done.stderr) == (130, True), done.stderr
+    assert "somebody in 3 of 3 frames" in done.stderr
+    assert "damaged" not in done.stderr
+    check_records(tmp_path / "walk.jsonl", 3, metric=False)
+    with open_source(str(tmp_path / "walk.mp4")) as film:
+        assert len(list(film)) == 3
+
+
+def test_an_interrupt_before_the_first_frame_leaves_nothing(inputs: Path, models: Path, tmp_path: Path) -> None:
+    done = interrupted("SIGINT", 0, "run", inputs / "walk.mp4", "--models", models, "--output", tmp_path)
+    assert done.returncode == 130, done.stderr
+    assert "pose3d:" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".png"])
+def test_a_full_disk_is_told_with_the_file(
+    inputs: Path, models: Path, tmp_path: Path, suffix: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / f"walk{suffix}").symlink_to("/dev/full")
+    words = [inputs / "walk.mp4", "--models", models, "--output", tmp_path, "--no-video"]
+    assert cli.main(["run", *map(str, words)]) == 1
+    assert f"pose3d: {tmp_path}/walk{suffix}: No space left on device" in capfd.readouterr().err
+
+
+def test_a_video_that_cannot_be_finished_is_named(tmp_path: Path) -> None:
+    code = """
+import resource, sys
+import numpy as np
+from pathlib import Path
+from pose3d_ros.video import VideoWriter
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # as if the disk were full
+writer = VideoWriter(Path(sys.argv[1]), 25.0)
+for seed in range(5):
+    writer.write(np.random.default_rng(seed).integers(0, 255, (240, 320, 3), np.uint8))
+writer.close()
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / "noise.mp4")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=600, check=False)
+    assert f"VideoError: cannot finish {tmp_path}/noise.mp4: is the disk full?" in done.stderr
+
+
+@pytest.mark.parametrize(("options", "told"), [([], True), (["--frames", "2"], False)])
+def test_a_cut_video_is_told(
+    models: Path, tmp_path: Path, options: list[str], told: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    whole, cut = tmp_path / "whole.avi", tmp_path / "cut.avi"
+    writer = cv2.VideoWriter(str(whole), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (320, 240))
+    for seed in range(20):
+        writer.write(np.random.default_rng(seed).integers(0, 255, (240, 320, 3), np.uint8))
+    writer.release()
+    for path, size in ((whole, None), (cut, whole.stat().st_size // 2)):
+        path.with_name(cut.name).write_bytes(whole.read_bytes()[:size])
+        where = ["--models", str(models), "--output", str(tmp_path / "out"), "--no-video", *options]
+        assert cli.main(["run", str(cut), *where]) == 0
+        assert ("of about 20 frames: damaged?" in capfd.readouterr().err) == (told and path == cut)
+
+
+class Capture:
+    """A camera or film in cv2.VideoCapture's place: bright images, at these times of the film's own."""
+
+    def __init__(self, times_ms: list[float], count: int) -> None:
+        self.times_ms = times_ms
+        self.facts = {cv2.CAP_PROP_FPS: 30.0, cv2.CAP_PROP_FRAME_COUNT: count}
+        self.index = -1
+
+    def isOpened(self) -> bool:  # noqa: N802
+        return True
+
+    def read(self) -> tuple[bool, np.ndarray | None]:
+        self.index += 1
+        there = self.index < len(self.times_ms)
+        return there, np.full((240, 320, 3), 240, np.uint8) if there else None
+
+    def get(self, what: int) -> float:
+        at = min(self.index, len(self.times_ms) - 1)
+        return self.times_ms[at] if what == cv2.CAP_PROP_POS_MSEC else self.facts[what]
+
+    def release(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("times_ms", "stamps_ms"),
+    [
+        ([0, 100, 200, 600, 1000], [0, 100, 200, 600, 1000]),
+        ([40, 80, 120], [0, 40, 80]),
+        ([0, 0, 0, 0], [0, 33, 67, 100]),
+        ([0, 100, 40, 9e7, 9e7 + 50], [0, 100, 133, 167, 217]),
+    ],
+    ids=["its own", "from 0", "none", "broken"],
+)
+def test_stamps_follow_the_films_own_times(
+    monkeypatch: pytest.MonkeyPatch, inputs: Path, times_ms: list[float], stamps_ms: list[int]
+) -> None:
+    monkeypatch.setattr(cv2, "VideoCapture", lambda _: Capture(times_ms, len(times_ms)))
+    with open_source(str(inputs / "walk.mp4")) as source:
+        assert [round(stamp_ns / 1e6) for _, stamp_ns in source] == stamps_ms
+
+
+def test_a_slow_cameras_film_lasts_as_long_as_what_it_shows(
+    monkeypatch: pytest.MonkeyPatch, models: Path, tmp_path: Path
+) -> None:
+    """It promises 30 images a second and gives 5; at the end two at once."""
+    clock = iter(int(second * 1e9) for second in (7.0, 7.2, 7.4, 7.6, 8.0, 8.001))
+    monkeypatch.setattr(video, "time", SimpleNamespace(monotonic_ns=lambda: next(clock)))
+    opened = cv2.VideoCapture
+    monkeypatch.setattr(cv2, "VideoCapture", lambda what: Capture([0] * 6, -1) if what == 0 else opened(what))
+    assert cli.main(["run", "0", "--models", str(models), "--output", str(tmp_path)]) == 0
+    check_records(tmp_path / "camera0.jsonl", 6, metric=False)
+    with open_source(str(tmp_path / "camera0.mp4")) as film:
+        assert (film.fps, len(list(film))) == (30, 31)
+
+
+def test_the_view_is_as_calm_whatever_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    here, there = (draw.View(np.full(3, x)) for x in (0.0, 1.0))
+    monkeypatch.setattr(draw.View, "around", lambda *_, **__: there)
+    once = run_video._calm_view(here, [], 0.4, None)
+    twice = run_video._calm_view(run_video._calm_view(here, [], 0.2, None), [], 0.2, None)
+    assert np.allclose(once.centre, twice.centre)
+    assert 0.3 < once.centre[0] < 0.6
+
+
+def test_a_stream_is_named_by_host_and_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "VideoCapture", lambda _: Capture([0], -1))
+    assert open_source("rtsp://me:secret@door.local:554/live/1?rate=5").name == "door.local_live_1"
+    assert open_source("rtsp://").name == "stream"
+
+
+def test_an_address_that_does_not_answer_has_its_own_hint() -> None:
+    with pytest.raises(VideoError, match=r"cannot read http://127\.0\.0\.1:9/a\.mp4: check the address"):
+        open_source("http://127.0.0.1:9/a.mp4")
+
+
+def test_help_tells_what_is_written_and_read(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["run", "--help"])
+    text = capsys.readouterr().out
+    assert all(word in text for word in ('"sigma": [x, y, z]', "monotonic clock", '"image_size"', "camera_matrix"))
 
 
 @pytest.mark.skipif(not CLIP.is_file(), reason="the rendered clip is not there")
@@ -229,7 +410,10 @@ def test_camera_files(inputs: Path, name: str) -> None:
         ("a.json", "{}", "lacks 'image_size'"),
         ("a.json", '{"image_size": [640, 480], "K": [1, 2]}', "cannot reshape"),
         ("a.json", '{"image_size": [640, 480], "K": [0, 0, 0, 0, 0, 0, 0, 0, 0]}', "not calibrated"),
-        ("a.yaml", "a: [", "not valid YAML"),
+        ("a.json", json.dumps(CALIBRATION | {"distortion_model": "Kannala-Brandt"}), "model 'Kannala-Brandt'"),
+        ("a.json", json.dumps(CALIBRATION | {"K": np.transpose(CALIBRATION["K"]).tolist()}), "is K transposed"),
+        ("a.json", '{"image_size": [1e400, 480], "K": []}', "infinity"),
+        ("a.yaml", "a: [", "not valid YAML(.|\n)*image_size, or be camera_calibration's YAML"),
         ("a.yaml", "camera_matrix: {}", "lacks 'image_width'"),
     ],
 )

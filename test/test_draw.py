@@ -163,10 +163,33 @@ def test_the_view_follows_slowly() -> None:
     assert (between.radius_m, between.floor_m) == (1.25, 0.25)
 
 
-def test_side_by_side() -> None:
-    both = draw.side_by_side(GREY, [person()])
+def test_the_view_stands_beside_the_picture() -> None:
+    both = draw.beside_3d(GREY, [person()])
     assert both.shape[0] == 480
     assert both.shape[1] % 2 == 0
-    assert np.array_equal(both[:, :640], draw.draw_people(GREY, [person()]))
-    tall = draw.side_by_side(np.zeros((961, 541, 3), np.uint8), [person()])
-    assert tall.shape == (961, 541 + 577, 3)
+    assert np.array_equal(both[:, :640], GREY)
+    assert draw.beside_3d(np.zeros((961, 541, 3), np.uint8), [person()]).shape == (961, 541 + 577, 3)
+
+
+def moved(someone: Person, x_px: float, y_px: float) -> Person:
+    return Person(**{**vars(someone), "joints_px": someone.joints_px + np.array([x_px, y_px])})
+
+
+def test_no_skeleton_lies_over_a_label() -> None:
+    first = moved(person(), 0, 60)
+    x, y = round(first.joints_px[:, 0].mean()), round(first.joints_px[:, 1].min() - 1.6 * 0.016 * 640)
+    second = moved(person(number=2), *([x, y] - person().joints_px[skeleton.INDEX["left_wrist"]]))
+    label = np.s_[y - 5 : y + 6, x - 20 : x + 21]
+    assert np.ptp(draw.draw_people(GREY, [first, second], labels=False)[label], axis=-1).max() > 100
+    assert np.ptp(draw.draw_people(GREY, [first, second])[label], axis=-1).max() < 80
+
+
+def test_labels_do_not_lie_over_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = []
+    monkeypatch.setattr(draw, "_pill", lambda image, text, centre, height: places.append(centre))
+    crowd = [moved(person(number=i), x, 60) for i, x in enumerate((0, 10, 5, 300))]
+    draw.draw_people(GREY, [*crowd, moved(person(), -5000, 0)])  # who is outside has none
+    heights = [y for _, y in places]
+    assert len(heights) == 4
+    assert min(heights[0] - heights[1], heights[1] - heights[2]) > 12
+    assert heights[3] == heights[0]

@@ -315,7 +315,7 @@ def set_up(goal: str) -> None:
     sources = [ROOT / name for name in ("setup.py", "setup.cfg", "package.xml")]
     step(
         "package",
-        digest(*sources),
+        digest(str(ROOT), *sources),  # the command names this folder's Python: one that was moved needs another
         "installing pose3d_ros itself",
         lambda: pip_install("--no-deps", "--no-build-isolation", "--editable", str(ROOT)),
     )

@@ -22,7 +22,7 @@ from pose3d_ros.model_health import FIGURES, Figures, ModelMonitor, Reference, r
 from pose3d_ros.models import models_dir, read_models, record_model
 from pose3d_ros.person import Frame
 from pose3d_ros.pipeline import Pipeline
-from pose3d_ros.video import PACKAGE_CLIP, VideoError, open_source
+from pose3d_ros.video import PACKAGE_CLIP, VideoError, check_frames, open_source
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Prints the figures and, if asked to, records them."""
+    check_frames(args.frames)
     pipeline = open_pipeline(args)
     print(pipeline.description)
     measured = [measure(pipeline, video, args.frames) for video in args.videos]

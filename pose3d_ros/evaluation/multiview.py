@@ -28,7 +28,7 @@ from pose3d_ros.evaluation.pipeline_arguments import add_pipeline_arguments, ope
 from pose3d_ros.person import Frame, Ground, Person
 from pose3d_ros.pipeline import Pipeline
 from pose3d_ros.stages.fuse import Fuser, in_frame
-from pose3d_ros.video import VideoError, open_source
+from pose3d_ros.video import VideoError, check_frames, open_source
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -314,6 +314,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs, prints the figures, and writes what a person should look at."""
+    check_frames(args.frames)
     folder = args.data / "video"
     files = sorted(folder.glob("cam*.json"))
     if len(files) < 2:
