@@ -1,5 +1,6 @@
 """The real node in this process, with stand-ins for its networks: for what cannot be done to one in another process."""
 
+import gc
 import threading
 
 import rclpy
@@ -42,13 +43,16 @@ class NodeHere:
         self._thread.start()
 
     def end(self):
-        """Frees the node, however it stands."""
+        """Frees the node, however it stands, and its DDS participant, or others would see a second node of its name."""
         self._ended.set()
         self._thread.join(60)
         self.node.release()
         self._executor.shutdown()
         self.node.destroy_node()
         rclpy.try_shutdown(context=self._context)
+        self._context.destroy()
+        del self.node, self._executor
+        gc.collect()  # the participant goes with the last who holds the context
 
     def _spin(self):
         while not self._ended.is_set():

@@ -395,3 +395,4 @@ def start_here(ros_environment, robot):
     for node in nodes:
         node.end()
     robot.silence_all()
+    robot.spin_until(lambda: "pose3d" not in robot.node.get_node_names(), WAIT_S, "this node to leave")
