@@ -89,7 +89,7 @@ def test_weights_are_taken_where_they_agree(tmp_path):
     wider = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 4), torch.nn.Flatten(), torch.nn.Linear(4, 2))
     Trainer(wider, Schedule(**SCHEDULE), tmp_path / "b", tmp_path / "a/checkpoint.pt")
     torch.testing.assert_close(wider[0].weight, source.ema.module[0].weight)
-    with pytest.raises(ValueError, match="no weights of this network"):
+    with pytest.raises(ValueError, match="no weights to go on from"):
         Trainer(torch.nn.Linear(7, 7), Schedule(**SCHEDULE), tmp_path / "c", tmp_path / "a/checkpoint.pt")
 
 
