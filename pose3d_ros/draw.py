@@ -197,7 +197,7 @@ def _pills(image: Image, labels: Sequence[tuple[str, Array]], height: float) -> 
             if (np.abs(at - other) < half + other_half).all():
                 at[1] = other[1] - other_half[1] - half[1]
         placed.append((at, half))
-        _pill(image, text, at, height)
+        _pill(image, text, _kept_inside(at, half, image.shape), half, height)
 
 
 def _pill_half(text: str, height: float) -> Array:
@@ -210,16 +210,14 @@ def _letter_width(height: float) -> int:
     return max(1, round(1.6 * height / 22))
 
 
-def _kept_inside(centre: ArrayLike, half: Array, shape: tuple[int, ...]) -> Array:
+def _kept_inside(centre: Array, half: Array, shape: tuple[int, ...]) -> Array:
     """The centre, moved so that what reaches `half` round it is inside the image."""
     limit = np.maximum(np.array([shape[1], shape[0]]) - half - 1, half)
-    return np.clip(np.asarray(centre, float), half, limit)
+    return np.clip(centre, half, limit)
 
 
-def _pill(image: Image, text: str, centre: ArrayLike, height: float) -> None:
-    """Text on a dark rounded ground; `height` of the letters in pixels; kept inside the image."""
-    half = _pill_half(text, height)
-    at = _kept_inside(centre, half, image.shape)
+def _pill(image: Image, text: str, at: Array, half: Array, height: float) -> None:
+    """Text on a dark rounded ground that reaches `half` round `at`; `height` of the letters in pixels."""
     corner, shape = _region(np.stack([at - half, at + half]), 2.0, image.shape)
     ground = _Layer(shape)
     inset = np.array([half[0] - half[1], 0])
@@ -358,7 +356,7 @@ def draw_3d(
     view = view or View.around(shown)
     if view is None:
         text = "no calibration: 2D only" if people else "nobody in view"
-        _pill(canvas, text, (size[0] / 2, size[1] / 2), 0.026 * max(size))
+        _pills(canvas, [(text, np.array(size) / 2)], 0.026 * max(size))
         return canvas
     shown = [_levelled(person, view.level) for person in shown]
     large = np.asarray(cv2.resize(canvas, None, fx=_SUPERSAMPLE, fy=_SUPERSAMPLE), np.uint8)
@@ -370,8 +368,7 @@ def draw_3d(
         _draw_body(large, eye, person, ellipsoids)
     canvas = np.asarray(cv2.resize(large, size, interpolation=cv2.INTER_AREA), np.uint8)
     _draw_axes(canvas, eye.axes @ view.level)
-    tops = [_metres(p)[np.argmin(_metres(p)[:, 1])] - [0, 0.16, 0] for p in shown]
-    labels = [(f"{p.id}", eye.project(top)[0] / _SUPERSAMPLE) for p, top in zip(shown, tops, strict=True)]
+    labels = [(f"{person.id}", eye.project(_above_head(person))[0] / _SUPERSAMPLE) for person in shown]
     _pills(canvas, labels, 0.018 * max(size))
     return canvas
 
@@ -382,6 +379,11 @@ def beside_3d(picture: Image, people: Sequence[Person], view: View | None = None
     panel = int(np.clip(width, 0.6 * height, height))
     panel += (width + panel) % 2  # video encoders want an even width
     return np.concatenate([picture, draw_3d(people, (panel, height), view, ellipsoids=ellipsoids)], 1)
+
+
+def _above_head(person: Person) -> Array:
+    joints = _metres(person)
+    return np.asarray(joints[np.argmin(joints[:, 1])] - [0, 0.16, 0])
 
 
 def _metres(person: Person) -> Array:

@@ -186,7 +186,7 @@ def test_no_skeleton_lies_over_a_label() -> None:
 
 def test_labels_do_not_lie_over_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     places = []
-    monkeypatch.setattr(draw, "_pill", lambda image, text, centre, height: places.append(centre))
+    monkeypatch.setattr(draw, "_pill", lambda image, text, at, half, height: places.append(at))
     crowd = [moved(person(number=i), x, 60) for i, x in enumerate((0, 10, 5, 300))]
     draw.draw_people(GREY, [*crowd, moved(person(), -5000, 0)])  # who is outside has none
     heights = [y for _, y in places]

@@ -79,10 +79,13 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(f"--size {size}: the side of the crops must be a multiple of {COARSEST_STRIDE}")
     sets = calibration_sets(kept_photos(args.data, args.coco), args.synthetic, size)
     partial = args.output.with_name(f"{args.output.stem}.partial.onnx")
-    write_onnx(Pose2DGraph(net, UNCALIBRATED, _LOOKS[args.look]), size, partial)
-    halve_weights(partial)
-    calibrate_file(partial, sets)
-    partial.replace(args.output)
+    try:
+        write_onnx(Pose2DGraph(net, UNCALIBRATED, _LOOKS[args.look]), size, partial)
+        halve_weights(partial)
+        calibrate_file(partial, sets)
+        partial.replace(args.output)
+    finally:
+        partial.unlink(missing_ok=True)
     record_model(Model("pose2d", args.output, "", input_size=(size, size), joints=JOINTS, about=_ABOUT))
 
 

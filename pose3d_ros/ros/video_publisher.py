@@ -23,7 +23,7 @@ from pose3d_ros.ros.pacer import Pacer
 from pose3d_ros.ros.parameter_declaration import NodeParameters, ParameterError
 from pose3d_ros.ros.parameters import ParameterSpec
 from pose3d_ros.ros.run_node import run_node
-from pose3d_ros.video import PACKAGE_CLIP, Source, VideoError, open_source
+from pose3d_ros.video import PACKAGE_CLIP, Source, VideoError, file_of, open_source
 
 DEFAULT_VIDEO = PACKAGE_CLIP
 
@@ -93,7 +93,7 @@ class VideoPublisher(Node):
     def _read_camera(self) -> Camera | None:
         if self._values["camera_info"]:
             return read_camera(Path(self._values["camera_info"]).expanduser())
-        beside = Path(self._source_name).expanduser().with_suffix(".json")
+        beside = file_of(self._source_name).with_suffix(".json")
         return read_camera(beside) if self._source_name and beside.is_file() else None
 
     def _publish_all(self, source: Source) -> None:
@@ -154,7 +154,7 @@ def _source_name(values: Mapping[str, Any]) -> str:
         if values["video"]:
             raise ParameterError("both video and camera are given: leave one of them out")
         return str(values["camera"])
-    return str(values["video"] or DEFAULT_VIDEO).removeprefix("file://")
+    return str(values["video"] or DEFAULT_VIDEO)
 
 
 def _scaled(picture: Picture, width: int, height: int) -> Picture:

@@ -193,10 +193,10 @@ def augmented(
     crop = recoloured(crop, how, rng)
     if rng.random() < how.cut_out:
         hidden |= _cut_out(crop, joints, rng)
-    trust = np.where(hidden, HIDDEN_WEIGHT, 1.0) * _inside(joints, (size, size))
-    found = np.where(hidden, HIDDEN_WEIGHT, 1.0)[:, None] * labels.found * _inside(places, (size, size))
-    visible = labels.visible * ~hidden * _inside(joints, (size, size))
-    floats: tuple[NDArray, ...] = (joints, trust * labels.located, visible, labels.visible_weight, places, found)
+    trust, inside = np.where(hidden, HIDDEN_WEIGHT, 1.0), _inside(joints, (size, size))
+    located, visible = trust * labels.located * inside, labels.visible * ~hidden * inside
+    found = trust[:, None] * labels.found * _inside(places, (size, size))
+    floats: tuple[NDArray, ...] = (joints, located, visible, labels.visible_weight, places, found)
     if mirror:
         floats = tuple(a[MIRROR] for a in floats)
     return Sample(crop, *(a.astype(np.float32) for a in floats))

@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections import defaultdict
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -396,3 +398,20 @@ def start_here(ros_environment, robot):
         node.end()
     robot.silence_all()
     robot.spin_until(lambda: "pose3d" not in robot.node.get_node_names(), WAIT_S, "this node to leave")
+
+
+@pytest.fixture
+def hanging_disk(monkeypatch):
+    """Every frame is a hard one, and a disk that hangs with the first, which `hangs` tells, until `go_on` is set."""
+    from pose3d_ros.hard_frames import HardFrameFolder, HardFramePicker
+
+    hangs, go_on = threading.Event(), threading.Event()
+
+    def write(self, hard):
+        hangs.set()
+        go_on.wait(60)
+
+    monkeypatch.setattr(HardFrameFolder, "write", write)
+    monkeypatch.setattr(HardFramePicker, "reasons", lambda *_: ["a test"])
+    yield SimpleNamespace(hangs=hangs, go_on=go_on)
+    go_on.set()

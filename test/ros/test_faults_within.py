@@ -14,7 +14,6 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from pose3d_ros.camera import Camera
-from pose3d_ros.hard_frames import HardFrameFolder, HardFramePicker
 from pose3d_ros.ros import camera_stream, pose3d_node
 from pose3d_ros.ros.camera_conversion import camera_to_info
 from pose3d_ros.ros.image_conversion import bgr_to_image
@@ -164,21 +163,13 @@ def test_networks_are_freed_after_the_image_that_they_hang_with(
     assert "frame failed" not in capfd.readouterr().err
 
 
-def test_a_disk_that_hangs_does_not_hinder_the_deactivation(start_here, robot, monkeypatch, tmp_path):
-    hangs, goes_on = threading.Event(), threading.Event()
-
-    def write(self, hard):
-        hangs.set()
-        goes_on.wait(60)
-
-    monkeypatch.setattr(HardFrameFolder, "write", write)
-    monkeypatch.setattr(HardFramePicker, "reasons", lambda *_: ["a test"])
+def test_a_disk_that_hangs_does_not_hinder_the_deactivation(start_here, robot, hanging_disk, monkeypatch, tmp_path):
     monkeypatch.setattr(pose3d_node, "_DEACTIVATION_TIMEOUT_S", 1.0)
     start_here({"record_hard_frames": True, "hard_frames_dir": str(tmp_path)})
     images = robot.advertise(Image, "image")
-    send_until(robot, lambda: images.publish(picture(robot)), hangs.is_set, "a hard frame")
+    send_until(robot, lambda: images.publish(picture(robot)), hanging_disk.hangs.is_set, "a hard frame")
     assert robot.change_state("deactivate")
-    goes_on.set()
+    hanging_disk.go_on.set()
 
 
 def test_two_cameras_with_different_clocks_on_one_topic_are_told(start_here, robot, capfd):

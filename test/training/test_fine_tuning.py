@@ -97,18 +97,17 @@ def test_of_ten_photos_there_is_always_one_to_measure_on(annotations):
     assert not held_out(people[:9])[1]
 
 
-def changed(annotations, **changes):
-    """The file with something else in each of its people."""
+def change(annotations, how):
+    """Rewrites the file as `how` has changed its content."""
     content = json.loads(annotations.read_text())
-    for entry in content["annotations"]:
-        entry.update(changes)
+    how(content)
     annotations.write_text(json.dumps(content))
-    return annotations
 
 
 @pytest.mark.parametrize("box", [[0, 0, 0, 0], None])
 def test_who_has_no_box_has_that_of_the_joints(annotations, box):
-    person = read_coco(changed(annotations, bbox=box))[0]
+    change(annotations, lambda content: [entry.update(bbox=box) for entry in content["annotations"]])
+    person = read_coco(annotations)[0]
     joints = person.joints_px[person.labelled]
     assert (person.box[:2] <= joints.min(0)).all()
     assert (person.box[2:] >= joints.max(0)).all()
@@ -122,9 +121,8 @@ def test_photos_that_are_not_there_are_told_before_a_training_begins(annotations
 
 
 def test_names_that_are_not_ours_are_told(annotations):
-    content = json.loads(annotations.read_text())
-    content["categories"] = [{"keypoints": [f"Joint {k}" for k in range(len(COCO_17))]}]
-    annotations.write_text(json.dumps(content))
+    names = [f"Joint {k}" for k in range(len(COCO_17))]
+    change(annotations, lambda content: content.update(categories=[{"keypoints": names}]))
     with pytest.raises(ValueError, match=r"names none of our joints but Joint 0, .*; ours are pelvis, right_hip"):
         read_coco(annotations)
 
@@ -162,11 +160,13 @@ def test_a_configuration_that_cannot_be_is_told(annotations, tmp_path, capsys, c
 
 def test_people_without_hips_cannot_calibrate_and_leave_what_was_there(annotations, tmp_path, capsys):
     """A desk's camera sees none. Their 8-bit ranges can be measured all the same."""
-    content = json.loads(annotations.read_text())
-    for entry in content["annotations"]:
-        for hip in (11, 12):
-            entry["keypoints"][3 * hip + 2] = 0
-    annotations.write_text(json.dumps(content))
+
+    def without_hips(content):
+        for entry in content["annotations"]:
+            for hip in (11, 12):
+                entry["keypoints"][3 * hip + 2] = 0
+
+    change(annotations, without_hips)
     torch.manual_seed(0)
     config = read_config(Pose2DConfig, CONFIGS / "pose2d_finetune.yaml")
     config = replace(config, width=8, head_width=16, input_size=64)
@@ -178,6 +178,7 @@ def test_people_without_hips_cannot_calibrate_and_leave_what_was_there(annotatio
     assert main([str(part) for part in [*command, "--data", tmp_path, "--coco", annotations]]) != 0
     assert "nobody of the people of your own has shoulders and hips labelled" in capsys.readouterr().err
     assert output.read_bytes() == b"what was there"
+    assert list(output.parent.iterdir()) == [output]
     photos = as_photos(held_out(read_coco(annotations))[1])
     assert len(list(photo_crops(photos, 64))) == len(photos)
 
