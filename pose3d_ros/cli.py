@@ -38,6 +38,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("export", "finder"): ("pose3d_ros.networks.export_finder", "a trained finder to ONNX"),
     ("export", "lifter"): ("pose3d_ros.networks.export_lifter", "a trained lifter to ONNX"),
     ("export", "int8"): ("pose3d_ros.networks.quantise", "an exported image network in 8 bits"),
+    ("factorise",): ("pose3d_ros.networks.factorise", "a trained stage 1 with less work for a CPU, to train on"),
     ("findings",): ("pose3d_ros.training.findings", "what a trained stage 1 finds in the photos it learns from"),
     ("bystanders",): (
         "pose3d_ros.training.bystanders",

@@ -7,6 +7,7 @@ On two threads of an AVX-512 VNNI CPU, at 192 x 192 pixels: 0.1 ms for taking le
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 import onnx
@@ -60,10 +61,10 @@ def _group_pixels(graph: onnx.GraphProto, dequantise: onnx.NodeProto) -> None:
     a copy of three bytes at a time is what takes long, and the quick kernel wants a multiple of four channels."""
     transpose = _maker(graph, dequantise.input[0])
     (convolution,) = _readers(graph, dequantise.output[0])
-    weights, bias = (_maker(graph, name).input for name in convolution.input[1:])
+    weights, *bias = (_maker(graph, name).input for name in convolution.input[1:])
     kernels = numpy_helper.to_array(_constant(graph, weights[0]))
     _constant(graph, weights[0]).CopyFrom(numpy_helper.from_array(_grouped(kernels), weights[0]))
-    for name in (*weights[1:], *bias):
+    for name in (*weights[1:], *chain.from_iterable(bias)):
         twice = np.tile(numpy_helper.to_array(_constant(graph, name)), 2)
         _constant(graph, name).CopyFrom(numpy_helper.from_array(twice, name))
     reach = kernels.shape[-1] // 2

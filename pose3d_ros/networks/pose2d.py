@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from pose3d_ros.networks.low_rank import take_ranks
 from pose3d_ros.networks.onnx_file import input_sizes, read_weights
 from pose3d_ros.networks.resnet import DEPTHS, FeaturePyramid, ResNet
 from pose3d_ros.skeleton import MIRROR, NUM_JOINTS
@@ -27,6 +28,7 @@ class Pose2DNet(nn.Module):
 
     def __init__(self, depth: int, width: int, head_width: int) -> None:
         super().__init__()
+        self.sizes = {"depth": depth, "width": width, "head_width": head_width}
         self.backbone = ResNet(depth, width)
         self.pyramid = FeaturePyramid(self.backbone.channels, head_width)
         self.heads = nn.Conv2d(head_width, 2 * NUM_JOINTS, 1)
@@ -51,17 +53,19 @@ def load_net(file: Path) -> tuple[Pose2DNet, int]:
     state = torch.load(file, map_location="cpu", weights_only=True)
     config = state["config"]
     net = Pose2DNet(config["depth"], config["width"], config["head_width"])
+    take_ranks(net, state["ema"])
     net.load_state_dict(state["ema"])
     return net.eval(), config["input_size"]
 
 
 def _exported_net(file: Path) -> tuple[Pose2DNet, int]:
     weights = read_weights(file, "net.")
-    if not {"backbone.stem.0.0.weight", "heads.weight"} <= set(weights):
+    if not {"backbone.stem.0.1.weight", "heads.weight"} <= set(weights):
         raise ValueError(f"{file} is no stage 1 in floating point, as `pose3d export pose2d` writes it")
-    width, head_width = len(weights["backbone.stem.0.0.weight"]), weights["heads.weight"].shape[1]
+    width, head_width = len(weights["backbone.stem.0.1.weight"]), weights["heads.weight"].shape[1]
     for depth in DEPTHS:
         net = Pose2DNet(depth, width, head_width)
+        take_ranks(net, weights)
         if {name for name in net.state_dict() if not name.endswith(_BATCHES_SEEN)} == set(weights):
             net.load_state_dict(weights, strict=False)
             return net.eval(), input_sizes(file)[1]

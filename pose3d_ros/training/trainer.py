@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from pose3d_ros.networks.low_rank import take_ranks
 from pose3d_ros.networks.onnx_file import read_weights
 from pose3d_ros.networks.widen import fits_in, widen
 from pose3d_ros.training.muon import Muon
@@ -66,15 +67,19 @@ class Trainer:
         folder.mkdir(parents=True, exist_ok=True)
         self.processes = join()
         self.device = self.processes.device
+        self._checkpoint = folder / "checkpoint.pt"
+        begun = self._checkpoint.exists()
+        source = self._checkpoint if begun else init
+        weights = {} if source is None else _weights(source)
+        take_ranks(net, weights)
         self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimisers = make_optimisers(self.net, schedule)
         self.samples, self.seconds = 0, 0.0
-        self._checkpoint = folder / "checkpoint.pt"
-        if init is not None and not self._checkpoint.exists():
-            _take_weights(self.net, init)
+        if source is not None and not begun:
+            _take_weights(self.net, weights, source)
         mean = torch.optim.swa_utils.get_ema_multi_avg_fn(schedule.ema_decay)
         self.ema = torch.optim.swa_utils.AveragedModel(self.net, multi_avg_fn=mean, use_buffers=True)
-        if self._checkpoint.exists():
+        if begun:
             self._resume()
         self._together = self.processes.together(self.net)
 
@@ -167,17 +172,20 @@ class Trainer:
         print(f"resumed {self._checkpoint} at {self.samples} samples", flush=True)
 
 
-def _take_weights(net: nn.Module, file: Path) -> None:
-    """Copies the weights of a checkpoint (the mean ones) or of an exported .onnx of the same names.
+def _weights(file: Path) -> dict[str, Tensor]:
+    """The weights of a checkpoint (the mean ones) or of an exported .onnx, by their names in the network."""
+    if file.suffix == ".onnx":
+        return read_weights(file, "net.")
+    return torch.load(file, map_location="cpu", weights_only=True)["ema"]
+
+
+def _take_weights(net: nn.Module, found: dict[str, Tensor], file: Path) -> None:
+    """Copies the weights found in a file of the same names.
 
     Those of a narrower network are widened. Raises ValueError when none can be taken, or one is larger than its place:
     a training that began without it would begin from nothing.
     """
     own = net.state_dict()
-    if file.suffix == ".onnx":
-        found = read_weights(file, "net.")
-    else:
-        found = torch.load(file, map_location="cpu", weights_only=True)["ema"]
     known = {name: value for name, value in found.items() if name in own}
     if sum(name.startswith(_LEVEL) for name in found) != sum(name.startswith(_LEVEL) for name in own):
         # Of another pyramid, whose levels have other strides under the same names.
