@@ -5,8 +5,9 @@ After Zhang et al. 2016, "Accelerating very deep convolutional networks for clas
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
+from itertools import count, takewhile
 from typing import NamedTuple
 
 import torch
@@ -20,11 +21,19 @@ _LEAST_GAIN = 1e-3
 """Of a normalisation: a channel that is quieter counts as if it were this loud."""
 _RIDGE = 1e-6
 """Of the mean variance, so that channels that say nothing do no harm."""
-_PLACES = 20_000
+_PLACES, _AT_A_TIME = 20_000, 8
 
 
-class _Enough(Exception):
+class _SeenError(Exception):
     """What was to be looked at is computed; nobody asks for the rest."""
+
+
+class _Pair(NamedTuple):
+    """A convolution and its normalisation, and the place where they stand, as `resnet.conv_bn` makes it."""
+
+    place: nn.Sequential
+    convolution: nn.Conv2d
+    normalisation: nn.BatchNorm2d
 
 
 class _Values(NamedTuple):
@@ -43,131 +52,156 @@ def factorise(net: nn.Module, images: Tensor, share: float, input_share: float) 
     makes up for those before it. Returns name -> channels from first to last of those that became more. The network
     must be in evaluation.
     """
-    wanted = {name: values.outputs for name, values in _look(net, images).items()}
-    pairs = dict(_normalised(net))
+    pairs = _normalised(net)
+    wanted = _look(net, images, {name: pair.convolution for name, pair in pairs.items()})
     channels = {}
-    for name, goal in wanted.items():
-        convolution, normalisation = pairs[name]
-        parts = _parts(convolution, _gain(normalisation), _look(net, images, name)[name], goal, share, input_share)
+    for name, (_, goal) in wanted.items():
+        place, convolution, normalisation = pairs[name]
+        (given,) = _look(net, images, {name: convolution}).values()
+        parts = _parts(convolution, _gain(normalisation), given, goal, share, input_share)
         if len(parts) == 1:
             continue
-        pairs[name][0] = nn.Sequential(*parts)
-        normalisation.running_mean -= (goal - _look(net, images, name)[name].outputs).mean(1).float()
+        place[0] = nn.Sequential(*parts)
+        (given,) = _look(net, images, {name: place[0]}).values()
+        assert normalisation.running_mean is not None
+        normalisation.running_mean -= (goal - given.outputs).mean(1).float()
         channels[name] = [convolution.in_channels, *(part.out_channels for part in parts)]
     return channels
 
 
 def take_ranks(net: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Makes as many convolutions of each as these weights have, with weights of their own."""
-    for name, pair in list(_normalised(net)):
-        parts = []
-        while (shape := weights.get(f"{name}.0.{len(parts)}.weight", torch.empty(0)).shape) != (0,):
-            parts.append(_convolution(pair[0], shape))
-        if parts:
-            pair[0] = nn.Sequential(*parts)
+    for name, (place, convolution, _) in _normalised(net).items():
+        names = (f"{name}.0.{i}.weight" for i in count())
+        shapes = [weights[each].shape for each in takewhile(weights.__contains__, names)]
+        if shapes:
+            place[0] = nn.Sequential(*(_convolution(convolution, shape) for shape in shapes))
 
 
-def _normalised(net: nn.Module) -> Iterator[tuple[str, nn.Sequential]]:
-    """Convolutions of more than 1 x 1 and their normalisation, as `resnet.conv_bn` makes them, by name."""
-    for name, module in net.named_modules():
-        if isinstance(module, nn.Sequential) and len(module) == 2 and isinstance(module[1], nn.BatchNorm2d):
-            first = module[0][0] if isinstance(module[0], nn.Sequential) else module[0]
-            if isinstance(module[0], nn.Sequential) or first.kernel_size[0] > 1:
-                yield name, module
+def _normalised(net: nn.Module) -> dict[str, _Pair]:
+    """Convolutions of more than 1 x 1 that are normalised, by the names of their places."""
+    pairs = {}
+    for name, place in net.named_modules():
+        match list(place) if isinstance(place, nn.Sequential) else []:
+            case [nn.Conv2d() as convolution, nn.BatchNorm2d() as normalisation] if convolution.kernel_size != (1, 1):
+                pairs[name] = _Pair(place, convolution, normalisation)
+    return pairs
 
 
-def _look(net: nn.Module, images: Tensor, only: str | None = None) -> dict[str, _Values]:
-    """What goes into and comes out of normalised convolutions, or of only one, in the order of computing."""
-    moments: dict[str, list[Tensor]] = {}
-    outputs: dict[str, list[Tensor]] = {}
-    hooks = []
-    for name, pair in _normalised(net):
-        if only not in (None, name):
-            continue
+def _look(net: nn.Module, images: Tensor, modules: Mapping[str, nn.Module]) -> dict[str, _Values]:
+    """What goes into and comes out of modules, in the order of computing."""
+    seen: dict[str, list[_Values]] = {}
 
-        def keep(_: nn.Module, given: tuple[Tensor], found: Tensor, name: str = name) -> None:
-            inputs, values = (each.transpose(0, 1).flatten(1) for each in (given[0], found))
-            # An odd step does not keep to a few columns.
-            step = (values.shape[1] * len(images) // len(found) // _PLACES) | 1
-            moments.setdefault(name, []).append((inputs @ inputs.T).double() / inputs.shape[1])
-            outputs.setdefault(name, []).append(values[:, ::step].double())
-            if only is not None:
-                raise _Enough
+    def keep(name: str, given: Tensor, found: Tensor) -> None:
+        inputs, outputs = (each.transpose(0, 1).flatten(1) for each in (given, found))
+        # An odd step does not keep to a few columns.
+        step = (outputs.shape[1] * len(images) // len(found) // _PLACES) | 1
+        moments = (inputs @ inputs.T).double() / inputs.shape[1]
+        seen.setdefault(name, []).append(_Values(moments, outputs[:, ::step].double()))
+        if len(modules) == 1:
+            raise _SeenError
 
-        hooks.append(pair[0].register_forward_hook(keep))
+    hooks = [
+        module.register_forward_hook(lambda _, given, found, name=name: keep(name, given[0], found))
+        for name, module in modules.items()
+    ]
     with torch.no_grad():
-        for some in images.split(8):
-            with suppress(_Enough):
+        for some in images.split(_AT_A_TIME):
+            with suppress(_SeenError):
                 net(some)
     for hook in hooks:
         hook.remove()
-    return {name: _Values(torch.stack(moments[name]).mean(0), torch.cat(outputs[name], 1)) for name in outputs}
+    return {
+        name: _Values(torch.stack([v.moments for v in values]).mean(0), torch.cat([v.outputs for v in values], 1))
+        for name, values in seen.items()
+    }
 
 
 def _gain(normalisation: nn.BatchNorm2d) -> Tensor:
-    gain = (normalisation.weight / (normalisation.running_var + normalisation.eps).sqrt()).detach().double()
-    return gain.sign() * gain.abs().clamp_min(_LEAST_GAIN)
+    """How loud channels [o] come out of a normalisation; which way round does not matter."""
+    assert normalisation.running_var is not None
+    deviation = (normalisation.running_var.double() + normalisation.eps).sqrt()
+    return (normalisation.weight.detach().abs() / deviation).clamp_min(_LEAST_GAIN)
 
 
 def _parts(
     convolution: nn.Conv2d, gain: Tensor, values: _Values, goal: Tensor, share: float, input_share: float
 ) -> list[nn.Conv2d]:
     """What replaces a convolution, or itself; gain [o]: of the normalisation. goal [o, n]: what it is to give."""
-    weights = convolution.weight.detach().double()
-    outputs, inputs, taps = len(weights), weights.shape[1], weights[0, 0].numel()
-    size = weights.square().mean().sqrt()
-    after, before = [], []
-    rank = _rank(torch.linalg.eigvalsh(torch.cov(gain[:, None] * goal)).flip(0), share)
-    if rank * (inputs * taps + outputs) <= (1 - _LEAST_SAVED) * outputs * inputs * taps:
-        narrow, wide = _reduced(values.outputs, goal, gain, rank)
-        weights = torch.einsum("ro,oikl->rikl", narrow, weights)
-        after, gain = [wide], torch.ones(rank, dtype=weights.dtype)
-    loud = (gain[:, None, None] * weights.flatten(2)).transpose(0, 1).flatten(1)
-    moments = values.moments + _RIDGE * values.moments.diagonal().mean() * torch.eye(inputs, dtype=weights.dtype)
-    scales, turns = torch.linalg.eigh(moments)
-    root = (turns * scales.clamp_min(0).sqrt()) @ turns.T
-    variances, directions = torch.linalg.eigh(root @ loud @ loud.T @ root)
-    few = _rank(variances.flip(0), input_share)
-    stride = convolution.stride[0]
-    if few * (inputs * stride**2 + len(weights) * taps) <= (1 - _LEAST_SAVED) * inputs * len(weights) * taps:
-        directions = directions[:, -few:]
-        weights = torch.einsum("ri,oikl->orkl", (root @ directions).T, weights)
-        before = [torch.linalg.solve(root, directions).T]
-    # As large as the weights were: optimisers take steps of a size.
-    rest = torch.tensor(1.0, dtype=weights.dtype)
-    for matrix in before:
-        rest, matrix = rest * matrix.square().mean().sqrt() * inputs**0.5, matrix
-        matrix /= matrix.square().mean().sqrt() * inputs**0.5
-    rest = rest * weights.square().mean().sqrt() / size
-    weights = weights * size / weights.square().mean().sqrt()
-    if after:
-        after[0] = after[0] * rest
-    else:
-        weights = weights * rest
-    stack = [*(m[..., None, None] for m in before), weights, *(m[..., None, None] for m in after)]
-    if len(stack) == 1:
+    weights, wide = _to_fewer(convolution.weight.detach().double(), values.outputs, goal, gain, share)
+    heard = gain if wide is None else torch.ones(len(weights), dtype=weights.dtype)
+    weights, narrow = _from_fewer(weights, values.moments, heard, convolution.stride[0], input_share)
+    if wide is None and narrow is None:
         return [convolution]
+    stack = [weights]
+    if narrow is not None:
+        stack.insert(0, narrow[..., None, None])
+    if wide is not None:
+        stack.append(wide[..., None, None])
     found = [_convolution(convolution, each.shape) for each in stack]
-    for part, each in zip(found, stack, strict=True):
+    for part, each in zip(found, _balanced(stack, _rms(convolution.weight.detach())), strict=True):
         part.weight.data = each.float()
     return found
 
 
+def _to_fewer(
+    weights: Tensor, given: Tensor, wanted: Tensor, gain: Tensor, share: float
+) -> tuple[Tensor, Tensor | None]:
+    """Weights to fewer outputs [r, i, k, k], and wide [o, r], which makes all of them; or the weights, where that is no
+    less work. So that given [o, n], but for a constant, becomes what is nearest to wanted [o, n], each channel's error
+    times its gain (reduced-rank regression)."""
+    products = weights[0].numel()
+    rank = _rank(torch.linalg.eigvalsh(torch.cov(gain[:, None] * wanted)), share)
+    if not _is_less(rank * (products + len(weights)), len(weights) * products):
+        return weights, None
+    inputs = torch.cov(given)
+    inputs += _RIDGE * inputs.diagonal().mean() * torch.eye(len(inputs), dtype=inputs.dtype)
+    both = torch.cov(torch.cat([gain[:, None] * wanted, given]))[: len(weights), len(weights) :]
+    linear = torch.linalg.solve(inputs, both.T).T
+    directions = torch.linalg.eigh(linear @ both.T)[1][:, -rank:]
+    return torch.einsum("ro,oikl->rikl", directions.T @ linear, weights), directions / gain[:, None]
+
+
+def _from_fewer(
+    weights: Tensor, moments: Tensor, gain: Tensor, stride: int, share: float
+) -> tuple[Tensor, Tensor | None]:
+    """Weights from fewer inputs [o, r, k, k], and narrow [r, i], which makes these of all; or the weights, where that
+    is no less work. So that of inputs with these second moments [i, i] comes what is nearest to what came of all."""
+    outputs, inputs, taps = *weights.shape[:2], weights[0, 0].numel()
+    heard = (gain[:, None, None] * weights.flatten(2)).transpose(0, 1).flatten(1)
+    variances, axes = torch.linalg.eigh(moments)
+    root = (axes * variances.clamp_min(_RIDGE * variances.mean()).sqrt()) @ axes.T
+    variances, directions = torch.linalg.eigh(root @ heard @ heard.T @ root)
+    rank = _rank(variances, share)
+    if not _is_less(rank * (inputs * stride**2 + outputs * taps), inputs * outputs * taps):
+        return weights, None
+    directions = directions[:, -rank:]
+    return torch.einsum("ri,oikl->orkl", directions.T @ root, weights), torch.linalg.solve(root, directions).T
+
+
 def _rank(variances: Tensor, share: float) -> int:
-    """How many of these variances, falling, make up the share, in whole groups of channels."""
-    needed = int((variances.cumsum(0) < share * variances.sum()).sum()) + 1
+    """How many of the largest of these rising variances make up the share, in whole groups of channels."""
+    needed = int((variances.flip(0).cumsum(0) < share * variances.sum()).sum()) + 1
     return -(-needed // _CHANNELS_AT_A_TIME) * _CHANNELS_AT_A_TIME
 
 
-def _reduced(given: Tensor, wanted: Tensor, gain: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """narrow [rank, c], wide [c, rank]: wide · narrow · given, but for a constant, is nearest to wanted [c, n], each
-    channel's error times its gain (reduced-rank regression)."""
-    inputs, goal = torch.cov(given), gain[:, None] * (wanted - wanted.mean(1, keepdim=True))
-    both = goal @ (given - given.mean(1, keepdim=True)).T / (given.shape[1] - 1)
-    inputs += _RIDGE * inputs.diagonal().mean() * torch.eye(len(inputs), dtype=inputs.dtype)
-    linear = torch.linalg.solve(inputs, both.T).T
-    directions = torch.linalg.eigh(linear @ both.T)[1][:, -rank:]
-    return directions.T @ linear, directions / gain[:, None]
+def _is_less(products: int, before: int) -> bool:
+    return products <= (1 - _LEAST_SAVED) * before
+
+
+def _balanced(stack: list[Tensor], size: float) -> list[Tensor]:
+    """The same product of weights of sizes that a training goes on from, as optimisers take steps of a size whatever
+    the weights are: `size` between few channels, as in a new network to them, and what is left to all."""
+    balanced, factor = [], 1.0
+    for each in stack[:-1]:
+        wanted = size if each[0, 0].numel() > 1 else each.shape[1] ** -0.5
+        balanced.append(each * (wanted / _rms(each)))
+        factor *= _rms(each) / wanted
+    return [*balanced, stack[-1] * factor]
+
+
+def _rms(values: Tensor) -> float:
+    return float(values.double().square().mean().sqrt())
 
 
 def _convolution(like: nn.Conv2d, shape: torch.Size) -> nn.Conv2d:
