@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from itertools import count, takewhile
+from statistics import geometric_mean
 from typing import NamedTuple
 
 import torch
@@ -139,7 +140,7 @@ def _parts(
     if wide is not None:
         stack.append(wide[..., None, None])
     found = [_convolution(convolution, each.shape) for each in stack]
-    for part, each in zip(found, _balanced(stack, _rms(convolution.weight.detach())), strict=True):
+    for part, each in zip(found, _balanced(stack), strict=True):
         part.weight.data = each.float()
     return found
 
@@ -189,19 +190,11 @@ def _is_less(products: int, before: int) -> bool:
     return products <= (1 - _LEAST_SAVED) * before
 
 
-def _balanced(stack: list[Tensor], size: float) -> list[Tensor]:
-    """The same product of weights of sizes that a training goes on from, as optimisers take steps of a size whatever
-    the weights are: `size` between few channels, as in a new network to them, and what is left to all."""
-    balanced, factor = [], 1.0
-    for each in stack[:-1]:
-        wanted = size if each[0, 0].numel() > 1 else each.shape[1] ** -0.5
-        balanced.append(each * (wanted / _rms(each)))
-        factor *= _rms(each) / wanted
-    return [*balanced, stack[-1] * factor]
-
-
-def _rms(values: Tensor) -> float:
-    return float(values.double().square().mean().sqrt())
+def _balanced(stack: list[Tensor]) -> list[Tensor]:
+    """Weights of the same product, and all of one size: Muon's steps have a size of their own, and would wipe out what
+    is much smaller."""
+    sizes = [float(each.square().mean().sqrt()) for each in stack]
+    return [each * (geometric_mean(sizes) / size) for each, size in zip(stack, sizes, strict=True)]
 
 
 def _convolution(like: nn.Conv2d, shape: torch.Size) -> nn.Conv2d:
