@@ -1,4 +1,4 @@
-"""Shows a video or a camera to pose3d_node and the result in RViz.
+"""Shows a video or a camera to pose3d_node and the result in RViz, where that is installed.
 
 ros2 launch pose3d_ros demo.launch.py                      the clip of the package
 ros2 launch pose3d_ros demo.launch.py video:=/path/to/video.mp4
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
@@ -17,6 +18,15 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 HERE = Path(__file__).resolve().parent
+
+
+def has_rviz() -> bool:
+    """Whether RViz is installed, which a robot often lacks."""
+    try:
+        get_package_prefix("rviz2")
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -32,7 +42,12 @@ def generate_launch_description() -> LaunchDescription:
             default_value="",
             description="Calibration file of that video or camera (camera_calibration's YAML, or JSON).",
         ),
-        DeclareLaunchArgument("rviz", default_value="true", choices=["true", "false"], description="Start RViz."),
+        DeclareLaunchArgument(
+            "rviz",
+            default_value=str(has_rviz()).lower(),
+            choices=["true", "false"],
+            description="Start RViz; by default where the package rviz2 is installed.",
+        ),
     ]
     # First, as it also sets the environment that the publisher needs.
     node = IncludeLaunchDescription(

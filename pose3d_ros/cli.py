@@ -34,6 +34,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("train", "deeppose"): ("pose3d_ros.training.train_deeppose", "train direct regression, a baseline"),
     ("train", "finder"): ("pose3d_ros.training.train_finder", "train image -> people's boxes"),
     ("train", "lifter"): ("pose3d_ros.training.train_lifter", "train 2D -> 3D joints"),
+    ("retrain",): ("pose3d_ros.training.retrain", "every command that makes a shipped network, one after the other"),
     ("export", "pose2d"): ("pose3d_ros.networks.export_pose2d", "a trained stage 1 to ONNX"),
     ("export", "finder"): ("pose3d_ros.networks.export_finder", "a trained finder to ONNX"),
     ("export", "lifter"): ("pose3d_ros.networks.export_lifter", "a trained lifter to ONNX"),

@@ -134,6 +134,21 @@ def record_model(model: Model) -> Model:
     return model
 
 
+def record_figures(path: Path, figures: Mapping[str, Any]) -> None:
+    """Enters what a network file measured in the models.json beside it, also one in 8 bits; other figures stay.
+
+    Raises EngineError when models.json is missing, or does not name the file.
+    """
+    for model in read_models(path.parent).values():
+        if model.path == path:
+            record_model(replace(model, figures={**model.figures, **figures}))
+            return
+        if model.int8 is not None and model.int8.path == path:
+            record_model(replace(model, int8=replace(model.int8, figures={**model.int8.figures, **figures})))
+            return
+    raise EngineError(f"{path.parent / INDEX_FILE} does not name {path.name}: export the network into that folder")
+
+
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

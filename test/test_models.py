@@ -9,7 +9,7 @@ import pytest
 
 from pose3d_ros import models, skeleton
 from pose3d_ros.engines.engine import EngineError
-from pose3d_ros.models import Model, read_models, record_model
+from pose3d_ros.models import Model, read_models, record_figures, record_model
 
 
 @pytest.fixture
@@ -132,3 +132,18 @@ def test_a_network_in_8_bits_belongs_to_the_one_it_was_made_from(folder: Path) -
     # Exported anew: what was made from the file before is not its own.
     record_model(whole)
     assert read_models(folder)["pose2d"].int8 is None
+
+
+def test_figures_are_those_of_the_file_that_was_measured(folder: Path) -> None:
+    (folder / "pose2d_int8.onnx").write_bytes(b"rough")
+    record_model(replace(read_models(folder)["pose2d"], int8=Model("pose2d", folder / "pose2d_int8.onnx", sha256="")))
+    record_figures(folder / "pose2d.onnx", {"PCK@0.1": 0.4})
+    record_figures(folder / "pose2d_int8.onnx", {"PCK@0.2": 0.5})
+    whole = read_models(folder)["pose2d"]
+    assert whole.figures == {"PCK@0.2": 0.6, "PCK@0.1": 0.4}
+    assert whole.int8 is not None
+    assert whole.int8.figures == {"PCK@0.2": 0.5}
+    for model in (whole, whole.int8):
+        model.verify()
+    with pytest.raises(EngineError, match=r"models\.json does not name other\.onnx"):
+        record_figures(folder / "other.onnx", {})

@@ -18,7 +18,7 @@ from pose3d_ros.crop import box_of_joints, iou
 from pose3d_ros.data.lspet import read_lspet
 from pose3d_ros.data.nobody import pictures_without_people
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine
-from pose3d_ros.models import models_dir
+from pose3d_ros.models import models_dir, record_figures
 from pose3d_ros.person import Frame
 from pose3d_ros.pipeline import Pipeline
 from pose3d_ros.stages.find import Finder
@@ -124,21 +124,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, help="the finder's ONNX file; default: the shipped one")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the data sets")
     parser.add_argument("--rendered", type=Path, help="folder of rendered test scenes")
+    parser.add_argument("--record", action="store_true", help="enter the figures in the models.json beside it")
 
 
 def run(args: argparse.Namespace) -> None:
     """Prints a line per measure whose data are there."""
-    finder = Finder(OnnxRuntimeEngine(args.model or models_dir() / "finder.onnx"))
+    model = args.model or models_dir() / "finder.onnx"
+    finder = Finder(OnnxRuntimeEngine(model))
+    figures: dict[str, float] = {}
     if (args.data / "lspet").is_dir():
-        print(f"LSPET val-00, labelled people found: {share_found(finder, lspet_people(args.data / 'lspet')):.1f} %")
+        found = share_found(finder, lspet_people(args.data / "lspet"))
+        figures["LSPET val-00: found %"] = round(found, 1)
+        print(f"LSPET val-00, labelled people found: {found:.1f} %")
     if args.rendered is not None:
         from pose3d_ros.training.synthetic_source import labelled_scenes
 
         scenes = [Scene(*parts) for parts in labelled_scenes(args.rendered)]
         people = sum(len(scene.boxes) for scene in scenes)
-        print(
-            f"rendered crowds, {people} people in {len(scenes)} pictures: AP50 {average_precision(finder, scenes):.3f}"
-        )
+        precision = average_precision(finder, scenes)
+        figures["rendered crowds: AP50"] = round(precision, 3)
+        print(f"rendered crowds, {people} people in {len(scenes)} pictures: AP50 {precision:.3f}")
+    if args.record:
+        record_figures(model, figures)
     pipeline = Pipeline()
     for name, pictures in pictures_of_nobody(args.data).items():
         if pictures:

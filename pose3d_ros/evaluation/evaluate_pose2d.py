@@ -18,7 +18,7 @@ from pose3d_ros.data.lspet import read_lspet
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine
 from pose3d_ros.evaluation.metrics import mahalanobis_squared
 from pose3d_ros.evaluation.pose2d import MAHALANOBIS_SQUARED, RIGHT, THRESHOLDS, TORSO, leaning_deg, torso_length
-from pose3d_ros.models import models_dir
+from pose3d_ros.models import models_dir, record_figures
 from pose3d_ros.skeleton import BONES, JOINTS, LIMBS_12
 from pose3d_ros.stages.pose2d import PoseEstimator
 
@@ -93,6 +93,14 @@ class Scores(NamedTuple):
     def coverage(self, percent: int) -> float:
         """Percentage of the counted joints inside the ellipse that ought to hold `percent` of them."""
         return 100 * float((self.distance <= MAHALANOBIS_SQUARED[percent])[self.counted].mean())
+
+    def figures(self) -> dict[str, float]:
+        """What models.json tells of them: per cent, and the expected calibration error."""
+        return {
+            "PCK@0.2": round(self.pck(0.2), 1),
+            "PCK@0.1": round(self.pck(0.1), 1),
+            "ECE": round(self.reliability().error(), 3),
+        }
 
 
 def lspet_cases(folder: Path) -> Iterator[Case]:
@@ -202,11 +210,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rendered", type=Path, help="folder of rendered test crops (pose3d render --split test)")
     parser.add_argument("--reliability", type=Path, help="picture to write: what scores say against what is true")
     parser.add_argument("--worst", type=Path, help="folder for a contact sheet of each set's 20 worst cases")
+    parser.add_argument("--record", action="store_true", help="enter the main figures in the models.json beside it")
 
 
 def run(args: argparse.Namespace) -> None:
     """Prints a row per data set that is there, and the PCK of each joint."""
-    estimator = PoseEstimator(OnnxRuntimeEngine(args.model or models_dir() / "pose2d.onnx"))
+    model = args.model or models_dir() / "pose2d.onnx"
+    estimator = PoseEstimator(OnnxRuntimeEngine(model))
     sets: dict[str, Iterator[Case]] = {}
     if (args.data / "lspet").is_dir():
         sets["LSPET val-00"] = lspet_cases(args.data / "lspet")
@@ -217,10 +227,12 @@ def run(args: argparse.Namespace) -> None:
     if not sets:
         raise ValueError(f"no labelled people in {args.data}: name the folder of the data sets with --data")
     reliability: dict[str, Reliability] = {}
+    figures: dict[str, float] = {}
     print(f"{'set':16s} people  PCK@0.2  PCK@0.1    ECE  in 68 %  in 95 %")
     for name, cases in sets.items():
         scores, looks = score_cases(estimator, cases)
         reliability[name] = scores.reliability()
+        figures |= {f"{name}: {figure}": value for figure, value in scores.figures().items()}
         print(
             f"{name:16s} {len(scores.error):6d}  {scores.pck(0.2):7.1f}  {scores.pck(0.1):7.1f}  "
             f"{reliability[name].error():5.3f}  {scores.coverage(68):7.1f}  {scores.coverage(95):7.1f}"
@@ -232,6 +244,8 @@ def run(args: argparse.Namespace) -> None:
     if args.reliability is not None:
         cv2.imwrite(str(args.reliability), draw_reliability(reliability))
         print(f"reliability: {args.reliability}")
+    if args.record:
+        record_figures(model, figures)
 
 
 def _print_joints(scores: Scores) -> None:

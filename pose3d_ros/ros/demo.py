@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import cv2
 import numpy as np
@@ -91,15 +92,7 @@ def run(args: argparse.Namespace) -> int:
             "assumed_horizontal_fov_deg": args.fov,
             "camera_info_timeout_s": 0.5 if not calibration else 2.0,
         }
-        video_parameters = {
-            "video": str(args.video or "") if args.camera is None or args.camera.isdigit() else args.camera,
-            "camera": int(args.camera) if args.camera is not None and args.camera.isdigit() else -1,
-            "camera_info": str(calibration or ""),
-            "loop": args.seconds is not None,
-            "width": size[0],
-            "height": size[1],
-            "wait_for_subscribers": 1,
-        }
+        video_parameters = _video_parameters(args, calibration, size)
         log = args.output / "pose3d_node.log"
         with NodeProcess("pose3d_node", node_parameters, os.environ, log) as node:
             _wait_for_node(recorder, node)
@@ -138,6 +131,20 @@ def _calibration(args: argparse.Namespace) -> Path | None:
     if path is not None:
         read_camera(path)  # a mistake in it is told now, not by a node that has died
     return path
+
+
+def _video_parameters(args: argparse.Namespace, calibration: Path | None, size: tuple[int, int]) -> dict[str, Any]:
+    """video_publisher's parameters, of which a camera's number has one of its own."""
+    is_number = args.camera is not None and args.camera.isdigit()
+    return {
+        "video": "" if is_number else str(args.camera or args.video or ""),
+        "camera": int(args.camera) if is_number else -1,
+        "camera_info": str(calibration or ""),
+        "loop": args.seconds is not None,
+        "width": size[0],
+        "height": size[1],
+        "wait_for_subscribers": 1,
+    }
 
 
 def _wait_for_node(recorder: Recorder, node: NodeProcess) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import array
-import struct
-import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from pose3d_ros.ros.picture_file import PictureFileError, read_header
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import CompressedImage, Image
@@ -109,18 +109,20 @@ def compressed_to_bgr(message: CompressedImage) -> Picture:
     """The picture of a JPEG or PNG sensor_msgs/CompressedImage, [height, width, 3] uint8 BGR.
 
     EXIF rotation is ignored, because camera_info does not know it. Raises BadImageError for other formats, 16-bit
-    pictures, truncated or corrupt data, and sizes of zero or above MAX_PIXELS (read before anything is decoded).
+    pictures, data that picture_file finds damaged, and sizes of zero or above MAX_PIXELS (read before anything is
+    decoded).
     """
     data = bytes(message.data)
-    if data.startswith(b"\xff\xd8"):
-        width, height, depth = _jpeg_header(data)
-    elif data.startswith(b"\x89PNG\r\n\x1a\n"):
-        width, height, depth = _png_header(data)
-    else:
+    try:
+        header = read_header(data)
+    except PictureFileError as error:
+        raise BadImageError(str(error)) from error
+    if header is None:
         raise BadImageError(
             f"compressed data ({len(data)} bytes, format '{message.format}') are neither JPEG nor PNG: publish one of "
             "these (depth images are of no use here)"
         )
+    width, height, depth = header
     if depth != 8:
         raise BadImageError(f"the compressed image has {depth} bits per channel: publish 8-bit colour or grey images")
     _check_size(width, height)
@@ -178,46 +180,3 @@ def _check_size(width: int, height: int) -> None:
             f"the image is {width}x{height} pixels, above the limit of {MAX_PIXELS // 1_000_000} megapixels: "
             "set the camera to a smaller size"
         )
-
-
-def _png_header(data: bytes) -> tuple[int, int, int]:
-    """Width, height, bits per channel; walks all chunks, so that truncated and damaged files are found."""
-    header: tuple[int, int, int] | None = None
-    position = 8
-    while position + 12 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, position)
-        end = position + 12 + length
-        if end > len(data):
-            break
-        (checksum,) = struct.unpack_from(">I", data, end - 4)
-        if zlib.crc32(memoryview(data)[position + 4 : end - 4]) != checksum:
-            raise BadImageError("the PNG is corrupt (a checksum does not match): it was damaged on its way")
-        if kind == b"IHDR" and length == 13:
-            header = struct.unpack_from(">IIB", data, position + 8)
-        if kind == b"IEND" and header:
-            return header[0], header[1], max(header[2], 8)  # 1, 2 and 4 bits are palettes or line art
-        position = end
-    raise BadImageError(f"the PNG is truncated after {len(data)} bytes: it was damaged on its way")
-
-
-_JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_JPEG_LONE_MARKERS = frozenset(range(0xD0, 0xD8)) | {0x01}
-
-
-def _jpeg_header(data: bytes) -> tuple[int, int, int]:
-    """Width, height, bits per channel; the end marker must be there too, for OpenCV fills what is missing with grey."""
-    if b"\xff\xd9" not in data.rstrip(b"\0")[-1024:]:  # some drivers pad their buffers, mostly with zeros
-        raise BadImageError(f"the JPEG is truncated after {len(data)} bytes: it was damaged on its way")
-    position = 2
-    while position + 9 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker == 0xFF:  # fill byte
-            position += 1
-        elif marker in _JPEG_LONE_MARKERS:
-            position += 2
-        elif marker in _JPEG_FRAME_MARKERS:
-            depth, height, width = struct.unpack_from(">BHH", data, position + 4)
-            return width, height, depth
-        else:
-            position += 2 + struct.unpack_from(">H", data, position + 2)[0]
-    raise BadImageError("the JPEG's header is corrupt: it was damaged on its way")

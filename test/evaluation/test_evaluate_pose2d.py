@@ -1,11 +1,18 @@
 """What scores say against what is true."""
 
+import json
+
+import cv2
 import numpy as np
 import pytest
 
-from pose3d_ros.evaluation.evaluate_pose2d import Reliability, Scores, draw_reliability
+from pose3d_ros import cli
+from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine
+from pose3d_ros.evaluation.evaluate_pose2d import Reliability, Scores, draw_reliability, everyday_cases
 from pose3d_ros.evaluation.pose2d import leaning_deg
-from pose3d_ros.skeleton import INDEX, NUM_JOINTS
+from pose3d_ros.models import read_models
+from pose3d_ros.skeleton import COCO_17, INDEX, NUM_JOINTS
+from pose3d_ros.stages.pose2d import PoseEstimator
 
 
 def scores(said, right):
@@ -41,3 +48,36 @@ def test_how_far_a_person_leans(angle):
             joints[INDEX[f"{side}_hip"]] = [50, 60] + 6 * away * right
             joints[INDEX[f"{side}_shoulder"]] = [50, 60] + 10 * away * right + 30 * up
         assert leaning_deg(joints) == pytest.approx(angle, abs=1e-6)
+
+
+def write_everyday(folder, joints_px):
+    """An everyday photo, bright, of one person with these joints [24, 2]; returns the annotations."""
+    person = {"image_id": 1, "bbox": [100, 40, 100, 160]}
+    person["keypoints"] = np.pad(joints_px[COCO_17], ((0, 0), (0, 1)), constant_values=2).ravel().tolist()
+    folder.mkdir(exist_ok=True)
+    cv2.imwrite(str(folder / "photo.png"), np.full((240, 320, 3), 204, np.uint8))
+    path = folder / "person_keypoints.json"
+    path.write_text(json.dumps({"images": [{"id": 1, "file_name": "photo.png"}], "annotations": [person]}))
+    return path
+
+
+def test_figures_are_recorded(tmp_path, capsys):
+    """Of somebody whose joints lie where the tiny stage 1 puts them, with a score of 0.8; the ankles lie elsewhere."""
+    pytest.importorskip("onnx", reason="the tests make small networks with onnx")
+    import tiny_networks
+
+    model = tiny_networks.write_models(tmp_path / "models") / "pose2d.onnx"
+    anywhere = np.random.default_rng(0).uniform(50, 200, (NUM_JOINTS, 2))
+    [case] = everyday_cases(write_everyday(tmp_path / "everyday", anywhere))
+    joints = PoseEstimator(OnnxRuntimeEngine(model, threads=1)).estimate(case.image, case.box[None]).joints_px[0]
+    for side in ("left", "right"):
+        joints[INDEX[f"{side}_ankle"]] += 100
+    write_everyday(tmp_path / "everyday", joints)
+    words = ["evaluate", "pose2d", "--model", str(model), "--data", str(tmp_path)]
+    assert cli.main(words) == 0
+    assert not read_models(model.parent)["pose2d"].figures
+    assert cli.main([*words, "--record"]) == 0
+    found = read_models(model.parent)["pose2d"]
+    found.verify()
+    assert found.figures == {"everyday: PCK@0.2": 83.3, "everyday: PCK@0.1": 83.3, "everyday: ECE": 0.033}
+    assert "83.3     83.3  0.033" in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 import array
 import contextlib
+import itertools
 import zlib
 
 import cv2
@@ -180,12 +181,32 @@ def test_progressive_and_grey_jpeg_and_padding_are_fine(picture):
     assert compressed_to_bgr(compressed(encoded(picture[..., 0], ".jpg"))).shape == picture.shape
 
 
+def with_exif(jpeg, content):
+    return jpeg[:2] + b"\xff\xe1" + (len(content) + 8).to_bytes(2, "big") + b"Exif\0\0" + content + jpeg[2:]
+
+
 def test_exif_rotation_is_ignored(picture):
     # camera_info belongs to the picture as the sensor has it.
     tiff = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
-    exif = b"\xff\xe1" + (len(tiff) + 8).to_bytes(2, "big") + b"Exif\0\0" + tiff
-    data = encoded(picture, ".jpg")
-    assert compressed_to_bgr(compressed(data[:2] + exif + data[2:])).shape == picture.shape
+    assert compressed_to_bgr(compressed(with_exif(encoded(picture, ".jpg"), tiff))).shape == picture.shape
+
+
+@pytest.mark.parametrize("progressive", [0, 1])
+@pytest.mark.parametrize("restart_interval", [0, 1, 5])
+def test_no_whole_jpeg_is_refused(progressive, restart_interval):
+    thumbnail = encoded(NOISE[:16, :16], ".jpg")
+    samplings = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
+    for quality, sampling in itertools.product((5, 60, 100), samplings):
+        data = encoded(
+            NOISE,
+            ".jpg",
+            *(cv2.IMWRITE_JPEG_QUALITY, quality),
+            *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling),
+            *(cv2.IMWRITE_JPEG_PROGRESSIVE, progressive),
+            *(cv2.IMWRITE_JPEG_RST_INTERVAL, restart_interval),
+        )
+        for whole in (data, with_exif(data, thumbnail), data + b"\xff" + bytes(5000), data + encoded(NOISE, ".jpg")):
+            assert compressed_to_bgr(compressed(whole)).shape == NOISE.shape
 
 
 def png_claiming(width, height, bits=8):
@@ -208,6 +229,14 @@ def jpeg_claiming(width, height):
 
 NOISE = np.random.default_rng(2).integers(0, 256, (64, 64, 3), np.uint8)
 JPEG, PNG = encoded(NOISE, ".jpg"), encoded(NOISE, ".png")
+PROGRESSIVE = encoded(NOISE, ".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
+RESTARTING = encoded(NOISE, ".jpg", cv2.IMWRITE_JPEG_RST_INTERVAL, 1)
+
+
+def overwritten(data, values):
+    """The data with other values in their middle, which lies within a scan."""
+    at = len(data) // 2
+    return data[:at] + values + data[at + len(values) :]
 
 
 @pytest.mark.parametrize(
@@ -217,8 +246,14 @@ JPEG, PNG = encoded(NOISE, ".jpg"), encoded(NOISE, ".png")
         (b"\x00" * 100, "neither JPEG nor PNG"),
         (JPEG[: len(JPEG) // 2], "truncated"),
         (JPEG[:3], "truncated"),
-        (b"\xff\xd8\xff\xd9", "header is corrupt"),
-        (b"\xff\xd8\xff\xe0\x00\x00" + bytes(2000) + b"\xff\xd9", "header is corrupt"),
+        (b"\xff\xd8\xff\xd9", "holds no picture"),
+        (b"\xff\xd8\xff\xe0\x00\x00" + bytes(2000) + b"\xff\xd9", "corrupt at byte 4"),
+        (with_exif(JPEG, JPEG)[: len(JPEG) + 500], "truncated"),
+        (overwritten(JPEG, b"\xff\xa7"), "corrupt at byte"),
+        (overwritten(JPEG, b"\xff\xd9"), "corrupt at byte"),  # an end too early
+        (overwritten(JPEG, b"\xff\xd0"), "corrupt at byte"),  # no restart was announced
+        (overwritten(PROGRESSIVE, b"\xff\xa7"), "corrupt at byte"),
+        (RESTARTING.replace(b"\xff\xd3", b"\x00\x00", 1), "corrupt at byte"),
         (PNG[: len(PNG) // 2], "truncated"),
         (PNG[:8], "truncated"),
         (PNG[:500] + bytes([PNG[500] ^ 255]) + PNG[501:], "checksum"),

@@ -78,13 +78,19 @@ def test_compressed_images_from_a_best_effort_publisher(start_node, robot, clip)
     found = [len(cloud_to_joints(send(index))) for index in range(FIRST, FIRST + 30, STEP)]
     assert sum(found) >= 8
 
-    # A JPEG that was cut off and one that never was one are counted; then all goes on.
-    for number, data in enumerate((lambda d: d[: len(d) // 2], lambda d: array.array("B", b"no picture at all"))):
-        image = bgr_to_compressed(frames[LAST], robot.header(offset + stamps[LAST] + number))
-        image.data = data(image.data)
-        images.publish(image)
-        robot.spin_until(lambda: robot.figure("rejected") == str(number + 1), 60, "the rejection")  # noqa: B023
-    assert "neither JPEG nor PNG" in robot.figure("last_rejection")
+    # A JPEG that was cut off, one with what no JPEG holds and one that never was one are counted; then all goes on.
+    whole = bytes(bgr_to_compressed(frames[LAST], robot.header()).data)
+    half = len(whole) // 2
+    damaged = {
+        "the JPEG is truncated": whole[:half],
+        "the JPEG is corrupt": whole[:half] + b"\xff\xa7" + whole[half + 2 :],
+        "neither JPEG nor PNG": b"no picture at all",
+    }
+    for number, (reason, data) in enumerate(damaged.items(), 1):
+        header = robot.header(offset + stamps[LAST] + number)
+        images.publish(CompressedImage(header=header, format="jpeg", data=array.array("B", data)))
+        robot.spin_until(lambda: robot.figure("rejected") == str(number), 60, "the rejection")  # noqa: B023
+        assert reason in robot.figure("last_rejection")
     offset += 20_000_000_000
     assert [len(cloud_to_joints(send(index))) for index in range(FIRST, FIRST + 4)][-1] == 1
     _, _, figures = robot.report("images")

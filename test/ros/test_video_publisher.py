@@ -70,6 +70,18 @@ def test_a_video_is_published_in_order_and_on_time_and_then_it_ends(start_node, 
         robot.node.destroy_subscription(subscription)
 
 
+def test_a_video_begins_again_at_its_end_and_time_goes_on(start_node, robot, video):
+    images = []
+    subscription = robot.node.create_subscription(Image, "image", images.append, QoSProfile(depth=100))
+    publisher = start_node("video_publisher", {"video": str(video), "wait_for_subscribers": 1})
+    robot.spin_until(lambda: len(images) > 2 * FRAMES, 60, "more images than the video has twice")
+    assert publisher.stop() == 0
+    assert np.diff([stamp_to_ns(image.header.stamp) for image in images]).min() > 0
+    brightness = [image_to_bgr(image).mean() for image in images]
+    assert np.abs(np.array(brightness) - 8 * (np.arange(len(images)) % FRAMES)).max() < 6
+    robot.node.destroy_subscription(subscription)
+
+
 def test_an_address_is_live_only_where_nobody_knows_its_length(video):
     with open_source(f"file://{video}") as source:
         assert (source.is_live, source.count, source.fps) == (False, FRAMES, FPS)
