@@ -24,7 +24,7 @@ def has_rviz() -> bool:
     """Whether RViz is installed, which a robot often lacks."""
     try:
         get_package_prefix("rviz2")
-    except PackageNotFoundError:
+    except (PackageNotFoundError, OSError):  # the other: no ROS 2 was sourced
         return False
     return True
 

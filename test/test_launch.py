@@ -247,6 +247,18 @@ def test_demo_starts_publisher_and_node():
     assert [action.node_executable for action in actions if isinstance(action, Node)] == ["video_publisher"]
 
 
+@pytest.mark.parametrize("installed", [True, False])
+def test_demo_starts_rviz_where_it_is_installed(monkeypatch, tmp_path, installed):
+    index = tmp_path / "share" / "ament_index" / "resource_index" / "packages"
+    index.mkdir(parents=True)
+    if installed:
+        (index / "rviz2").touch()
+    monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path))
+    arguments = load("demo.launch.py").generate_launch_description().get_launch_arguments()
+    default = next(argument.default_value for argument in arguments if argument.name == "rviz")
+    assert "".join(part.text for part in default) == ("true" if installed else "false")
+
+
 # ---- a real run ----
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import runpy
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
@@ -126,6 +129,52 @@ def test_console_scripts_exist(setup_arguments):
         module, _, function = target.partition(":")
         tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
         assert function in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+@pytest.fixture
+def colcon():
+    """The command."""
+    folders = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    command = shutil.which("colcon", path=folders)
+    if command is None:
+        pytest.skip("colcon is not installed: apt install python3-colcon-common-extensions")
+    return command
+
+
+def test_colcon_build_installs_everything(colcon, setup_arguments, tmp_path):
+    source = tmp_path / "src" / NAME
+    for name in (NAME, "launch", "config", "models", "resource"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("package.xml", "setup.py", "setup.cfg"):
+        shutil.copy(ROOT / name, source)
+    built = subprocess.run(
+        [colcon, "build"],
+        cwd=tmp_path,
+        env={**os.environ, "COLCON_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    prefix = tmp_path / "install" / NAME
+    for file, folder in installed_files(setup_arguments).items():
+        assert (prefix / folder / Path(file).name).read_bytes() == (ROOT / file).read_bytes()
+    (clip,) = prefix.rglob(f"{NAME}/assets/clip.mp4")
+    for script in setup_arguments["entry_points"]["console_scripts"]:
+        assert os.access(prefix / "lib" / NAME / script.split()[0], os.X_OK)
+    # This Python, as colcon may have one of its own that lacks what we need.
+    asked = subprocess.run(
+        [sys.executable, str(prefix / "lib" / NAME / "pose3d"), "--help"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(clip.parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert asked.returncode == 0, asked.stderr
+    assert "usage: pose3d" in asked.stdout
 
 
 def parameters_of(file):
