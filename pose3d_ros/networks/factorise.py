@@ -21,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--network", type=Path, nargs="+", required=True, help="checkpoint.pt or exported .onnx; of several the mean"
     )
-    parser.add_argument("--share", type=float, default=0.92, help="of its outputs' variance that a convolution keeps")
-    parser.add_argument("--input-share", type=float, default=0.975, help="of what inputs bring to them that it keeps")
+    parser.add_argument("--share", type=float, default=0.96, help="of its outputs' variance that a convolution keeps")
+    parser.add_argument("--input-share", type=float, default=0.985, help="of what inputs bring to them that it keeps")
     parser.add_argument("--size", type=int, help="side of the crops it will take, pixels (default: as before)")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the data sets")
     parser.add_argument("--coco", type=Path, help="people of your own that the training was given, likewise")
