@@ -128,8 +128,9 @@ _FULL_WIDTH = (
 )
 
 _FACTORISED = (
+    _pose2d("pose2d_taught", "pose2d_taught", "pose2d_seventh", "--teacher $runs/wide_fifth/checkpoint.pt"),
     Step(
-        "factorise --network $models/pose2d.onnx --size 224 --data $data --output $runs/factorised/start.pt",
+        "factorise --network $runs/pose2d_taught/checkpoint.pt --data $data --output $runs/factorised/start.pt",
         "$runs/factorised/start.pt",
     ),
     Step(

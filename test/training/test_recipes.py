@@ -21,7 +21,6 @@ NO_RECIPES = (
     "deeppose",
     "pose2d_finetune",
     "own/",
-    "pose2d_taught",
 )
 """Baselines, the loss's ablation, training on people of one's own, and what stage 1 for CPUs was once made of."""
 NEEDED = {
