@@ -127,19 +127,9 @@ _FULL_WIDTH = (
     ),
 )
 
-_FACTORISED = (
+_TAUGHT = (
     _pose2d("pose2d_taught", "pose2d_taught", "pose2d_seventh", "--teacher $runs/wide_fifth/checkpoint.pt"),
-    Step(
-        "factorise --network $runs/pose2d_taught/checkpoint.pt --data $data --output $runs/factorised/start.pt",
-        "$runs/factorised/start.pt",
-    ),
-    Step(
-        "train pose2d --config $configs/pose2d_factorised.yaml --data $data --synthetic $synthetic/crops "
-        "--init $runs/factorised/start.pt --teacher $models/pose2d.onnx --output $runs/factorised",
-        "$runs/factorised/checkpoint.pt",
-        resumes=True,
-    ),
-    _export_pose2d("factorised", "--data $data --size 224", "$runs/224/pose2d.onnx"),
+    _export_pose2d("pose2d_taught", "--data $data --size 224", "$runs/224/pose2d.onnx"),
     Step(
         "export int8 pose2d --models $models --source $runs/224/pose2d.onnx --data $data "
         "--synthetic $synthetic/calibration",
@@ -195,7 +185,7 @@ _RENDERED = (
 
 RECIPES: dict[str, tuple[Step, ...]] = {
     "pose2d": (*_FULL_WIDTH, _measure("pose2d", "pose2d.onnx"), _HEALTH),
-    "pose2d_int8": (*_FULL_WIDTH, *_FACTORISED, _measure("pose2d", "pose2d_int8.onnx"), _HEALTH),
+    "pose2d_int8": (*_FULL_WIDTH, *_TAUGHT, _measure("pose2d", "pose2d_int8.onnx"), _HEALTH),
     "finder": (*_FINDER, _measure("finder", "finder.onnx"), _HEALTH),
     "finder_int8": (*_FINDER, *_FINDER_IN_ROWS, _measure("finder", "finder_int8.onnx"), _HEALTH),
     "lifter": (*_LIFTER, _measure("lifter", "lifter.onnx"), _HEALTH),

@@ -21,6 +21,8 @@ NO_RECIPES = (
     "deeppose",
     "pose2d_finetune",
     "own/",
+    "factorised",
+    "pose2d_factorised",
 )
 """Baselines, the loss's ablation, training on people of one's own, and what stage 1 for CPUs was once made of."""
 NEEDED = {
