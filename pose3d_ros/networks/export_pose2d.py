@@ -16,7 +16,7 @@ from pose3d_ros.networks.calibration import UNCALIBRATED, Calibration
 from pose3d_ros.networks.decode import Decoder
 from pose3d_ros.networks.onnx_file import write_onnx_file
 from pose3d_ros.networks.pose2d import Look, Pose2DNet, load_mean_net, look_both_ways, look_once, normalise
-from pose3d_ros.networks.resnet import COARSEST_STRIDE
+from pose3d_ros.networks.resnet import check_side
 from pose3d_ros.skeleton import JOINTS
 
 _ABOUT = "a person's crop -> heatmaps -> joints in its pixels, covariance, score, visibility"
@@ -75,8 +75,7 @@ def run(args: argparse.Namespace) -> None:
     """Writes the ONNX file and calibrates it."""
     net, trained_size = load_mean_net(args.checkpoint)
     size = args.size or trained_size
-    if size % COARSEST_STRIDE:
-        raise ValueError(f"--size {size}: the side of the crops must be a multiple of {COARSEST_STRIDE}")
+    check_side(size, "--size")
     sets = calibration_sets(kept_photos(args.data, args.coco), args.synthetic, size)
     partial = args.output.with_name(f"{args.output.stem}.partial.onnx")
     try:

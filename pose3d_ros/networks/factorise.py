@@ -12,6 +12,7 @@ import torch
 from pose3d_ros.networks.calibrate_file import NO_PHOTOS, kept_photos, photo_crops
 from pose3d_ros.networks.low_rank import factorise
 from pose3d_ros.networks.pose2d import load_mean_net, normalise
+from pose3d_ros.networks.resnet import check_side
 
 _CROPS = 48
 
@@ -33,6 +34,7 @@ def run(args: argparse.Namespace) -> None:
     """Writes the checkpoint, and prints what became of each convolution."""
     net, size = load_mean_net(args.network)
     size = args.size or size
+    check_side(size, "--size")
     photos = kept_photos(args.data, args.coco)
     if not photos:
         raise ValueError(f"nothing to measure a convolution's outputs on: {NO_PHOTOS}")

@@ -15,6 +15,12 @@ def conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Seque
     return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs))
 
 
+def check_side(side: int, name: str) -> None:
+    """Raises ValueError when pictures of such a side, which is called by its name, have no maps of each stride."""
+    if side % COARSEST_STRIDE:
+        raise ValueError(f"{name} {side} must be a multiple of {COARSEST_STRIDE}")
+
+
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and the shortcut (ResNet-18, 34)."""
 

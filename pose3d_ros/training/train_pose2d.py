@@ -22,7 +22,7 @@ from pose3d_ros.evaluation.pose2d import pck_of_photos
 from pose3d_ros.networks.decode import Decoder
 from pose3d_ros.networks.heatmap_losses import HEATMAP_LOSSES, cross_entropy, gaussian_targets
 from pose3d_ros.networks.pose2d import HEATMAP_STRIDE, Pose2DNet, load_net
-from pose3d_ros.networks.resnet import COARSEST_STRIDE
+from pose3d_ros.networks.resnet import check_side
 from pose3d_ros.training.coco_source import CocoSource
 from pose3d_ros.training.config import read_config, section
 from pose3d_ros.training.crop_data import Augmentation, CropStream, NobodySource, PhotoSource, Source, joint_weights
@@ -59,8 +59,7 @@ class Pose2DConfig(Schedule):
     augmentation: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.input_size % COARSEST_STRIDE:
-            raise ValueError(f"input_size {self.input_size} must be a multiple of {COARSEST_STRIDE}")
+        check_side(self.input_size, "input_size")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

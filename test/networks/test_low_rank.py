@@ -144,3 +144,11 @@ def test_the_command_needs_photos(tmp_path, capsys):
     words = ["factorise", "--network", str(tmp_path / "whole.pt"), "--data", str(tmp_path), "--output"]
     assert main([*words, str(tmp_path / "few.pt")]) == 1
     assert "nothing to measure" in capsys.readouterr().err
+
+
+def test_the_command_says_which_crops_it_cannot_take(tmp_path, capsys):
+    net = Pose2DNet(18, 8, 16)
+    torch.save({"config": net.sizes | {"input_size": SIZE}, "ema": net.state_dict()}, tmp_path / "whole.pt")
+    words = ["factorise", "--network", str(tmp_path / "whole.pt"), "--size", "100", "--output"]
+    assert main([*words, str(tmp_path / "few.pt")]) == 1
+    assert "--size 100 must be a multiple of 32" in capsys.readouterr().err
