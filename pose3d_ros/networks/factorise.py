@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input-share", type=float, default=0.985, help="of what inputs bring to them that it keeps")
     parser.add_argument("--size", type=int, help="side of the crops it will take, pixels (default: as before)")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the data sets")
-    parser.add_argument("--coco", type=Path, help="people of your own that the training was given, likewise")
+    parser.add_argument("--coco", type=Path, help="people of your own that the training was given")
     parser.add_argument("--output", type=Path, required=True, help="checkpoint to write, for `pose3d train --init`")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -68,19 +68,18 @@ class Trainer:
         self.processes = join()
         self.device = self.processes.device
         self._checkpoint = folder / "checkpoint.pt"
-        begun = self._checkpoint.exists()
-        source = self._checkpoint if begun else init
-        weights = {} if source is None else _weights(source)
+        begun = torch.load(self._checkpoint, self.device, weights_only=True) if self._checkpoint.exists() else None
+        weights = begun["ema"] if begun else _weights(init) if init else {}
         take_ranks(net, weights)
         self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimisers = make_optimisers(self.net, schedule)
         self.samples, self.seconds = 0, 0.0
-        if source is not None and not begun:
-            _take_weights(self.net, weights, source)
+        if init is not None and begun is None:
+            _take_weights(self.net, weights, init)
         mean = torch.optim.swa_utils.get_ema_multi_avg_fn(schedule.ema_decay)
         self.ema = torch.optim.swa_utils.AveragedModel(self.net, multi_avg_fn=mean, use_buffers=True)
-        if begun:
-            self._resume()
+        if begun is not None:
+            self._resume(begun)
         self._together = self.processes.together(self.net)
 
     @property
@@ -161,8 +160,7 @@ class Trainer:
         torch.save(state, partial)
         partial.replace(self._checkpoint)
 
-    def _resume(self) -> None:
-        state = torch.load(self._checkpoint, map_location=self.device, weights_only=True)
+    def _resume(self, state: Mapping[str, Any]) -> None:
         self.net.load_state_dict(state["net"])
         self.ema.module.load_state_dict(state["ema"])
         self.ema.n_averaged.copy_(state["ema_count"])
