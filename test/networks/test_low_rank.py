@@ -66,6 +66,11 @@ def test_each_makes_up_for_those_before_it():
     assert error(together) < 0.95 * error(apart)
 
 
+def keep(net, size, path):
+    """Writes a checkpoint, as far as it is read again."""
+    torch.save({"config": net.sizes | {"input_size": size}, "ema": net.state_dict()}, path)
+
+
 @pytest.fixture
 def factorised(tmp_path):
     """A stage 1 some of whose convolutions are two or three, and its checkpoint."""
@@ -75,7 +80,7 @@ def factorised(tmp_path):
         for values in (*normalisation.parameters(), normalisation.running_mean, normalisation.running_var):
             values.data.uniform_(0.5, 1.5)  # as trained: no two are the same, else the file would hold one of them
     assert factorise(net, torch.randn(4, 3, SIZE, SIZE), 0.5, 0.5)
-    torch.save({"config": net.sizes | {"input_size": SIZE}, "ema": net.state_dict()}, tmp_path / "checkpoint.pt")
+    keep(net, SIZE, tmp_path / "checkpoint.pt")
     return net, tmp_path / "checkpoint.pt"
 
 
@@ -122,7 +127,7 @@ def picture(seed):
 
 def test_the_command_writes_a_checkpoint_that_computes_nearly_the_same(tmp_path, monkeypatch, capsys):
     net = Pose2DNet(18, 16, 32).eval()
-    torch.save({"config": net.sizes | {"input_size": 96}, "ema": net.state_dict()}, tmp_path / "whole.pt")
+    keep(net, 96, tmp_path / "whole.pt")
     labels = np.zeros((24, 2)), np.zeros(24, bool), np.nan
     monkeypatch.setattr(command, "kept_photos", lambda data, coco: {"photos": range(12)})
     monkeypatch.setattr(
@@ -140,7 +145,7 @@ def test_the_command_writes_a_checkpoint_that_computes_nearly_the_same(tmp_path,
 
 def test_the_command_needs_photos(tmp_path, capsys):
     net = Pose2DNet(18, 8, 16)
-    torch.save({"config": net.sizes | {"input_size": SIZE}, "ema": net.state_dict()}, tmp_path / "whole.pt")
+    keep(net, SIZE, tmp_path / "whole.pt")
     words = ["factorise", "--network", str(tmp_path / "whole.pt"), "--data", str(tmp_path), "--output"]
     assert main([*words, str(tmp_path / "few.pt")]) == 1
     assert "nothing to measure" in capsys.readouterr().err
@@ -148,7 +153,7 @@ def test_the_command_needs_photos(tmp_path, capsys):
 
 def test_the_command_says_which_crops_it_cannot_take(tmp_path, capsys):
     net = Pose2DNet(18, 8, 16)
-    torch.save({"config": net.sizes | {"input_size": SIZE}, "ema": net.state_dict()}, tmp_path / "whole.pt")
+    keep(net, SIZE, tmp_path / "whole.pt")
     words = ["factorise", "--network", str(tmp_path / "whole.pt"), "--size", "100", "--output"]
     assert main([*words, str(tmp_path / "few.pt")]) == 1
     assert "--size 100 must be a multiple of 32" in capsys.readouterr().err
