@@ -40,6 +40,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("export", "lifter"): ("pose3d_ros.networks.export_lifter", "a trained lifter to ONNX"),
     ("export", "int8"): ("pose3d_ros.networks.quantise", "an exported image network in 8 bits"),
     ("factorise",): ("pose3d_ros.networks.factorise", "a trained stage 1 with less work for a CPU, to train on"),
+    ("dequantise",): ("pose3d_ros.networks.dequantise", "a stage 1 in 8 bits in floating point again, to train on"),
     ("findings",): ("pose3d_ros.training.findings", "what a trained stage 1 finds in the photos it learns from"),
     ("bystanders",): (
         "pose3d_ros.training.bystanders",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,6 +66,18 @@ def kept_photos(data: Path, coco: Path | None) -> dict[str, Photos]:
     if coco is not None and (own := held_out(read_coco(coco))[1]):
         sets["people of your own"] = as_photos(own)
     return sets
+
+
+def kept_crops(data: Path, coco: Path | None, size: int, count: int = 48) -> NDArray[np.uint8]:
+    """The first crops [n, size, size, 3] of photos that no training learns from.
+
+    Raises ValueError when there are none.
+    """
+    photos = kept_photos(data, coco)
+    if not photos:
+        raise ValueError(f"nothing to look at: {NO_PHOTOS}")
+    labelled = chain.from_iterable(photo_crops(each, size) for each in photos.values())
+    return np.stack([each.crop for each in islice(labelled, count)])
 
 
 def calibration_sets(photos: Mapping[str, Photos], synthetic: Path | None, size: int) -> list[WeightedCrops]:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from itertools import chain, islice
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from pose3d_ros.networks.calibrate_file import NO_PHOTOS, kept_photos, photo_crops
+from pose3d_ros.networks.calibrate_file import kept_crops
 from pose3d_ros.networks.low_rank import factorise
 from pose3d_ros.networks.pose2d import load_mean_net, normalise
 from pose3d_ros.networks.resnet import check_side
-
-_CROPS = 48
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,11 +31,7 @@ def run(args: argparse.Namespace) -> None:
     net, size = load_mean_net(args.network)
     size = args.size or size
     check_side(size, "--size")
-    photos = kept_photos(args.data, args.coco)
-    if not photos:
-        raise ValueError(f"nothing to measure a convolution's outputs on: {NO_PHOTOS}")
-    labelled = chain.from_iterable(photo_crops(each, size) for each in photos.values())
-    crops = np.stack([each.crop for each in islice(labelled, _CROPS)])
+    crops = kept_crops(args.data, args.coco, size)
     images = normalise(torch.from_numpy(crops).permute(0, 3, 1, 2).float())
     for name, channels in factorise(net, images, args.share, args.input_share).items():
         print(name, *channels)

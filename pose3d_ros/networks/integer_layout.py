@@ -17,6 +17,8 @@ from onnx import helper, numpy_helper
 from pose3d_ros.networks.pose2d import LEVEL_SCALE, MEAN_LEVEL
 
 _COLOURS, _GROUP = 3, 4
+GROUPED = _GROUP * _COLOURS
+"""Channels of a group of pixels, which is what the first convolution takes."""
 _TO_CHANNELS_LAST, _TO_CHANNELS_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 
 
@@ -78,7 +80,7 @@ def _group_pixels(graph: onnx.GraphProto, dequantise: onnx.NodeProto) -> None:
         )
     )
     # 0: the size stays. The first size, of people, is free.
-    grouped = [transpose.input[0], _add(graph, "sizes_of_groups", np.array([0, 0, -1, _GROUP * _COLOURS]))]
+    grouped = [transpose.input[0], _add(graph, "sizes_of_groups", np.array([0, 0, -1, GROUPED]))]
     graph.node.insert(0, helper.make_node("Reshape", grouped, ["groups_of_pixels"]))
     transpose.input[0] = "groups_of_pixels"
     end = convolution
@@ -106,9 +108,22 @@ def _grouped(kernels: NDArray) -> NDArray:
     result = np.zeros((2, outputs, _GROUP, _COLOURS, size, 3), kernels.dtype)
     for place in range(2):
         for column in range(size):
-            group, pixel = divmod(2 * place + column - size // 2 + _GROUP, _GROUP)
+            group, pixel = _group_and_pixel(place, column, size)
             result[place, :, pixel, ..., group] = kernels[..., column]
-    return result.reshape(2 * outputs, _GROUP * _COLOURS, size, 3)
+    return result.reshape(2 * outputs, GROUPED, size, 3)
+
+
+def ungrouped(kernels: NDArray) -> NDArray:
+    """Kernels [2 o, 12, k, 3] over groups of four pixels -> [o, 3, k, k], as they were before `lay_out`."""
+    outputs, size = len(kernels) // 2, kernels.shape[2]
+    even = kernels[:outputs].reshape(outputs, _GROUP, _COLOURS, size, 3)
+    where = [_group_and_pixel(0, column, size) for column in range(size)]
+    return np.stack([even[:, pixel, ..., group] for group, pixel in where], -1)
+
+
+def _group_and_pixel(place: int, column: int, size: int) -> tuple[int, int]:
+    """Which group a column of a kernel lies in, and which pixel of it, for outputs at even (0) or odd places (1)."""
+    return divmod(2 * place + column - size // 2 + _GROUP, _GROUP)
 
 
 def _repeat_cells(graph: onnx.GraphProto, resize: onnx.NodeProto, sizes: Mapping[str, Sequence[int]]) -> None:

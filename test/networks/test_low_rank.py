@@ -10,7 +10,6 @@ torch = pytest.importorskip("torch", reason="PyTorch is needed to train and expo
 from pose3d_ros.cli import main  # noqa: E402
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine  # noqa: E402
 from pose3d_ros.networks import factorise as command  # noqa: E402
-from pose3d_ros.networks.calibrate_file import LabelledCrop  # noqa: E402
 from pose3d_ros.networks.calibration import UNCALIBRATED  # noqa: E402
 from pose3d_ros.networks.export_pose2d import Pose2DGraph, write_onnx  # noqa: E402
 from pose3d_ros.networks.low_rank import factorise  # noqa: E402
@@ -128,13 +127,8 @@ def picture(seed):
 def test_the_command_writes_a_checkpoint_that_computes_nearly_the_same(tmp_path, monkeypatch, capsys):
     net = Pose2DNet(18, 16, 32).eval()
     keep(net, 96, tmp_path / "whole.pt")
-    labels = np.zeros((24, 2)), np.zeros(24, bool), np.nan
-    monkeypatch.setattr(command, "kept_photos", lambda data, coco: {"photos": range(12)})
-    monkeypatch.setattr(
-        command,
-        "photo_crops",
-        lambda photos, size: (LabelledCrop(picture(i)[0][:size, :size], *labels) for i in photos),
-    )
+    crops = np.concatenate([picture(i) for i in range(12)])
+    monkeypatch.setattr(command, "kept_crops", lambda data, coco, size: crops[:, :size, :size])
     words = ["factorise", "--network", str(tmp_path / "whole.pt"), "--size", str(SIZE), "--output"]
     assert main([*words, str(tmp_path / "runs" / "few.pt"), "--share", "0.5", "--input-share", "0.5"]) == 0
     assert "backbone.stages.3.1.body.2 128 16 16 128\n" in capsys.readouterr().out
@@ -148,7 +142,7 @@ def test_the_command_needs_photos(tmp_path, capsys):
     keep(net, SIZE, tmp_path / "whole.pt")
     words = ["factorise", "--network", str(tmp_path / "whole.pt"), "--data", str(tmp_path), "--output"]
     assert main([*words, str(tmp_path / "few.pt")]) == 1
-    assert "nothing to measure" in capsys.readouterr().err
+    assert "nothing to look at" in capsys.readouterr().err
 
 
 def test_the_command_says_which_crops_it_cannot_take(tmp_path, capsys):

@@ -20,6 +20,7 @@ NO_RECIPES = (
     "lifter_unaware",
     "deeppose",
     "pose2d_finetune",
+    "pose2d_finetune_int8",
     "own/",
     "factorised",
     "pose2d_factorised",
