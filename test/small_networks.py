@@ -57,6 +57,12 @@ def pictures(count: int) -> dict[str, np.ndarray]:
     return {"pictures": np.random.default_rng(count).integers(0, 256, (count, SIZE, SIZE, 3), np.uint8)}
 
 
+def soft_picture(seed: int) -> np.ndarray:
+    """[1, 64, 64, 3] soft blobs, as a stage 1 may see."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (1, 8, 8, 3), np.uint8)
+    return coarse.repeat(8, 1).repeat(8, 2)
+
+
 def write_memory(path: Path) -> Path:
     """levels [n, 2] and state [n, 5] -> seen [n, 5], a mixture of both, which is the new state too."""
     weights = {"mix": np.linspace(-1, 1, 10).astype(np.float32).reshape(2, 5), "half": np.array(0.5, np.float32)}

@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ from pose3d_ros.data.virtual_cameras import ErrorModel, Observations, Views, obs
 from pose3d_ros.engines.engine import Rows
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine
 from pose3d_ros.evaluation.metrics import acceleration_error, coverage, joint_errors, mpjpe, n_mpjpe, pa_mpjpe
-from pose3d_ros.models import read_models, record_model
+from pose3d_ros.models import record_figures
 from pose3d_ros.skeleton import NUM_JOINTS, ROOT
 from pose3d_ros.stages.lift import Lifter
 from pose3d_ros.stages.place import place
@@ -210,11 +210,10 @@ def run(args: argparse.Namespace) -> None:
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if args.record:
-        _record(args.model, args.split, rows)
+        record_figures(args.model, _figures(args.split, rows))
 
 
-def _record(path: Path, split: str, rows: dict[str, dict[str, float]]) -> None:
-    known = read_models(path.parent)["lift"]
+def _figures(split: str, rows: dict[str, dict[str, float]]) -> dict[str, float]:
+    """What `models.json` is to tell of rows."""
     chosen = ("MPJPE", "PA-MPJPE", "accel")
-    values = {f"mocap {split}, {row}: {name}": round(rows[row][name], 1) for row in rows for name in chosen}
-    record_model(replace(known, figures=values))
+    return {f"mocap {split}, {row}: {name}": round(rows[row][name], 1) for row in rows for name in chosen}

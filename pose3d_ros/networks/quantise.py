@@ -55,7 +55,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Writes the network in 8 bits beside the one it is made from."""
-    model = read_models(args.models)[args.role]
+    known = read_models(args.models)
+    if args.role not in known:
+        raise ValueError(f"{args.models} has no '{args.role}' network, only {sorted(known)}: export it there first")
+    model = known[args.role]
     model.verify()
     photos = kept_photos(args.data, args.coco)
     if not photos:

@@ -5,6 +5,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is needed to train and export only")
 
+from small_networks import soft_picture  # noqa: E402
+
 from pose3d_ros.cli import main  # noqa: E402
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine  # noqa: E402
 from pose3d_ros.networks import dequantise as command  # noqa: E402
@@ -37,21 +39,15 @@ def stage_1(in_factors: bool) -> Pose2DNet:
 def in_8_bits(net, look: Look, folder):
     source, target = folder / "net.onnx", folder / "net_int8.onnx"
     write_onnx(Pose2DGraph(net, UNCALIBRATED, look), SIZE, source)
-    quantise(source, target, "crops", [picture(i) for i in range(8)])
+    quantise(source, target, "crops", [soft_picture(i) for i in range(8)])
     return target
-
-
-def picture(seed):
-    """[1, SIZE, SIZE, 3] soft blobs."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (1, 8, 8, 3), np.uint8)
-    return coarse.repeat(8, 1).repeat(8, 2)
 
 
 @pytest.mark.parametrize(("look", "in_factors"), [(look_once, False), (look_both_ways, False), (look_once, True)])
 def test_it_finds_what_the_file_finds(tmp_path, look, in_factors):
     file = in_8_bits(stage_1(in_factors), look, tmp_path)
     write_onnx(Pose2DGraph(dequantised_net(file), UNCALIBRATED, look), SIZE, tmp_path / "again.onnx")
-    crops = np.concatenate([picture(i) for i in range(100, 110)])
+    crops = np.concatenate([soft_picture(i) for i in range(100, 110)])
     rough, again = (
         OnnxRuntimeEngine(each, threads=1).run({"crops": crops})["score"][..., 0].ravel()
         for each in (file, tmp_path / "again.onnx")
@@ -88,7 +84,7 @@ def test_settled_it_computes_the_same_and_as_well_by_the_statistics_of_a_batch(t
 
 def test_the_command_writes_a_checkpoint_to_go_on_from(tmp_path, monkeypatch):
     file = in_8_bits(stage_1(False), look_once, tmp_path)
-    crops = np.concatenate([picture(i) for i in range(8)])
+    crops = np.concatenate([soft_picture(i) for i in range(8)])
     monkeypatch.setattr(command, "kept_crops", lambda data, coco, size: crops[:, :size, :size])
     assert main(["dequantise", "--network", str(file), "--output", str(tmp_path / "runs" / "start.pt")]) == 0
     net, size = load_net(tmp_path / "runs" / "start.pt")

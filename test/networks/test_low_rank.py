@@ -7,6 +7,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is needed to train and export only")
 
+from small_networks import soft_picture  # noqa: E402
+
 from pose3d_ros.cli import main  # noqa: E402
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine  # noqa: E402
 from pose3d_ros.networks import factorise as command  # noqa: E402
@@ -111,23 +113,17 @@ def test_it_becomes_8_bits(factorised, tmp_path):
     with torch.no_grad():
         net.heads.weight.mul_(20)  # peaks, as a trained network has
     write_onnx(Pose2DGraph(net, UNCALIBRATED), SIZE, tmp_path / "net.onnx")
-    quantise(tmp_path / "net.onnx", tmp_path / "net_int8.onnx", "crops", [picture(i) for i in range(8)])
+    quantise(tmp_path / "net.onnx", tmp_path / "net_int8.onnx", "crops", [soft_picture(i) for i in range(8)])
     files = (tmp_path / "net.onnx", tmp_path / "net_int8.onnx")
-    crops = np.concatenate([picture(i) for i in range(100, 110)])
+    crops = np.concatenate([soft_picture(i) for i in range(100, 110)])
     exact, rough = (OnnxRuntimeEngine(file, threads=1).run({"crops": crops})["score"][..., 0].ravel() for file in files)
     assert np.corrcoef(exact, rough)[0, 1] > 0.9
-
-
-def picture(seed):
-    """[1, SIZE, SIZE, 3] soft blobs."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (1, 8, 8, 3), np.uint8)
-    return coarse.repeat(8, 1).repeat(8, 2)
 
 
 def test_the_command_writes_a_checkpoint_that_computes_nearly_the_same(tmp_path, monkeypatch, capsys):
     net = Pose2DNet(18, 16, 32).eval()
     keep(net, 96, tmp_path / "whole.pt")
-    crops = np.concatenate([picture(i) for i in range(12)])
+    crops = np.concatenate([soft_picture(i) for i in range(12)])
     monkeypatch.setattr(command, "kept_crops", lambda data, coco, size: crops[:, :size, :size])
     words = ["factorise", "--network", str(tmp_path / "whole.pt"), "--size", str(SIZE), "--output"]
     assert main([*words, str(tmp_path / "runs" / "few.pt"), "--share", "0.5", "--input-share", "0.5"]) == 0

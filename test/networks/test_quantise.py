@@ -7,6 +7,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is needed to train and export only")
 
+from small_networks import soft_picture  # noqa: E402
+
+from pose3d_ros.cli import main  # noqa: E402
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine  # noqa: E402
 from pose3d_ros.networks import quantise as quantise_module  # noqa: E402
 from pose3d_ros.networks.calibrate_file import calibration_sets, kept_photos, set_calibration  # noqa: E402
@@ -25,7 +28,7 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("networks")
     source, target = folder / "net.onnx", folder / "net_int8.onnx"
     write_onnx(stage_1(look_once), SIZE, source)
-    quantise(source, target, "crops", [picture(i) for i in range(16)])
+    quantise(source, target, "crops", [soft_picture(i) for i in range(16)])
     return source, target
 
 
@@ -37,15 +40,9 @@ def stage_1(look):
     return Pose2DGraph(net.eval(), UNCALIBRATED, look)
 
 
-def picture(seed):
-    """[1, SIZE, SIZE, 3] soft blobs."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (1, 8, 8, 3), np.uint8)
-    return coarse.repeat(8, 1).repeat(8, 2)
-
-
 def test_eight_bits_give_nearly_the_same_scores_with_fewer_bytes(files):
     source, target = (OnnxRuntimeEngine(path, threads=1) for path in files)
-    crops = np.concatenate([picture(i) for i in range(100, 110)])
+    crops = np.concatenate([soft_picture(i) for i in range(100, 110)])
     exact, rough = source.run({"crops": crops}), target.run({"crops": crops})
     assert {name: value.shape for name, value in exact.items()} == {name: value.shape for name, value in rough.items()}
     assert np.corrcoef(exact["score"][..., 0].ravel(), rough["score"][..., 0].ravel())[0, 1] > 0.95
@@ -58,11 +55,11 @@ def test_layout_changes_no_number(tmp_path, monkeypatch, look):
     torch.manual_seed(1)
     source, plain, laid_out = (tmp_path / f"{name}.onnx" for name in ("source", "plain", "laid_out"))
     write_onnx(stage_1(look), SIZE, source)
-    pictures = [picture(i) for i in range(4)]
+    pictures = [soft_picture(i) for i in range(4)]
     quantise(source, laid_out, "crops", pictures)
     monkeypatch.setattr(quantise_module, "lay_out", lambda graph: None)
     quantise(source, plain, "crops", pictures)
-    crops = np.concatenate([picture(i) for i in range(100, 103)])
+    crops = np.concatenate([soft_picture(i) for i in range(100, 103)])
     expected, found = (OnnxRuntimeEngine(path, threads=1).run({"crops": crops}) for path in (plain, laid_out))
     for name, value in expected.items():
         np.testing.assert_array_equal(found[name], value, err_msg=name)
@@ -77,7 +74,7 @@ def test_both_can_be_calibrated_afterwards(files, tmp_path):
         changed = tmp_path / file.name
         changed.write_bytes(file.read_bytes())
         set_calibration(changed, calibration)
-        before, after = (OnnxRuntimeEngine(path, threads=1).run({"crops": picture(0)}) for path in (file, changed))
+        before, after = (OnnxRuntimeEngine(path, threads=1).run({"crops": soft_picture(0)}) for path in (file, changed))
         np.testing.assert_allclose(after["score"][..., 0], 1 / (1 + np.exp(-2)), rtol=1e-5)
         np.testing.assert_allclose(after["covariance"], 2 * before["covariance"], rtol=1e-4)
 
@@ -94,3 +91,9 @@ def test_a_file_without_a_calibration_is_refused(tmp_path):
 def test_without_people_to_calibrate_on_it_says_what_to_give(tmp_path):
     with pytest.raises(ValueError, match=r"nothing to calibrate on: .*--synthetic"):
         calibration_sets(kept_photos(tmp_path, None), None, SIZE)
+
+
+def test_a_folder_without_the_network_is_told(tmp_path, capsys):
+    (tmp_path / "models.json").write_text('{"models": {}}')
+    assert main(["export", "int8", "find", "--models", str(tmp_path)]) == 1
+    assert f"{tmp_path} has no 'find' network, only []" in capsys.readouterr().err
