@@ -14,13 +14,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pose3d_ros.backend import open_engines
 from pose3d_ros.crop import box_of_joints, iou
 from pose3d_ros.data.lspet import read_lspet
 from pose3d_ros.data.nobody import pictures_without_people
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine
-from pose3d_ros.models import models_dir, record_figures
+from pose3d_ros.models import Model, file_sha256, models_dir, pipeline_models, record_figures
 from pose3d_ros.person import Frame
 from pose3d_ros.pipeline import Pipeline
+from pose3d_ros.pipeline_settings import PipelineSettings
 from pose3d_ros.stages.find import Finder
 
 Image = NDArray[np.uint8]
@@ -146,7 +148,7 @@ def run(args: argparse.Namespace) -> None:
         print(f"rendered crowds, {people} people in {len(scenes)} pictures: AP50 {precision:.3f}")
     if args.record:
         record_figures(model, figures)
-    pipeline = Pipeline()
+    pipeline = _pipeline_with(model)
     for name, pictures in pictures_of_nobody(args.data).items():
         if pictures:
             alone = sum(len(finder.find(picture, _SCORE)[0]) > 0 for picture in pictures)
@@ -154,6 +156,12 @@ def run(args: argparse.Namespace) -> None:
                 f"pictures without people ({name}, {len(pictures)}): the finder sees somebody in {alone}, "
                 f"the whole pipeline in {sum(_people(pipeline, picture) > 0 for picture in pictures)}"
             )
+
+
+def _pipeline_with(finder: Path) -> Pipeline:
+    """The package's pipeline, but for its finder."""
+    models = pipeline_models() | {"find": Model("find", finder, file_sha256(finder))}
+    return Pipeline(engines=open_engines(models, PipelineSettings().wish))
 
 
 def _people(pipeline: Pipeline, picture: Image) -> int:

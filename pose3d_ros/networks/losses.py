@@ -2,19 +2,22 @@
 joints the 2D stage really saw.
 
 The occlusion-aware loss. Let e_j = ŷ_j − y_j, b_j the predicted Laplace scale, r_j ∈ {0,1} the joint's reliability and
-u_j the unit ray through the true joint. With B the bones (p, c), ŵ and w their predicted and true vectors,
+u_j the unit ray through the true joint. With ŵ and w the predicted and true vectors of a bone, and Δ the difference
+between successive frames,
 
     L = Σ_j ω_j β_j (|e_j| / b_j + 3 log b_j)                                   ω_j = 1 visible, ω_o occluded
       + Σ_{bones with an occluded end} [ λ_len | |ŵ| − |w| |                bone length
                                        + λ_rep | (I − u uᵀ)(ŵ − w) | ]      the limb as the camera would see it
       + Σ_{hinges with an occluded end} λ_lim max(0, −cos-limit violation)  joint limits of elbows and knees
+      + Σ_j [ λ_vel |Δe_j| + λ_acc |Δ²e_j| ]                                motion: errors that do not tremble
 
-The first line is the negative log-likelihood of an isotropic 3D Laplace density exp(−|e|/b) / (8πb³), with
-β_j = (b_j / 3 cm)^balance held constant in the gradient (Seitzer et al. 2022): without it, exact input drowns noisy
-input, whose gradient is smaller by the ratio of the scales. For a hidden
-joint the raw position is partly unknowable: a full penalty pulls it to the mean pose, none leaves it free. So its
-weight ω_o is below one and its scale is learned, while what is known of it (length, limits, where the limb falls
-in the picture) keeps its full weight.
+Each sum stands for a mean, the first one weighted by ω; λ_len, λ_rep, λ_vel and λ_acc are per 5 cm. The first line is
+the negative log-likelihood of an isotropic 3D Laplace density exp(−|e|/b) / (8πb³), with β_j = (b_j / 3 cm)^balance
+held constant in the gradient (Seitzer et al. 2022): without it, exact input drowns noisy input, whose gradient is
+smaller by the ratio of the scales. For a hidden joint the raw position is partly unknowable: a full penalty pulls it to
+the mean pose, none leaves it free. So its weight ω_o is below one and its scale is learned, while what is known of it
+(length, limits, where the limb falls in the picture) keeps its full weight. The last line counts for sequences of three
+frames and more.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from pose3d_ros.data.clutter import clutter
 from pose3d_ros.data.lspet import Photos
 from pose3d_ros.skeleton import INDEX, JOINTS, LIMBS_12, MIRROR, NUM_JOINTS
 from pose3d_ros.training.findings import PLACES, Findings
-from pose3d_ros.training.neighbours import add_neighbour, person
+from pose3d_ros.training.neighbours import add_neighbour, change_background, covered, person
 
 _UPPER = np.array([name.split("_")[-1] not in ("hip", "knee", "ankle", "toe") for name in JOINTS])
 _LEAST_HALF_BODY_JOINTS = 5
@@ -44,6 +44,11 @@ class Labels(NamedTuple):
     box: NDArray[np.floating]
     found_px: NDArray[np.floating] = _NOWHERE
     found: NDArray[np.floating] = _NOTHING_FOUND
+
+    @property
+    def all_known(self) -> bool:
+        """Whether they leave nothing open, as of rendered people and of nobody, but of no photo."""
+        return bool((self.visible_weight == 1).all())
 
 
 class Source(Protocol):
@@ -143,6 +148,8 @@ class Augmentation:
     """The picture ends within the person, as where somebody stands close to the camera or at the picture's edge."""
     neighbour: float = 0.0
     """Somebody else stands beside, behind or before the person."""
+    background: float = 0.0
+    """A photo's person is before another picture; rendered people have many backgrounds anyway."""
     cut_out: float = 0.35
     blur: float = 0.15
     coarse: float = 0.15
@@ -163,9 +170,17 @@ class Sample(NamedTuple):
 
 
 def augmented(
-    labels: Labels, size: int, how: Augmentation, rng: np.random.Generator, other: Labels | None = None
+    labels: Labels,
+    size: int,
+    how: Augmentation,
+    rng: np.random.Generator,
+    other: Labels | None = None,
+    behind: Labels | None = None,
 ) -> Sample:
-    """A random crop of the person, with another one beside them where one is given and both have a torso to see."""
+    """A random crop of the person, with another one beside them and another picture behind where these are given.
+
+    Whoever has no torso to see has neither.
+    """
     if rng.random() < how.cut_off:
         labels = cut_off(labels, rng)
     box = labels.box
@@ -188,6 +203,8 @@ def augmented(
     crop = warp(labels.image, transform, size, border)
     joints, places = apply(transform, labels.joints_px), apply(transform, labels.found_px)
     hidden = np.zeros(NUM_JOINTS, bool)
+    if behind is not None:
+        _put_behind(crop, joints, labels, transform, behind)
     if other is not None:
         hidden |= _beside(crop, joints, labels.located > 0, other, rng)
     crop = recoloured(crop, how, rng)
@@ -205,6 +222,20 @@ def augmented(
 def _inside(points: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.bool_]:
     """Which points [..., 2] lie in a picture of that width and height."""
     return np.asarray(((points >= 0) & (points <= np.array(size) - 1)).all(-1))
+
+
+def _put_behind(
+    crop: NDArray[np.uint8],
+    joints: NDArray[np.floating],
+    labels: Labels,
+    transform: NDArray[np.float64],
+    behind: Labels,
+) -> None:
+    """Paints another picture into the crop round its person, as far as their own picture goes, if that can be."""
+    who, size = person(joints, labels.located > 0), len(crop)
+    if who is not None:
+        background = warp(behind.image, crop_transform(*square_of_box(behind.box, 1.0), size), size)
+        change_background(crop, who, background, covered(labels.image.shape, transform, size, size))
 
 
 def _beside(
@@ -309,14 +340,20 @@ def joint_weights() -> NDArray[np.float32]:
 class CropStream(IterableDataset[Sample]):
     """An endless stream of augmented crops.
 
-    sources, shares: where they come from and in which proportion.
+    sources, shares: where they come from and in which proportion. backgrounds: for photos' people.
     seed: of the stream; each worker of a DataLoader draws its own.
     """
 
     def __init__(
-        self, sources: Sequence[Source], shares: Sequence[float], size: int, how: Augmentation, seed: int
+        self,
+        sources: Sequence[Source],
+        shares: Sequence[float],
+        backgrounds: NobodySource,
+        size: int,
+        how: Augmentation,
+        seed: int,
     ) -> None:
-        self._sources = sources
+        self._sources, self._backgrounds = sources, backgrounds
         self._shares = np.asarray(shares, float) / np.sum(shares)
         self._size, self._how, self._seed = size, how, seed
 
@@ -327,7 +364,9 @@ class CropStream(IterableDataset[Sample]):
         people = self._people(rng)
         for labels in people:
             other = next(people) if rng.random() < self._how.neighbour else None
-            yield augmented(labels, self._size, self._how, rng, other)
+            moves = not labels.all_known and rng.random() < self._how.background
+            behind = self._backgrounds.labels(0, rng) if moves else None
+            yield augmented(labels, self._size, self._how, rng, other, behind)
 
     def _people(self, rng: np.random.Generator) -> Iterator[Labels]:
         orders: list[list[int]] = [[] for _ in self._sources]

@@ -7,8 +7,8 @@ import torch
 
 def multiplies_in_half(device: torch.device) -> bool:
     """Whether the device multiplies in bfloat16; where it does not, half precision would only be slower."""
-    cpu = torch.cpu.get_capabilities()
-    return bool(device.type != "cpu" or cpu["avx512_bf16"] or cpu["amx_bf16"])
+    cpu = torch.cpu.get_capabilities()  # each architecture names its own
+    return bool(device.type != "cpu" or cpu.get("avx512_bf16") or cpu.get("amx_bf16"))
 
 
 def half_precision(device: torch.device) -> torch.autocast:

@@ -1,4 +1,4 @@
-"""Puts a second person beside, behind or before the one who is meant.
+"""Puts a second person beside, behind or before the one who is meant, or another picture behind them.
 
 The photos for training show mostly one person, so that a network learns to take any limb for theirs; in a crowd the
 crop's middle says who is meant. Nobody has cut those people out: a body's outline is drawn round its joints.
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from pose3d_ros.crop import apply, box_of_joints, warp_to
 from pose3d_ros.evaluation.pose2d import torso_length
-from pose3d_ros.skeleton import indices
+from pose3d_ros.skeleton import INDEX, indices
 
 _TORSO = indices("left_shoulder", "right_shoulder", "right_hip", "left_hip")
-_HEAD = indices("thorax", "head")
+_SHOULDERS = _TORSO[:2]
 _LIMBS = [
     indices(*(f"{side}_{joint}" for joint in limb))
     for side in ("left", "right")
@@ -61,8 +61,8 @@ def outline(who: Person, width: int, height: int) -> NDArray[np.float32]:
     corners = who.joints[_TORSO].round().astype(np.int32)
     cv2.fillConvexPoly(shape, cv2.convexHull(corners), 255, cv2.LINE_AA)
     cv2.polylines(shape, [corners], True, 255, _width(0.3 * who.torso), cv2.LINE_AA)
-    if who.known[_HEAD].all():
-        _line(shape, who.joints[_HEAD], 0.42 * who.torso)
+    if who.known[INDEX["head"]]:
+        _line(shape, [who.joints[_SHOULDERS].mean(0), who.joints[INDEX["head"]]], 0.42 * who.torso)
     for limb in _LIMBS:
         for near, far in pairwise(limb):
             if who.known[[near, far]].all():
@@ -73,7 +73,7 @@ def outline(who: Person, width: int, height: int) -> NDArray[np.float32]:
     return np.asarray(soft, np.float32) / np.float32(255)
 
 
-def _line(shape: NDArray[np.uint8], ends: Sequence[NDArray] | NDArray, thickness: float) -> None:
+def _line(shape: NDArray[np.uint8], ends: Sequence[NDArray], thickness: float) -> None:
     (x0, y0), (x1, y1) = np.clip(ends, -4000, 4000).round().astype(int).tolist()
     cv2.line(shape, (x0, y0), (x1, y1), 255, _width(thickness), cv2.LINE_AA)
 
@@ -106,7 +106,7 @@ def add_neighbour(
     transform = np.column_stack([linear, goal - linear @ (box[:2] + box[2:]) / 2])
     joints = apply(transform, other.joints)
     whole = outline(other._replace(joints=joints, torso=scale * other.torso), width, height)
-    there = whole * _covered(image.shape, transform, width, height)
+    there = whole * covered(image.shape, transform, width, height)
     hidden = np.zeros(len(meant.joints), bool)
     if rng.random() < _BEHIND:
         there *= 1 - outline(meant, width, height)
@@ -115,12 +115,23 @@ def add_neighbour(
         hidden = there[y, x] > 0.5
         if (meant.known & ~hidden).sum() < _LEAST_JOINTS:
             return None
-    painted = picture + there[..., None] * (warp_to(image, transform, width, height) - picture.astype(np.float32))
-    picture[:] = painted.clip(0, 255)
+    _paint(picture, warp_to(image, transform, width, height), there)
     return Neighbour(joints, hidden, float(there.sum() / max(whole.sum(), 1)))
 
 
-def _covered(shape: tuple[int, ...], transform: NDArray[np.float64], width: int, height: int) -> NDArray[np.uint8]:
+def change_background(
+    picture: NDArray[np.uint8], who: Person, background: NDArray[np.uint8], where: NDArray[np.uint8]
+) -> None:
+    """Paints a background [h, w, 3] round a picture's person, into the part of it where [h, w] is 1."""
+    _paint(picture, background, where * (1 - outline(who, *where.shape[::-1])))
+
+
+def _paint(picture: NDArray[np.uint8], other: NDArray[np.uint8], share: NDArray[np.float32]) -> None:
+    """Mixes another picture [h, w, 3] into one, by its share [h, w]."""
+    picture[:] = (picture + share[..., None] * (other - picture.astype(np.float32))).clip(0, 255)
+
+
+def covered(shape: tuple[int, ...], transform: NDArray[np.float64], width: int, height: int) -> NDArray[np.uint8]:
     """[height, width] 1 where a picture [h, w, …] lies after the transform."""
     h, w = shape[:2]
     corners = apply(transform, [[0, 0], [w - 1, 0], [w - 1, h - 1], [0, h - 1]])

@@ -5,7 +5,8 @@ docs/training.md tells what each part brought, how long it took, and where what 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from string import Template
 
@@ -28,12 +29,19 @@ class Step:
     """One command of a recipe; in its texts $data, $synthetic, $runs and $models stand for folders, $configs for ours.
 
     command: the words after `pose3d`. product: the file or folder that it makes; empty: none, it measures.
-    resumes: started again it goes on where it was interrupted, or has nothing to do.
+    resumes: started again it goes on where it was interrupted, or has nothing to do. counts: options that say how many
+    processes or threads work at it.
     """
 
     command: str
     product: str = ""
     resumes: bool = False
+    counts: tuple[str, ...] = ()
+
+    def by(self, counts: Mapping[str, int]) -> Step:
+        """The step at which so many work, as far as its command can be told; by option: workers, threads."""
+        told = (f" --{name} {count}" for name, count in counts.items() if name in self.counts)
+        return replace(self, command=self.command + "".join(told))
 
     def words(self, folders: Folders) -> list[str]:
         """The command's words."""
@@ -50,14 +58,16 @@ def _filled(text: str, folders: Folders) -> str:
 
 def _render(kind: str, count: int, folder: str, options: str = "") -> Step:
     command = f"render --kind {kind} --count {count} {options} --assets $data --out $synthetic/{folder}"
-    return Step(command, f"$synthetic/{folder}", resumes=True)
+    return Step(command, f"$synthetic/{folder}", resumes=True, counts=("workers",))
 
 
-def _train(network: str, config: str, run: str, init: str, options: str) -> Step:
+def _train(
+    network: str, config: str, run: str, init: str, options: str, counts: tuple[str, ...] = ("workers", "threads")
+) -> Step:
     """A part of a training, kept in $runs under a name. init: the part that it goes on from."""
     begin = f"--init $runs/{init}/checkpoint.pt" if init else ""
     command = f"train {network} --config $configs/{config}.yaml --data $data {options} {begin} --output $runs/{run}"
-    return Step(command, f"$runs/{run}/checkpoint.pt", resumes=True)
+    return Step(command, f"$runs/{run}/checkpoint.pt", resumes=True, counts=counts)
 
 
 def _pose2d(config: str, run: str, init: str = "", options: str = "") -> Step:
@@ -69,7 +79,7 @@ def _finder(config: str, run: str, init: str, options: str = "") -> Step:
 
 
 def _lifter(config: str, run: str, init: str = "") -> Step:
-    return _train("lifter", config, run, init, "--threads 2")
+    return _train("lifter", config, run, init, "--threads 2", counts=("threads",))
 
 
 def _export_pose2d(parts: str, options: str, output: str) -> Step:

@@ -32,13 +32,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="folder to write the networks into (default: models in that of --runs); what is there is not made anew",
     )
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="processes that render, or make a training's pictures (default: few)"
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="PyTorch's threads in trainings (default: few)")
     parser.add_argument("--dry-run", action="store_true", help="only print the commands")
 
 
 def run(args: argparse.Namespace) -> int:
     """Carries a recipe out, or prints it; returns the exit status."""
     folders = Folders(args.data, args.synthetic, args.runs, args.models or args.runs / "models")
-    steps = RECIPES[args.network]
+    given = {"workers": args.workers, "threads": args.threads}
+    counts = {name: count for name, count in given.items() if count is not None}
+    steps = [step.by(counts) for step in RECIPES[args.network]]
     if args.dry_run:
         print("\n".join(_shown(step, folders) for step in steps))
         return 0

@@ -52,7 +52,7 @@ class SceneSource(Protocol):
 
 
 class EmptySource:
-    """Pictures without people: photographs, and clutter of our own making."""
+    """Pictures without people: photographs, where there are any, and clutter of our own making."""
 
     def __init__(self, pictures: Sequence[Image]) -> None:
         self._pictures = pictures
@@ -60,7 +60,7 @@ class EmptySource:
     def scene(self, width: int, height: int, rng: np.random.Generator) -> Scene:
         """Clutter, or a random part of a random picture, now and then noise."""
         trust = np.ones((height, width), np.float32)
-        if rng.random() < _CLUTTERED:
+        if rng.random() < _CLUTTERED or not self._pictures:
             return Scene(clutter(rng, width, height), _NOBODY, trust)
         picture = self._pictures[int(rng.integers(len(self._pictures)))]
         h, w = picture.shape[:2]

@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> None:
     size = (config.input_width, config.input_height)
     stream = SceneStream(sources, shares, size, trainer.stream_seed)
     loader = DataLoader(stream, config.batch, num_workers=args.workers, pin_memory=torch.cuda.is_available())
-    validation = read_lspet(args.data / "lspet", "val")
+    validation = read_lspet(args.data / "lspet", "val") if (args.data / "lspet").is_dir() else None
 
     def loss_of(net: nn.Module, batch: Any) -> Tensor:
         image, boxes, weight = batch
@@ -80,7 +80,10 @@ def run(args: argparse.Namespace) -> None:
         weight = torch.maximum(weight, heat)
         return focal_loss(logits.float(), heat, weight) + config.box_share * box_loss(found, goal, heat)
 
-    trainer.train(iter(loader), loss_of, lambda net: share_found(net, size, validation))
+    def evaluate(mean_net: nn.Module) -> dict[str, float]:
+        return {} if validation is None else share_found(mean_net, size, validation)
+
+    trainer.train(iter(loader), loss_of, evaluate)
 
 
 def share_found(net: nn.Module, size: tuple[int, int], photos: Photos) -> dict[str, float]:

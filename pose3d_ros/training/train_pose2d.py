@@ -107,8 +107,10 @@ def train(args: argparse.Namespace, kind: Kind) -> None:
     torch.manual_seed(config.seed)
     trainer = Trainer(kind.network(config), config, args.output, args.init)
     own, own_measured = held_out(read_coco(args.coco)) if args.coco else ([], [])
+    nobody = NobodySource(pictures_without_people(args.data))
     stream = CropStream(
-        *_sources(config, args, own),
+        *_sources(config, args, own, nobody),
+        nobody,
         config.input_size,
         section(Augmentation, config.augmentation, "augmentation"),
         trainer.stream_seed,
@@ -212,13 +214,13 @@ def locate(net: nn.Module, crops: NDArray[np.uint8]) -> NDArray[np.floating]:
 
 
 def _sources(
-    config: Pose2DConfig, args: argparse.Namespace, own: Sequence[CocoPerson]
+    config: Pose2DConfig, args: argparse.Namespace, own: Sequence[CocoPerson], nobody: NobodySource
 ) -> tuple[list[Source], list[float]]:
     makers: dict[str, Callable[[], Source]] = {
         "lspet": lambda: _photos(read_lspet(args.data / "lspet", "train"), args.findings, config.teacher_share),
         "synthetic": lambda: SyntheticSource(required(args.synthetic, RENDERED)),
         "coco": lambda: CocoSource(required(own, "people of your own: give their annotations with --coco")),
-        "nobody": lambda: NobodySource(pictures_without_people(args.data)),
+        "nobody": lambda: nobody,
     }
     return mixture(makers, config.shares)
 

@@ -1,5 +1,6 @@
 """The renderer of synthetic people, on made-up meshes and skeletons: needs no assets."""
 
+import os
 from itertools import pairwise
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 pytest.importorskip("numba")
 
 from pose3d_ros.data.synthetic import backgrounds, cli, lighting, photograph, poses, raster, render, retarget, shards
-from pose3d_ros.data.synthetic.assets import read_garment, read_obj, strongest_four
+from pose3d_ros.data.synthetic.assets import files_state, read_garment, read_obj, strongest_four
 from pose3d_ros.data.synthetic.body import Rig
 
 WHITE = lighting.Light(np.concatenate([np.ones((1, 3)), np.zeros((8, 3))]), np.array([0.0, -1.0, 0.0]), np.zeros(3))
@@ -237,6 +238,25 @@ class TestPoses:
                 length = np.linalg.norm(pose[a] - pose[b])
                 assert np.linalg.norm(changed[a] - changed[b]) == pytest.approx(length, rel=1e-6)
 
+    def test_motion_capture_as_documented(self, tmp_path):
+        """Two clips of one person, z up, of which the second is to be rendered."""
+        (tmp_path / "mocap").mkdir()
+        upright = standing()[:, [0, 2, 1]] * [1, -1, 1]
+        np.savez(
+            tmp_path / "mocap/cmu_joints.npz",
+            positions=np.repeat(upright[None], 5, 0).astype(np.float32),
+            clip_start=[0, 3, 5],
+            clip_name=["walk_1", "walk_2"],
+            subject=["a", "a"],
+            split=[1, 0],
+            joint_names=retarget.MOCAP_JOINTS,
+            fps=30,
+        )
+        mocap = poses.Mocap(tmp_path, split=0)
+        assert mocap.names == ["walk_2"]
+        assert mocap.frames.shape == (2, 21, 3)
+        assert np.allclose(mocap.frames[0, retarget.L_ANKLE], standing()[retarget.L_ANKLE])
+
 
 class TestPhotograph:
     def test_same_seed_same_jpeg(self):
@@ -347,6 +367,22 @@ class TestFiles:
         (tmp_path / "g.obj").write_text("v 0 0 0\nf 1 1 1\n")
         with pytest.raises(ValueError, match="texture coordinates"):
             read_obj(tmp_path / "g.obj")
+
+    def test_files_that_change_have_another_state(self, tmp_path):
+        folders = tmp_path / "humans", tmp_path / "textures"
+        for folder in folders:
+            (folder / "hair").mkdir(parents=True)
+        file, copy = folders[0] / "hair/short01.obj", folders[1] / "hair/wool.jpg"
+        file.write_text("v 0 0 0\n")
+        states = [files_state(*folders), files_state(*folders)]
+        copy.write_bytes(b"cloth")
+        states.append(files_state(*folders))
+        file.write_text("v 1 0 0 0\n")
+        states.append(files_state(*folders))
+        os.utime(file, (1, 1))
+        states.append(files_state(*folders))
+        assert states[0] == states[1]
+        assert len(set(states)) == 4
 
 
 def test_bad_shard_argument(tmp_path):

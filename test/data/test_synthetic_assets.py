@@ -123,7 +123,7 @@ def test_splits_share_no_outfit_motion_or_panorama(cache):
     from pose3d_ros.data.synthetic import lighting
 
     train, test = (poses.Mocap(ROOT, scene.MOCAP_SPLIT[split]) for split in ("train", "test"))
-    assert not set(train.actions) & set(test.actions)
+    assert not set(train.names) & set(test.names)
     names = [{e.name for e in lighting.load_environments(ROOT, split)} for split in ("train", "test")]
     assert len(names[1]) == 2
     assert not names[0] & names[1]

@@ -77,3 +77,20 @@ def test_figures_are_recorded_with_the_file_that_was_measured(tmp_path, monkeypa
     assert not found.figures
     assert found.int8.figures == {"LSPET val-00: found %": 50.0, "rendered crowds: AP50": 0.667}
     found.int8.verify()
+
+
+@pytest.mark.parametrize(("boxes", "seen"), [([(60.0, 20.0, 100.0, 110.0)], 1), ([], 0)])
+def test_the_pipeline_searches_with_the_finder_that_is_measured(tmp_path, monkeypatch, capsys, boxes, seen):
+    """The package's own sees somebody in every bright picture."""
+    onnx = pytest.importorskip("onnx", reason="the tests make small networks with onnx")
+    import tiny_networks
+
+    package = read_models(tiny_networks.write_models(tmp_path / "models"))
+    monkeypatch.setattr(evaluate_finder, "pipeline_models", lambda: package)
+    bright = np.full((*tiny_networks.FINDER_SIZE[::-1], 3), 240, np.uint8)
+    monkeypatch.setattr(evaluate_finder, "pictures_of_nobody", lambda data: {"walls": [bright, bright // 100]})
+    finder = tmp_path / "other.onnx"
+    onnx.save(tiny_networks.finder(np.reshape(boxes, (-1, 4))), finder)
+    assert cli.main(["evaluate", "finder", "--model", str(finder), "--data", str(tmp_path)]) == 0
+    said = f"(walls, 2): the finder sees somebody in {seen}, the whole pipeline in {seen}\n"
+    assert said in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -10,13 +11,16 @@ torch = pytest.importorskip("torch", reason="PyTorch is needed to train and expo
 from small_networks import soft_picture  # noqa: E402
 
 from pose3d_ros.cli import main  # noqa: E402
+from pose3d_ros.data.lspet import Photos  # noqa: E402
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine  # noqa: E402
+from pose3d_ros.models import Model, read_models, record_model  # noqa: E402
 from pose3d_ros.networks import quantise as quantise_module  # noqa: E402
 from pose3d_ros.networks.calibrate_file import calibration_sets, kept_photos, set_calibration  # noqa: E402
 from pose3d_ros.networks.calibration import UNCALIBRATED  # noqa: E402
 from pose3d_ros.networks.export_pose2d import Pose2DGraph, write_onnx  # noqa: E402
 from pose3d_ros.networks.pose2d import Pose2DNet, look_both_ways, look_once  # noqa: E402
 from pose3d_ros.networks.quantise import quantise  # noqa: E402
+from pose3d_ros.skeleton import NUM_JOINTS  # noqa: E402
 
 SIZE = 64
 
@@ -97,3 +101,35 @@ def test_a_folder_without_the_network_is_told(tmp_path, capsys):
     (tmp_path / "models.json").write_text('{"models": {}}')
     assert main(["export", "int8", "find", "--models", str(tmp_path)]) == 1
     assert f"{tmp_path} has no 'find' network, only []" in capsys.readouterr().err
+
+
+def photos_of(people):
+    jpegs = [cv2.imencode(".jpg", soft_picture(i)[0])[1].tobytes() for i in range(people)]
+    joints = np.random.default_rng(0).uniform(10, 54, (people, NUM_JOINTS, 2)).astype(np.float32)
+    return Photos(jpegs, [f"{i}.jpg" for i in range(people)], joints, np.ones((people, NUM_JOINTS), bool))
+
+
+@pytest.mark.parametrize(
+    ("people", "exact", "rough", "accepted"), [(30, 50.0, 49.0, True), (30, 50.0, 48.9, False), (29, 50.0, 10.0, True)]
+)
+def test_eight_bits_that_cost_too_much_change_nothing(
+    files, tmp_path, monkeypatch, capsys, people, exact, rough, accepted
+):
+    """On people enough to tell."""
+    source, before = tmp_path / "pose2d.onnx", tmp_path / "pose2d_int8.onnx"
+    source.write_bytes(files[0].read_bytes())
+    before.write_bytes(b"what was there")
+    record_model(Model("pose2d", source, ""))
+    listed = (tmp_path / "models.json").read_bytes()
+    monkeypatch.setattr(quantise_module, "kept_photos", lambda data, coco: {"photos": photos_of(people)})
+    monkeypatch.setattr(quantise_module, "pck_of_file", lambda path, photos: exact if path == source else rough)
+    assert main(["export", "int8", "pose2d", "--models", str(tmp_path)]) == (0 if accepted else 1)
+    said = capsys.readouterr()
+    assert f"{source}: PCK@0.1 on photos ({people}) {exact}, in 8 bits {rough}" in said.out
+    assert {path.name for path in tmp_path.iterdir()} == {"models.json", "pose2d.onnx", "pose2d_int8.onnx"}
+    if accepted:
+        read_models(tmp_path)["pose2d"].int8.verify()
+    else:
+        assert "8 bits would cost" in said.err
+        assert before.read_bytes() == b"what was there"
+        assert (tmp_path / "models.json").read_bytes() == listed

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from torchrun import run_in_two_processes
 
 torch = pytest.importorskip("torch", reason="PyTorch is needed to train and export only")
 
@@ -210,6 +211,21 @@ def test_a_network_that_does_not_fit_is_refused(tmp_path):
         Trainer(Pose2DNet(18, 32, 64), Pose2DConfig(), tmp_path, MODELS / "pose2d.onnx")
 
 
+def test_two_processes_share_the_shipped_command_and_go_on_together(annotations, tmp_path):
+    """A step of each is 32 samples of both."""
+    config, output = tmp_path / "tiny.yaml", tmp_path / "out"
+    command = ["train", "pose2d", "--config", config, "--coco", annotations, "--data", tmp_path, "--output", output]
+    for samples in (64, 128):
+        config.write_text(json.dumps(TINY | {"samples": samples, "evaluate_every": 64}))
+        script = Path(__file__).with_name("command_process.py")
+        run_in_two_processes(script, *command, "--workers", 0, "--threads", 1)
+    lines = (output / "log.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["samples", "64", "128"]
+    state = torch.load(output / "checkpoint.pt", weights_only=True)
+    assert state["samples"] == 128
+    assert int(state["ema_count"]) == 4
+
+
 def test_direct_regression_learns_from_the_same_configuration(annotations, tmp_path):
     first, last = trained("deeppose", annotations, tmp_path)
     assert last > first + 20
@@ -237,6 +253,7 @@ def test_what_was_learned_is_calibrated_and_put_into_8_bits_on_the_photos_held_o
     said = capsys.readouterr().out
     assert said.count("calibrated on people of your own (") == 2
     assert said.count("so few people say little") == 2
+    assert re.search(r"pose2d\.onnx: PCK@0\.1 on people of your own \(\d+\) \d+\.\d, in 8 bits \d", said)
     assert read_models(models)["pose2d"].int8 is not None
 
 

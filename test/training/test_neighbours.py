@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pose3d_ros.skeleton import INDEX, NUM_JOINTS
-from pose3d_ros.training.neighbours import add_neighbour, outline, person
+from pose3d_ros.training.neighbours import add_neighbour, change_background, outline, person
 
 SIZE = 224
 STANDING = {
@@ -40,6 +40,24 @@ def test_an_outline_holds_the_joints_and_not_what_lies_between_the_legs():
     assert shape[y, x].min() > 0.9
     assert shape[185, 112] < 0.1
     assert shape[:, :60].max() == 0
+
+
+def test_a_head_belongs_to_the_body_where_the_neck_is_not_known():
+    joints, known = standing((112, 112))
+    known[INDEX["thorax"]] = False
+    assert outline(person(joints, known), SIZE, SIZE)[20, 112] > 0.9
+
+
+def test_another_background_leaves_the_person_and_what_it_is_kept_from():
+    picture = np.full((SIZE, SIZE, 3), 255, np.uint8)
+    who, where = person(*standing((112, 112))), np.ones((SIZE, SIZE), np.uint8)
+    where[:, :20] = 0
+    change_background(picture, who, np.zeros_like(picture), where)
+    x, y = who.joints[who.known].astype(int).T
+    assert picture[y, x].min() > 0.9 * 255
+    assert picture[:, :20].min() == 255
+    assert picture[:, 20:60].max() == 0
+    assert picture[185, 112].max() < 0.1 * 255
 
 
 @pytest.mark.parametrize("gone", ["left_hip", "right_shoulder"])

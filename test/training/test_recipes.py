@@ -76,6 +76,17 @@ def test_what_can_go_on_is_always_started_again():
     assert [s for s in STEPS if s.resumes] == [s for s in STEPS if s.command.startswith(("train ", "render "))]
 
 
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.command)
+def test_as_many_work_as_is_said_at_what_is_rendered_and_trained(step):
+    counts = {"workers": 7, "threads": 9}
+    if not step.resumes:
+        assert step.by(counts) == step
+        return
+    plain, told = parsed(step.words(FOLDERS)), parsed(step.by(counts).words(FOLDERS))
+    assert told == plain | {name: count for name, count in counts.items() if name in plain}
+    assert step.by({}) == step
+
+
 def test_every_configuration_is_used_or_known_not_to_be():
     used = {Path(word).name for step in STEPS for word in step.words(FOLDERS) if word.endswith(".yaml")}
     rest = {path.name for path in CONFIGS.glob("*.yaml")} - used

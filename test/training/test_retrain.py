@@ -93,6 +93,21 @@ def test_a_dry_run_prints_commands_that_a_shell_takes(commands, tmp_path, capsys
     assert not runs.exists()
 
 
+def test_workers_and_threads_are_told_to_the_commands_that_take_them(tmp_path, capsys):
+    words = ["retrain", "pose2d", "--runs", str(tmp_path), "--dry-run", "--workers", "16", "--threads", "8"]
+    assert cli.main(words) == 0
+    said = capsys.readouterr().out.splitlines()
+    trainings, renderings = (
+        [line for line in said if line.startswith(f"pose3d {what} ")] for what in ("train", "render")
+    )
+    assert trainings
+    assert all(line.endswith(" --workers 16 --threads 8") for line in trainings)
+    assert renderings
+    assert all(line.endswith(" --workers 16") for line in renderings)
+    rest = set(said) - {*trainings, *renderings}
+    assert not [line for line in rest if "--workers" in line or "--threads" in line]
+
+
 @pytest.fixture
 def real(tmp_path, monkeypatch):
     """Folders with a bright photo and tiny networks, for real processes."""

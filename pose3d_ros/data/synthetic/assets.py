@@ -5,6 +5,7 @@ Everything leaves this module in metres, y up, the body facing +z (the files are
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from pose3d_ros.data.synthetic.types import FloatArray, IntArray
 
 METRES_PER_UNIT = 0.1
+HUMANS_VERSION = 1
 TEXTURE_SIZE = 512
 TEST_OUTFITS = ("male_casualsuit03", "female_sportsuit01")
 TEST_HDRIS = ("lebombo_1k", "forest_slope_1k")
@@ -100,6 +102,7 @@ class Humans:
         garments: outfits, shoes, hair, eyebrows and eyes by name.
         textures: [T, 512, 512, 4] RGBA.
         texture_ids: texture index by file stem.
+        state: of the files that they were read from, see ``files_state``.
     """
 
     base: Mesh
@@ -114,6 +117,7 @@ class Humans:
     garments: dict[str, dict[str, Garment]]
     textures: NDArray[np.uint8]
     texture_ids: dict[str, int]
+    state: str
 
 
 def read_obj(path: Path) -> Mesh:
@@ -216,20 +220,21 @@ def read_texture(path: Path, size: int = TEXTURE_SIZE) -> NDArray[np.uint8]:
 
 
 def load_humans(root: Path, cache: Path | None = None) -> Humans:
-    """Load everything under ``<root>/humans`` (about 10 s; under 1 s from ``cache``).
+    """Load everything under ``<root>/humans`` (about 10 s; under 1 s from ``cache``, where the files are the same).
 
     Raises:
         FileNotFoundError: the folder is missing.
     """
-    folder = root / "humans"
+    folder, fabrics = root / "humans", root / "scenes" / "textures"
     if not (folder / "base.obj").is_file():
         raise FileNotFoundError(f"no MakeHuman assets at {folder}: give --assets or set POSE3D_DATA")
-    cached = cache / "humans.pickle" if cache is not None else None
+    state = files_state(folder, fabrics)
+    cached = cache / f"humans-v{HUMANS_VERSION}-{state}.pickle" if cache is not None else None
     if cached is not None and cached.is_file():
         with cached.open("rb") as stream:
             humans: Humans = pickle.load(stream)
         return humans
-    humans = _read_humans(folder, root / "scenes" / "textures")
+    humans = _read_humans(folder, fabrics, state)
     if cached is not None:
         cached.parent.mkdir(parents=True, exist_ok=True)
         partial = cached.with_suffix(".partial")
@@ -239,7 +244,17 @@ def load_humans(root: Path, cache: Path | None = None) -> Humans:
     return humans
 
 
-def _read_humans(folder: Path, fabric_folder: Path) -> Humans:
+def files_state(*folders: Path) -> str:
+    """Eight digits that are others as soon as a file in the folders has another name, size or time of change."""
+    files = ((folder, path) for folder in folders for path in sorted(folder.rglob("*")) if path.is_file())
+    listing = [
+        (folder.name, path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns)
+        for folder, path in files
+    ]
+    return hashlib.sha256(json.dumps(listing).encode()).hexdigest()[:8]
+
+
+def _read_humans(folder: Path, fabric_folder: Path, state: str) -> Humans:
     base = read_obj(folder / "base.obj")
     targets = np.load(folder / "targets.npz")
     names = {str(name): k for k, name in enumerate(targets["names"])}
@@ -280,6 +295,7 @@ def _read_humans(folder: Path, fabric_folder: Path) -> Humans:
         garments=garments,
         textures=np.stack(textures),
         texture_ids=texture_ids,
+        state=state,
     )
 
 

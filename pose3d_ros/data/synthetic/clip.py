@@ -149,8 +149,8 @@ def _choreography(studio: scene.Studio) -> list[_Step]:
 
 
 def _clip(studio: scene.Studio, name: str) -> FloatArray:
-    for action, clip in zip(studio.mocap.actions, studio.mocap.clips, strict=True):
-        if action.split()[0] == name:
+    for own, clip in zip(studio.mocap.names, studio.mocap.clips, strict=True):
+        if own == name:
             return clip.astype(np.float64)
     raise ValueError(f"the motion capture has no test clip {name}: open the studio with split='test'")
 

@@ -297,7 +297,7 @@ class Pool:
 
 def load_pool(humans: Humans, cache: Path, split: str, count: int, seed: int) -> Pool:
     """The pool of ``count`` people of a split; built (0.2 s a person) when it is not in ``cache``."""
-    folder = cache / f"pool-v{POOL_VERSION}-{split}-{count}-{seed}"
+    folder = cache / f"pool-v{POOL_VERSION}-{split}-{count}-{seed}-{humans.state}"
     if not (folder / "looks.json").is_file():
         folder.mkdir(parents=True, exist_ok=True)
         where = clothes.map_body(humans)

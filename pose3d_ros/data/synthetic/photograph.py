@@ -1,4 +1,4 @@
-"""From linear light to a JPEG: exposure, tone, lens, sensor and compression, each with its own variation."""
+"""From linear light to a JPEG: white balance, blur, tone, noise and compression, each with its own variation."""
 
 from __future__ import annotations
 

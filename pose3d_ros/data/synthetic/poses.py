@@ -66,7 +66,7 @@ class Mocap:
             positions[frames] = _heads_level(positions[frames])
         mine = np.flatnonzero(data["split"] == split)
         self.clips: list[FloatArray] = [positions[slice(*bounds[k])].astype(np.float32) for k in mine]
-        self.actions = [f"{data['clip_name'][k]} {data['action'][k]}" for k in mine]
+        self.names = [str(data["clip_name"][k]) for k in mine]
         self.frames = np.concatenate(self.clips)
         self.upright = _upright_index(self.frames)
 

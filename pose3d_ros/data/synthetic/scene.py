@@ -246,7 +246,7 @@ def turned_box(low: FloatArray, high: FloatArray, yaw: float, spot: FloatArray, 
 def _furniture(
     rng: np.random.Generator, middle: FloatArray, forward: FloatArray, right: FloatArray, distance: float
 ) -> list[render.Solid]:
-    """A table, chair, pillar or shelf near ``middle``, before or behind it."""
+    """Tables, chairs, pillars, boxes and bars, one to three, near ``middle``, before or behind it."""
     result = []
     for _ in range(int(rng.integers(1, 4))):
         deep = float(rng.choice([rng.uniform(-0.9, -0.3), rng.uniform(0.3, 1.5)], p=[0.6, 0.4]))
