@@ -43,3 +43,12 @@ def test_error_texts_that_are_explained_are_those_that_are_given():
     code = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "pose3d_ros").rglob("*.py")))
     code = re.sub(r"\{[^{}]*\}", "", re.sub(r'"\s+f?"', "", code))
     assert not [part for part in ours if part not in code]
+
+
+def test_the_learning_curve_is_drawn_from_the_table():
+    curve = _tool("learning_curve").points((ROOT / "docs/benchmarks.md").read_text(encoding="utf-8"))
+    assert curve[0] == (20_000, 128, (13.6, 4.4), False)
+    assert curve[5][:2] == (220_000, 192)  # the second part's first row counts from the first one's end
+    samples = [point.samples for point in curve]
+    assert samples == sorted(samples)
+    assert curve[-1].wide

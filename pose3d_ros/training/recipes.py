@@ -191,6 +191,7 @@ _RENDERED = (
     _CALIBRATION,
     # Calibrated without photos as well: there is no such folder.
     _export_pose2d("rendered", "--data none --look both-ways", "$models/rendered/pose2d.onnx"),
+    _measure("pose2d", "rendered/pose2d.onnx"),
 )
 
 RECIPES: dict[str, tuple[Step, ...]] = {
