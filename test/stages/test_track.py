@@ -74,6 +74,26 @@ def test_ids_survive_a_crossing_and_the_order_of_detections():
         assert where[2] == pytest.approx(b[1].mean(0)[0])
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_ids_survive_a_crossing_behind_somebody_with_noise(seed):
+    """The farther one is not seen as long as the nearer one covers most of them."""
+    tracker = Tracker()
+    rng = np.random.default_rng(seed)
+    hidden = 0
+    for k in range(60):
+        places = {1: person(100 + 8 * k), 2: person(580 - 8 * k, size=0.8)}
+        if abs(places[1][1].mean(0)[0] - places[2][1].mean(0)[0]) < 60:
+            del places[2]
+            hidden += 1
+        seen = list(places)
+        if k:
+            rng.shuffle(seen)
+        noisy = [(box, joints + rng.normal(0, 3, joints.shape), score) for box, joints, score in map(places.get, seen)]
+        out = step(tracker, k, noisy)
+        assert {p.id: seen[p.row] for p in out if p.row >= 0} == {name: name for name in seen}
+    assert 5 <= hidden <= 10
+
+
 def test_unseen_people_are_predicted_then_end():
     tracker = Tracker(TrackerConfig(timeout_s=0.5))
     for k in range(5):
