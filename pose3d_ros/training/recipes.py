@@ -156,16 +156,16 @@ _FINDER = (
     _export_finder("finder_third", _FOR_GPUS, "$runs/third/finder.onnx"),
     _bystanders("$runs/third", "$runs/bystanders.npz"),
     _finder("finder_fourth", "finder_fourth", "finder_third", "--bystanders $runs/bystanders.npz"),
-    _export_finder("finder_fourth", _FOR_GPUS, "$models/finder.onnx"),
-)
-
-_FINDER_IN_ROWS = (
     _export_finder("finder_fourth", _FOR_GPUS, "$runs/fourth/finder.onnx"),
     _bystanders("$runs/fourth", "$runs/bystanders_again.npz"),
     _render("scenes", 12_000, "scenes"),
-    _finder("finder_fifth", "finder_fifth", "finder_fourth", "--bystanders $runs/bystanders_again.npz"),
-    _export_finder("finder_fifth", "", "$runs/320/finder.onnx"),
-    Step("export int8 find --models $models --source $runs/320/finder.onnx --data $data", "$models/finder_int8.onnx"),
+    _finder("finder_sixth", "finder_sixth", "finder_fourth", "--bystanders $runs/bystanders_again.npz"),
+    _export_finder("finder_sixth", _FOR_GPUS, "$models/finder.onnx"),
+)
+
+_FINDER_IN_8_BITS = (
+    _export_finder("finder_sixth", "--size 384 320", "$runs/384/finder.onnx"),
+    Step("export int8 find --models $models --source $runs/384/finder.onnx --data $data", "$models/finder_int8.onnx"),
 )
 
 _LIFTER = (
@@ -198,7 +198,7 @@ RECIPES: dict[str, tuple[Step, ...]] = {
     "pose2d": (*_FULL_WIDTH, _measure("pose2d", "pose2d.onnx"), _HEALTH),
     "pose2d_int8": (*_FULL_WIDTH, *_TAUGHT, _measure("pose2d", "pose2d_int8.onnx"), _HEALTH),
     "finder": (*_FINDER, _measure("finder", "finder.onnx"), _HEALTH),
-    "finder_int8": (*_FINDER, *_FINDER_IN_ROWS, _measure("finder", "finder_int8.onnx"), _HEALTH),
+    "finder_int8": (*_FINDER, *_FINDER_IN_8_BITS, _measure("finder", "finder_int8.onnx"), _HEALTH),
     "lifter": (*_LIFTER, _measure("lifter", "lifter.onnx"), _HEALTH),
     "rendered": _RENDERED,
 }
