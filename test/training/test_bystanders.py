@@ -42,7 +42,7 @@ class Networks:
     def _pose(self, boxes):
         n = len(boxes)
         person = np.array([any((box == one).all() for one in self.people) for box in boxes], bool)
-        score = np.where(person, 0.9, 0.05)[:, None] * np.ones(NUM_JOINTS)
+        score = np.where(person, 0.95, 0.05)[:, None] * np.ones(NUM_JOINTS)
         share = np.linspace(0.1, 0.9, NUM_JOINTS)[:, None]
         joints = boxes[:, None, :2] + share * (boxes[:, 2:] - boxes[:, :2])[:, None]
         cov = np.tile(np.eye(2), (n, NUM_JOINTS, 1, 1, 1))
