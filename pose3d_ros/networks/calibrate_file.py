@@ -49,10 +49,15 @@ class WeightedCrops(NamedTuple):
     crops: Iterable[LabelledCrop]
 
 
+def add_photos_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where the photos are that are kept from training."""
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the data sets")
+    parser.add_argument("--coco", type=Path, help="people of your own that the training is given, likewise")
+
+
 def add_calibration_argument(parser: argparse.ArgumentParser) -> None:
     """Where there are people to calibrate on."""
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the data sets")
-    parser.add_argument("--coco", type=Path, help="people of your own that the training was given, likewise")
+    add_photos_arguments(parser)
     parser.add_argument(
         "--synthetic", type=Path, help="rendered crops that no training saw (another --seed), to calibrate on as well"
     )

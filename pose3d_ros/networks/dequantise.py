@@ -14,11 +14,11 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from pose3d_ros.engines.precision import read_network
-from pose3d_ros.networks.calibrate_file import kept_crops
+from pose3d_ros.networks.calibrate_file import add_photos_arguments, kept_crops
 from pose3d_ros.networks.integer_layout import GROUPED, ungrouped
 from pose3d_ros.networks.low_rank import take_ranks
 from pose3d_ros.networks.onnx_file import input_sizes
-from pose3d_ros.networks.pose2d import Pose2DNet, normalise
+from pose3d_ros.networks.pose2d import Pose2DNet, network_input, save_net
 from pose3d_ros.networks.resnet import DEPTHS
 
 _PARAMETER = re.compile(r"(?:ConvBnFusion_(?:W|BN_B)_)?net\.(.+\.(?:weight|bias))(?:_quantized)?")
@@ -30,8 +30,7 @@ _USUAL_SIZE = 0.12
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument("--network", type=Path, default=Path("models/pose2d_int8.onnx"), help="stage 1 in 8 bits")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the data sets")
-    parser.add_argument("--coco", type=Path, help="people of your own that the training will be given")
+    add_photos_arguments(parser)
     parser.add_argument("--output", type=Path, required=True, help="checkpoint to write, for `pose3d train --init`")
 
 
@@ -39,9 +38,8 @@ def run(args: argparse.Namespace) -> None:
     """Writes the checkpoint."""
     net, size = dequantised_net(args.network), input_sizes(args.network)[1]
     crops = kept_crops(args.data, args.coco, size)
-    settle(net, normalise(torch.from_numpy(crops).permute(0, 3, 1, 2).float()))
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"config": net.sizes | {"input_size": size}, "ema": net.state_dict()}, args.output)
+    settle(net, network_input(torch.from_numpy(crops)))
+    save_net(net, size, args.output)
 
 
 def dequantised_net(file: Path) -> Pose2DNet:

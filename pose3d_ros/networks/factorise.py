@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
-from pose3d_ros.networks.calibrate_file import kept_crops
+from pose3d_ros.networks.calibrate_file import add_photos_arguments, kept_crops
 from pose3d_ros.networks.low_rank import factorise
-from pose3d_ros.networks.pose2d import load_mean_net, normalise
+from pose3d_ros.networks.pose2d import load_mean_net, network_input, save_net
 from pose3d_ros.networks.resnet import check_side
 
 
@@ -21,8 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--share", type=float, default=0.96, help="of its outputs' variance that a convolution keeps")
     parser.add_argument("--input-share", type=float, default=0.985, help="of what inputs bring to them that it keeps")
     parser.add_argument("--size", type=int, help="side of the crops it will take, pixels (default: as before)")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the data sets")
-    parser.add_argument("--coco", type=Path, help="people of your own that the training was given")
+    add_photos_arguments(parser)
     parser.add_argument("--output", type=Path, required=True, help="checkpoint to write, for `pose3d train --init`")
 
 
@@ -32,8 +31,7 @@ def run(args: argparse.Namespace) -> None:
     size = args.size or size
     check_side(size, "--size")
     crops = kept_crops(args.data, args.coco, size)
-    images = normalise(torch.from_numpy(crops).permute(0, 3, 1, 2).float())
+    images = network_input(torch.from_numpy(crops))
     for name, channels in factorise(net, images, args.share, args.input_share).items():
         print(name, *channels)
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"config": net.sizes | {"input_size": size}, "ema": net.state_dict()}, args.output)
+    save_net(net, size, args.output)

@@ -58,6 +58,12 @@ def load_net(file: Path) -> tuple[Pose2DNet, int]:
     return net.eval(), config["input_size"]
 
 
+def save_net(net: Pose2DNet, size: int, file: Path) -> None:
+    """Writes a checkpoint that `load_net` reads and a training goes on from; size: side of the network's input."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"config": net.sizes | {"input_size": size}, "ema": net.state_dict()}, file)
+
+
 def _exported_net(file: Path) -> tuple[Pose2DNet, int]:
     weights = read_weights(file, "net.")
     if not {"backbone.stem.0.1.weight", "heads.weight"} <= set(weights):
@@ -115,6 +121,11 @@ def look_both_ways(net: Pose2DNet, images: Tensor) -> tuple[Tensor, Tensor]:
 def _reversed(maps: Tensor) -> Tensor:
     columns = torch.tensor(range(int(maps.shape[-1]))[::-1], device=maps.device)
     return maps.index_select(-1, columns)
+
+
+def network_input(images: Tensor) -> Tensor:
+    """Images [n, h, w, 3] uint8 -> [n, 3, h, w], normalised, channels last."""
+    return normalise(images.permute(0, 3, 1, 2).float()).contiguous(memory_format=torch.channels_last)
 
 
 def normalise(images: Tensor) -> Tensor:

@@ -21,10 +21,9 @@ from tqdm import tqdm
 from pose3d_ros.crop import apply, box_of_joints, crop_transform, inverse, square_of_box, warp
 from pose3d_ros.data.lspet import Photos, read_lspet
 from pose3d_ros.networks.decode import CANDIDATES, Decoder
-from pose3d_ros.networks.pose2d import Pose2DNet, load_net, look_both_ways
+from pose3d_ros.networks.pose2d import Pose2DNet, load_net, look_both_ways, network_input
 from pose3d_ros.skeleton import NUM_JOINTS
 from pose3d_ros.training.half import half_precision
-from pose3d_ros.training.image_training import network_input
 from pose3d_ros.training.photo_notes import PhotoNotes
 
 _SIZE = 256

@@ -7,11 +7,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-import torch
-from torch import Tensor
-
-from pose3d_ros.networks.pose2d import normalise
-
 Source = TypeVar("Source")
 Given = TypeVar("Given")
 
@@ -47,8 +42,3 @@ def required(given: Given | None, what: str) -> Given:
     if not given:
         raise ValueError(f"the configuration asks for {what}")
     return given
-
-
-def network_input(images: Tensor) -> Tensor:
-    """Images [n, h, w, 3] uint8 -> [n, 3, h, w], normalised, channels last."""
-    return normalise(images.permute(0, 3, 1, 2).float()).contiguous(memory_format=torch.channels_last)

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pose3d_ros.networks.deeppose import DeepPoseNet
+from pose3d_ros.networks.pose2d import network_input
 from pose3d_ros.training.crop_data import joint_weights
 from pose3d_ros.training.half import half_precision
-from pose3d_ros.training.image_training import network_input
 from pose3d_ros.training.train_pose2d import Kind, Pose2DConfig, train, weighted_mean
 from pose3d_ros.training.train_pose2d import add_crop_arguments as add_arguments
 

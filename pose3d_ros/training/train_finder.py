@@ -19,6 +19,7 @@ from pose3d_ros.data.nobody import pictures_without_people
 from pose3d_ros.networks.export_finder import FinderGraph
 from pose3d_ros.networks.finder import FINDER_STRIDE, FinderNet
 from pose3d_ros.networks.finder_losses import box_loss, centre_targets, focal_loss
+from pose3d_ros.networks.pose2d import network_input
 from pose3d_ros.stages.find import letterbox
 from pose3d_ros.training.bystanders import Bystanders
 from pose3d_ros.training.config import read_config
@@ -27,7 +28,6 @@ from pose3d_ros.training.image_training import (
     RENDERED,
     add_training_arguments,
     mixture,
-    network_input,
     required,
 )
 from pose3d_ros.training.scene_data import EmptySource, PhotoSceneSource, SceneSource, SceneStream

@@ -21,7 +21,7 @@ from pose3d_ros.data.nobody import pictures_without_people
 from pose3d_ros.evaluation.pose2d import pck_of_photos
 from pose3d_ros.networks.decode import Decoder
 from pose3d_ros.networks.heatmap_losses import HEATMAP_LOSSES, cross_entropy, gaussian_targets
-from pose3d_ros.networks.pose2d import HEATMAP_STRIDE, Pose2DNet, load_net
+from pose3d_ros.networks.pose2d import HEATMAP_STRIDE, Pose2DNet, load_net, network_input
 from pose3d_ros.networks.resnet import check_side
 from pose3d_ros.training.coco_source import CocoSource
 from pose3d_ros.training.config import read_config, section
@@ -32,7 +32,6 @@ from pose3d_ros.training.image_training import (
     RENDERED,
     add_training_arguments,
     mixture,
-    network_input,
     required,
 )
 from pose3d_ros.training.synthetic_source import SyntheticSource

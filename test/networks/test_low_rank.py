@@ -15,7 +15,7 @@ from pose3d_ros.networks import factorise as command  # noqa: E402
 from pose3d_ros.networks.calibration import UNCALIBRATED  # noqa: E402
 from pose3d_ros.networks.export_pose2d import Pose2DGraph, write_onnx  # noqa: E402
 from pose3d_ros.networks.low_rank import factorise  # noqa: E402
-from pose3d_ros.networks.pose2d import Pose2DNet, load_net  # noqa: E402
+from pose3d_ros.networks.pose2d import Pose2DNet, load_net, save_net  # noqa: E402
 from pose3d_ros.networks.quantise import quantise  # noqa: E402
 from pose3d_ros.networks.resnet import conv_bn  # noqa: E402
 from pose3d_ros.training.trainer import Schedule, Trainer  # noqa: E402
@@ -67,11 +67,6 @@ def test_each_makes_up_for_those_before_it():
     assert error(together) < 0.95 * error(apart)
 
 
-def keep(net, size, path):
-    """Writes a checkpoint, as far as it is read again."""
-    torch.save({"config": net.sizes | {"input_size": size}, "ema": net.state_dict()}, path)
-
-
 @pytest.fixture
 def factorised(tmp_path):
     """A stage 1 some of whose convolutions are two or three, and its checkpoint."""
@@ -81,7 +76,7 @@ def factorised(tmp_path):
         for values in (*normalisation.parameters(), normalisation.running_mean, normalisation.running_var):
             values.data.uniform_(0.5, 1.5)  # as trained: no two are the same, else the file would hold one of them
     assert factorise(net, torch.randn(4, 3, SIZE, SIZE), 0.5, 0.5)
-    keep(net, SIZE, tmp_path / "checkpoint.pt")
+    save_net(net, SIZE, tmp_path / "checkpoint.pt")
     return net, tmp_path / "checkpoint.pt"
 
 
@@ -122,7 +117,7 @@ def test_it_becomes_8_bits(factorised, tmp_path):
 
 def test_the_command_writes_a_checkpoint_that_computes_nearly_the_same(tmp_path, monkeypatch, capsys):
     net = Pose2DNet(18, 16, 32).eval()
-    keep(net, 96, tmp_path / "whole.pt")
+    save_net(net, 96, tmp_path / "whole.pt")
     crops = np.concatenate([soft_picture(i) for i in range(12)])
     monkeypatch.setattr(command, "kept_crops", lambda data, coco, size: crops[:, :size, :size])
     words = ["factorise", "--network", str(tmp_path / "whole.pt"), "--size", str(SIZE), "--output"]
@@ -135,7 +130,7 @@ def test_the_command_writes_a_checkpoint_that_computes_nearly_the_same(tmp_path,
 
 def test_the_command_needs_photos(tmp_path, capsys):
     net = Pose2DNet(18, 8, 16)
-    keep(net, SIZE, tmp_path / "whole.pt")
+    save_net(net, SIZE, tmp_path / "whole.pt")
     words = ["factorise", "--network", str(tmp_path / "whole.pt"), "--data", str(tmp_path), "--output"]
     assert main([*words, str(tmp_path / "few.pt")]) == 1
     assert "nothing to look at" in capsys.readouterr().err
@@ -143,7 +138,7 @@ def test_the_command_needs_photos(tmp_path, capsys):
 
 def test_the_command_says_which_crops_it_cannot_take(tmp_path, capsys):
     net = Pose2DNet(18, 8, 16)
-    keep(net, SIZE, tmp_path / "whole.pt")
+    save_net(net, SIZE, tmp_path / "whole.pt")
     words = ["factorise", "--network", str(tmp_path / "whole.pt"), "--size", "100", "--output"]
     assert main([*words, str(tmp_path / "few.pt")]) == 1
     assert "--size 100 must be a multiple of 32" in capsys.readouterr().err

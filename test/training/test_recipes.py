@@ -20,7 +20,6 @@ NO_RECIPES = (
     "lifter_unaware",
     "deeppose",
     "pose2d_finetune",
-    "pose2d_finetune_int8",
     "own/",
     "factorised",
     "pose2d_factorised",
