@@ -42,6 +42,8 @@ class Bystanders(PhotoNotes):
     person: [m] whether they are people; else it is not known.
     """
 
+    made_by = "bystanders"
+
     photo: NDArray[np.intp]
     boxes_px: NDArray[np.float32]
     person: NDArray[np.bool_]

@@ -15,13 +15,15 @@ from pose3d_ros.crop import apply, box_of_joints, crop_transform, square_of_box,
 from pose3d_ros.data.clutter import clutter
 from pose3d_ros.data.lspet import Photos
 from pose3d_ros.skeleton import INDEX, JOINTS, LIMBS_12, MIRROR, NUM_JOINTS
-from pose3d_ros.training.findings import PLACES, Findings
+from pose3d_ros.training.findings import PLACES, Findings, FoundBystanders
 from pose3d_ros.training.neighbours import add_neighbour, change_background, covered, person
 
 _UPPER = np.array([name.split("_")[-1] not in ("hip", "knee", "ankle", "toe") for name in JOINTS])
 _LEAST_HALF_BODY_JOINTS = 5
 UNLABELLED_WEIGHT = 0.3
 """How far a joint without a label is trusted not to be visible."""
+LEAST_CONFIDENCE = 0.5
+"""Probability from which on a found joint is taken for one."""
 HIDDEN_WEIGHT = 0.4
 """What lies behind something else can only be guessed; its position counts less."""
 _NOWHERE, _NOTHING_FOUND = np.zeros((NUM_JOINTS, PLACES, 2)), np.zeros((NUM_JOINTS, PLACES))
@@ -98,6 +100,28 @@ class PhotoSource:
             found_px=self._findings.places_px[k],
             found=share * seen[:, None] * self._findings.probability[k],
         )
+
+
+class BystanderSource:
+    """People in the background of photos, whom no label names, as a network found them.
+
+    Joints it is not sure of are not learned; whether a joint is to be seen counts as little as a missing label does.
+    """
+
+    def __init__(self, photos: Photos, found: FoundBystanders) -> None:
+        self._photos, self._found = photos, found
+        self._located = np.where(found.confidence >= LEAST_CONFIDENCE, found.confidence, 0)
+        self._usable = np.flatnonzero((self._located > 0).sum(1) >= _LEAST_HALF_BODY_JOINTS)
+
+    def __len__(self) -> int:
+        return len(self._usable)
+
+    def labels(self, i: int, rng: np.random.Generator) -> Labels:
+        """Person i of those in whom enough was found."""
+        k, found = self._usable[i], self._found
+        weight = np.full(NUM_JOINTS, UNLABELLED_WEIGHT)
+        image = self._photos.image(int(found.photo[k]))
+        return Labels(image, found.joints_px[k], self._located[k], found.visible[k], weight, found.boxes_px[k])
 
 
 class NobodySource:

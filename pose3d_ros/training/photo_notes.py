@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,9 @@ Notes = TypeVar("Notes", bound="PhotoNotes")
 
 @dataclass(frozen=True, eq=False)
 class PhotoNotes:
-    """Arrays about photos. names: the photos' files."""
+    """Arrays about photos. names: the photos' files. made_by: the command that makes them."""
+
+    made_by: ClassVar[str]
 
     names: NDArray[np.str_]
 
@@ -31,6 +33,5 @@ class PhotoNotes:
         with np.load(file) as arrays:
             notes = cls(**arrays)
         if notes.names.tolist() != photos.names:
-            what = cls.__name__.lower()
-            raise ValueError(f"{file} has {what} of other photos: make them anew with `pose3d {what}`")
+            raise ValueError(f"{file} is of other photos: make it anew with `pose3d {cls.made_by}`")
         return notes

@@ -25,8 +25,16 @@ from pose3d_ros.networks.pose2d import HEATMAP_STRIDE, Pose2DNet, load_net, netw
 from pose3d_ros.networks.resnet import check_side
 from pose3d_ros.training.coco_source import CocoSource
 from pose3d_ros.training.config import read_config, section
-from pose3d_ros.training.crop_data import Augmentation, CropStream, NobodySource, PhotoSource, Source, joint_weights
-from pose3d_ros.training.findings import Findings
+from pose3d_ros.training.crop_data import (
+    Augmentation,
+    BystanderSource,
+    CropStream,
+    NobodySource,
+    PhotoSource,
+    Source,
+    joint_weights,
+)
+from pose3d_ros.training.findings import Findings, FoundBystanders
 from pose3d_ros.training.half import half_precision
 from pose3d_ros.training.image_training import (
     RENDERED,
@@ -54,7 +62,7 @@ class Pose2DConfig(Schedule):
     teacher_share: float = 0.5
     """Weight of what a teacher finds, or found in photos, where it is given; labels have the rest."""
     shares: dict[str, float] = field(default_factory=lambda: {"lspet": 0.97, "nobody": 0.03})
-    """Proportions of the sources: lspet, synthetic, coco, nobody."""
+    """Proportions of the sources: lspet, bystanders, synthetic, coco, nobody."""
     augmentation: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -73,6 +81,11 @@ def add_crop_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of every training on crops."""
     add_training_arguments(parser)
     parser.add_argument("--findings", type=Path, help="what `pose3d findings` wrote, to learn from besides the labels")
+    parser.add_argument(
+        "--bystanders",
+        type=Path,
+        help="what `pose3d findings --bystanders` wrote, to learn from unlabelled people, too",
+    )
     parser.add_argument(
         "--coco",
         type=Path,
@@ -217,6 +230,12 @@ def _sources(
 ) -> tuple[list[Source], list[float]]:
     makers: dict[str, Callable[[], Source]] = {
         "lspet": lambda: _photos(read_lspet(args.data / "lspet", "train"), args.findings, config.teacher_share),
+        "bystanders": lambda: _bystanders(
+            read_lspet(args.data / "lspet", "train"),
+            required(
+                args.bystanders, "those who stand by in the photos: give what was found in them with --bystanders"
+            ),
+        ),
         "synthetic": lambda: SyntheticSource(required(args.synthetic, RENDERED)),
         "coco": lambda: CocoSource(required(own, "people of your own: give their annotations with --coco")),
         "nobody": lambda: nobody,
@@ -226,3 +245,7 @@ def _sources(
 
 def _photos(photos: Photos, findings: Path | None, share: float) -> PhotoSource:
     return PhotoSource(photos) if findings is None else PhotoSource(photos, Findings.read(findings, photos), share)
+
+
+def _bystanders(photos: Photos, found: Path) -> BystanderSource:
+    return BystanderSource(photos, FoundBystanders.read(found, photos))

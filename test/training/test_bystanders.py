@@ -78,5 +78,5 @@ def test_bystanders_of_other_photos_are_refused(photos, tmp_path):
     Bystanders(np.array(["a.jpg", "c.jpg"]), np.zeros(0, int), np.zeros((0, 4)), np.zeros(0, bool)).write(
         tmp_path / "bystanders.npz"
     )
-    with pytest.raises(ValueError, match="bystanders of other photos: make them anew"):
+    with pytest.raises(ValueError, match="of other photos: make it anew with `pose3d bystanders`"):
         Bystanders.read(tmp_path / "bystanders.npz", photos)

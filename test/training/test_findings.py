@@ -9,8 +9,16 @@ torch = pytest.importorskip("torch", reason="PyTorch is needed to train and expo
 from pose3d_ros.data.lspet import Photos  # noqa: E402
 from pose3d_ros.networks.pose2d import Pose2DNet  # noqa: E402
 from pose3d_ros.skeleton import INDEX, MIRROR, NUM_JOINTS  # noqa: E402
-from pose3d_ros.training.crop_data import Augmentation, PhotoSource, augmented, cut_off  # noqa: E402
-from pose3d_ros.training.findings import PLACES, Findings, find  # noqa: E402
+from pose3d_ros.training.bystanders import Bystanders  # noqa: E402
+from pose3d_ros.training.crop_data import (  # noqa: E402
+    LEAST_CONFIDENCE,
+    Augmentation,
+    BystanderSource,
+    PhotoSource,
+    augmented,
+    cut_off,
+)
+from pose3d_ros.training.findings import PLACES, Findings, FoundBystanders, find, find_bystanders  # noqa: E402
 from pose3d_ros.training.train_pose2d import Pose2DConfig, Pose2DLoss  # noqa: E402
 
 PLAIN = Augmentation(rotated=0, cut_out=0, blur=0, coarse=0, grey=0, noise=0, half_body=0)
@@ -55,7 +63,7 @@ def test_a_network_finds_places_in_the_photos_and_the_file_keeps_them(photos, tm
 def test_findings_of_other_photos_are_refused(photos, findings, tmp_path):
     findings.write(tmp_path / "findings.npz")
     others = Photos(photos.jpegs, ["a.jpg", "c.jpg"], photos.joints_px, photos.labelled)
-    with pytest.raises(ValueError, match="findings of other photos: make them anew"):
+    with pytest.raises(ValueError, match="of other photos: make it anew with `pose3d findings`"):
         Findings.read(tmp_path / "findings.npz", others)
 
 
@@ -120,3 +128,63 @@ def test_the_loss_is_least_between_label_and_findings_by_their_weights(photos, f
 
     assert 0.5 < weight < 1
     assert loss(weight) < min(loss(weight - 0.2), loss(min(weight + 0.1, 1.0)), loss(0.0), loss(1.0))
+
+
+SURE, UNSURE = INDEX["left_hip"], INDEX["left_toe"]
+
+
+@pytest.fixture
+def found_bystanders(photos):
+    """One person behind the one labelled in the second photo, of whom all but a toe was found for sure."""
+    joints = np.random.default_rng(1).uniform([70, 20], [110, 80], (1, NUM_JOINTS, 2)).astype(np.float32)
+    confidence = np.full((1, NUM_JOINTS), 0.9, np.float32)
+    confidence[0, UNSURE] = LEAST_CONFIDENCE - 0.1
+    visible = np.full((1, NUM_JOINTS), 0.7, np.float32)
+    box = np.array([[65, 15, 115, 85]], np.float32)
+    return FoundBystanders(np.array(photos.names), np.array([1]), box, joints, confidence, visible)
+
+
+def test_a_network_finds_joints_of_bystanders_large_enough_to_tell(photos, tmp_path):
+    """The first may be nobody, and the third is too small."""
+    torch.manual_seed(0)
+    boxes = np.array([[5, 5, 60, 85], [60, 5, 115, 85], [10, 10, 30, 40]], np.float32)
+    bystanders = Bystanders(np.array(photos.names), np.array([0, 1, 1]), boxes, np.array([False, True, True]))
+    found = find_bystanders(Pose2DNet(18, 8, 16).eval(), photos, bystanders)
+    assert found.photo.tolist() == [1]
+    np.testing.assert_array_equal(found.boxes_px, boxes[1:2])
+    assert found.joints_px.shape == (1, NUM_JOINTS, 2)
+    assert ((found.confidence >= 0) & (found.confidence <= 1 + 1e-5)).all()
+    found.write(tmp_path / "found.npz")
+    again = FoundBystanders.read(tmp_path / "found.npz", photos)
+    for name, value in vars(found).items():
+        np.testing.assert_array_equal(getattr(again, name), value)
+
+
+def test_places_that_agree_make_a_joint_sure(monkeypatch, photos):
+    """Of three looks two name the same place to within a few pixels."""
+    boxes = np.array([[20, 5, 80, 65]], np.float32)
+    bystanders = Bystanders(np.array(photos.names), np.array([0]), boxes, np.array([True]))
+    places = np.zeros((1, NUM_JOINTS, PLACES, 2), np.float32)
+    places[:, :, 0], places[:, :, 1], places[:, :, 2] = (50, 40), (51, 40), (70, 60)
+    probability = np.zeros((1, NUM_JOINTS, PLACES), np.float32)
+    probability[:, :, :3] = 0.3, 0.25, 0.2
+    visible = np.ones((1, NUM_JOINTS), np.float32)
+    monkeypatch.setattr("pose3d_ros.training.findings._find", lambda *_: (places, probability, visible))
+    found = find_bystanders(Pose2DNet(18, 8, 16), photos, bystanders)
+    np.testing.assert_array_equal(found.joints_px, np.full((1, NUM_JOINTS, 2), (50, 40)))
+    np.testing.assert_allclose(found.confidence, 0.55, rtol=1e-5)
+
+
+def test_a_bystander_is_learned_from_as_far_as_they_were_found(photos, found_bystanders):
+    source = BystanderSource(photos, found_bystanders)
+    assert len(source) == 1
+    labels = source.labels(0, np.random.default_rng(0))
+    np.testing.assert_array_equal(labels.image, photos.image(1))
+    np.testing.assert_allclose(labels.located[[SURE, UNSURE]], [0.9, 0])
+    np.testing.assert_allclose(labels.visible, 0.7)
+    assert not labels.all_known
+
+
+def test_bystanders_of_whom_hardly_anything_was_found_are_left_out(photos, found_bystanders):
+    found_bystanders.confidence[:, 4:] = 0
+    assert len(BystanderSource(photos, found_bystanders)) == 0
