@@ -8,7 +8,14 @@ import pytest
 
 from pose3d_ros import cli
 from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine
-from pose3d_ros.evaluation.evaluate_pose2d import Reliability, Scores, draw_reliability, everyday_cases
+from pose3d_ros.evaluation.evaluate_pose2d import (
+    Look,
+    Reliability,
+    Scores,
+    _write_worst,
+    draw_reliability,
+    everyday_cases,
+)
 from pose3d_ros.evaluation.pose2d import leaning_deg
 from pose3d_ros.models import read_models
 from pose3d_ros.skeleton import COCO_17, INDEX, NUM_JOINTS
@@ -81,3 +88,16 @@ def test_figures_are_recorded(tmp_path, capsys):
     found.verify()
     assert found.figures == {"everyday: PCK@0.2": 83.3, "everyday: PCK@0.1": 83.3, "everyday: ECE": 0.033}
     assert "83.3     83.3  0.033" in capsys.readouterr().out
+    pictures = ["--worst", str(tmp_path / "new"), "--reliability", str(tmp_path / "reliability.png")]
+    assert cli.main([*words, *pictures]) == 0
+    sheet = cv2.imread(str(tmp_path / "new/worst_everyday.png"))
+    assert sheet.shape[1] == 5 * sheet.shape[0]
+    assert sheet[:, sheet.shape[0] :].max() == 0, "one person, and four places left empty"
+    assert cv2.imread(str(tmp_path / "reliability.png")).std() > 0
+
+
+def test_the_sheet_has_the_twenty_worst_first(tmp_path):
+    looks = [Look(float(k), 0.0, np.full((4, 4, 3), 10 * k, np.uint8)) for k in range(23)]
+    _write_worst(looks, tmp_path / "worst.png")
+    sheet = cv2.imread(str(tmp_path / "worst.png"))
+    assert sheet[::4, ::4, 0].ravel().tolist() == [10 * k for k in range(22, 2, -1)]
