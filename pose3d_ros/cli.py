@@ -28,6 +28,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("evaluate", "photos"): ("pose3d_ros.evaluation.evaluate_photos", "the whole pipeline on everyday photos"),
     ("evaluate", "presence"): ("pose3d_ros.evaluation.evaluate_presence", "people told from things"),
     ("evaluate", "clips"): ("pose3d_ros.evaluation.evaluate_clips", "the whole pipeline over time, in rendered films"),
+    ("evaluate", "crossings"): ("pose3d_ros.evaluation.evaluate_crossings", "who is who where people's ways cross"),
     ("evaluate", "multiview"): ("pose3d_ros.evaluation.multiview", "agreement of four calibrated cameras"),
     ("evaluate", "health"): ("pose3d_ros.evaluation.evaluate_health", "the reference of the networks' health"),
     ("train", "pose2d"): ("pose3d_ros.training.train_pose2d", "train image -> 2D joints"),

@@ -6,6 +6,8 @@ the people. Whoever runs it may so put the questions of several cameras to a net
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,7 +25,7 @@ from pose3d_ros.stages.lift import Lifted
 from pose3d_ros.stages.place import place
 from pose3d_ros.stages.pose2d import Pose2D, joined
 from pose3d_ros.stages.presence import presence
-from pose3d_ros.stages.track import Measurement, Track, Tracked, Tracker, TrackerConfig, distinct
+from pose3d_ros.stages.track import Measurement, Track, Tracked, Tracker, TrackerConfig, distinct, within
 
 Array = NDArray[np.float64]
 
@@ -31,9 +33,25 @@ _VISIBLE = 0.5
 """Probability from which on a joint is to be seen, so that the surface there is the joint's."""
 _SURE_SCORE = 0.5
 """Mean score of the joints from which on the person's crop is taken to be right."""
+_DOUBTFUL = 0.45
+"""Mean score of the frames lately below which somebody is given up: most things that are no people, but look like them
+for a moment, stay below."""
+_NEW_SHARE = 0.1
+"""Of the last frame in that mean."""
 _SAME_CAMERA = 0.005
 """By how much a camera's focal length, its centre as a share of the image's width, and each coefficient of its
 distortion (at 45 degrees off the axis, about a share of the ray) may change, as autofocus and stabilised lenses do."""
+
+
+class _Seen(NamedTuple):
+    """How somebody was last seen.
+
+    cov_px: [24, 2, 2] of the joints. score: that it is a person; mean_score: of the frames lately.
+    """
+
+    cov_px: Array
+    score: float
+    mean_score: float
 
 
 class Follower:
@@ -69,7 +87,7 @@ class Follower:
         self._camera: Camera | None = None  # by which the metres began
         self._frames_since_find = self._settings.find_every_n_frames
         self._somebody_missing = False
-        self._seen: dict[int, tuple[Array, float]] = {}
+        self._seen: dict[int, _Seen] = {}
         self._tracked: list[Tracked] = []
 
     def follow(self, frame: Frame, times: StageTimes) -> Steps[list[Person]]:
@@ -92,8 +110,9 @@ class Follower:
             self._tracker.end_outside(frame.image.shape[1], frame.image.shape[0])
             known = self._tracker.predicted_boxes()[: self._settings.max_people]
             sure = np.array([track.score.mean() >= _SURE_SCORE for track in self._tracker.tracks], bool)
+            doubt = self._doubt(len(known))
         found = yield from self._find(frame, known, known[sure[: len(known)]])
-        boxes, pose = yield from self._estimate(frame.image, known, *found)
+        boxes, pose = yield from self._estimate(frame.image, known, doubt, *found)
         with times.of("track"):
             tracks = self._tracker.assign(boxes, pose.joints_px, pose.score)
             pose = _chosen(pose, self._tracker.believe(tracks, boxes, pose.candidates_px, pose.candidates_score))
@@ -137,21 +156,31 @@ class Follower:
         return boxes[new], scores[new]
 
     def _estimate(
-        self, image: NDArray[np.uint8], known: Array, found: Array, found_score: Array
+        self, image: NDArray[np.uint8], known: Array, doubt: Array, found: Array, found_score: Array
     ) -> Steps[tuple[Array, Pose2D]]:
-        """The people who are there: their boxes [n, 4] round their joints, and their joints."""
+        """The people who are there: their boxes [n, 4] round their joints, and their joints.
+
+        doubt: the score below which each of the `known` ones is not there.
+        """
         pose: Pose2D = yield Locate(image, np.concatenate([known, found]))
-        there = pose.person_score[: len(known)] >= self._settings.score_threshold
+        there = pose.person_score[: len(known)] >= doubt
         if len(found):
             first = pose.people(np.arange(len(known), len(pose.score)))
             new = yield from look_closely(image, Suspects(found, found_score, first))
             pose = joined(pose.people(np.arange(len(known))), new.pose)
             found, there = new.boxes, np.append(there, self._are_people(new))
         boxes = pose.boxes(np.concatenate([known, found]))
-        kept = np.flatnonzero(there)
+        kept = np.flatnonzero(there & within(boxes, image.shape[1], image.shape[0]))
         kept = kept[distinct(boxes[kept], pose.joints_px[kept], pose.score[kept])]
         kept = np.sort(kept[without_overlaps(boxes[kept], pose.score[kept].mean(1))])[: self._settings.max_people]
         return boxes[kept], pose.people(kept)
+
+    def _doubt(self, count: int) -> Array:
+        """[count] scores below which each of the first tracks is not there: their mean would become doubtful, too."""
+        first = self._tracker.tracks[:count]
+        means = np.array([self._seen[track.id].mean_score if track.id in self._seen else 1.0 for track in first])
+        least = (_DOUBTFUL - (1 - _NEW_SHARE) * means) / _NEW_SHARE
+        return np.maximum(least, self._settings.score_threshold)
 
     def _are_people(self, new: Suspects) -> NDArray[np.bool_]:
         """[n] whether these are people, and would not be given up again in the next frame."""
@@ -206,11 +235,15 @@ class Follower:
     def _remember(self, tracked: list[Tracked], pose: Pose2D) -> None:
         """Keeps what was last seen of each person's picture, also of those who are not shown just now."""
         seen = self._seen | {
-            track.id: (pose.cov_px[track.row], float(pose.person_score[track.row]))
+            track.id: self._seen_again(track.id, pose.cov_px[track.row], float(pose.person_score[track.row]))
             for track in tracked
             if track.row >= 0
         }
         self._seen = {track.id: seen[track.id] for track in self._tracker.tracks if track.id in seen}
+
+    def _seen_again(self, id_: int, cov_px: Array, score: float) -> _Seen:
+        mean = self._seen[id_].mean_score if id_ in self._seen else score
+        return _Seen(cov_px, score, mean + _NEW_SHARE * (score - mean))
 
     def _people(self, tracked: list[Tracked]) -> list[Person]:
         assert self._last is not None
@@ -218,9 +251,9 @@ class Follower:
             Person(
                 track.id,
                 track.box,
-                self._seen[track.id][1],
+                self._seen[track.id].score,
                 track.joints_px,
-                self._seen[track.id][0],
+                self._seen[track.id].cov_px,
                 track.score,
                 _state_within(track, self._last.image.shape),
                 track.joints_m,

@@ -34,10 +34,14 @@ Array = NDArray[np.float64]
 _NS = 1e-9
 _VISIBLE, _INFERRED, _PREDICTED = np.array([JointState.VISIBLE, JointState.INFERRED, JointState.PREDICTED], np.uint8)
 _SAME_BOX_IOU = 0.7
+_EDGE = 0.02
+"""Width of the strip along the picture's edges, as a share of its size."""
 _LONGEST_GAP_S = 1.5
 _LONGEST_MEMORY_S = 0.3
 """The lifter has learned from images no farther apart than some tenths of a second: what it remembers from before a
 longer gap misleads it, and makes it too sure."""
+_STEADY_S = 0.15
+"""How long people keep their speed: over so long it is averaged."""
 _SHORTEST_S = 0.02
 """Between two images of somebody who is taken for the same: a camera may be as slow as 1 Hz, or pause."""
 _LEAST_SIZE_SD = 0.03
@@ -241,6 +245,13 @@ def distinct(
     return keep
 
 
+def within(boxes: Array, width: int, height: int) -> NDArray[np.bool_]:
+    """[...] whether boxes [..., 4] are seen in a picture of this size: its outermost strip shows nobody, but whoever has
+    left it is easily made up there."""
+    strip = _EDGE * np.array([width, height])
+    return np.asarray(((boxes[..., 2:] > strip) & (boxes[..., :2] < [width, height] - strip)).all(-1))
+
+
 class Tracker:
     """Holds the tracks."""
 
@@ -286,14 +297,14 @@ class Tracker:
         """Ends the tracks whose people have walked out of a picture of this size. Call after `predict`.
 
         Most of who is close lies below the picture, legs that it does not show included: people who were just seen have
-        left when nothing of their box is inside, the others when its middle has passed the left or right edge.
+        left when they are not `within` it, the others when the middle of their box has passed the left or right edge.
         """
 
         def is_inside(track: Track) -> bool:
             x0, y0, x1, y1 = track.box
             if track.coasting:
-                x0 = x1 = (x0 + x1) / 2
-            return bool(x1 > 0 and x0 < width and y1 > 0 and y0 < height)
+                return bool(0 < (x0 + x1) / 2 < width and y1 > 0 and y0 < height)
+            return bool(within(track.box, width, height))
 
         self._tracks = [track for track in self._tracks if is_inside(track)]
 
@@ -412,7 +423,8 @@ class Tracker:
             if total > 1e-3:
                 miss = weight @ (joints - track.joints_px) / total
                 # Of stamps that nearly coincide a pixel would make thousands a second.
-                track.velocity_px = track.velocity_px + 0.5 * miss / max(dt, _SHORTEST_S)
+                gain = max(1 - np.exp(-dt / _STEADY_S), 1 / (track.hits + 1)) * weight.mean()
+                track.velocity_px = track.velocity_px + gain * miss / max(dt, _SHORTEST_S)
         track.joints_px, track.box, track.score = joints, box, np.asarray(seen.score[i], np.float64)
         track.hits += 1
         track.seen_ns = self._now_ns

@@ -1,4 +1,4 @@
-"""``python -m pose3d_ros.data.synthetic``: render shards of crops or scenes, or the demo clip."""
+"""``python -m pose3d_ros.data.synthetic``: render shards of crops or scenes, or a film."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ from pathlib import Path
 import cv2
 
 from pose3d_ros.data.synthetic.clip import render_clip
+from pose3d_ros.data.synthetic.crossing import render_crossing
 from pose3d_ros.data.synthetic.scene import KINDS, Studio, open_studio, picture
 from pose3d_ros.data.synthetic.shards import pack, pictures_in, write_shard
 
 SHARD_SIZE = 1000
+FILMS = {"clip": render_clip, "crossing": render_crossing}
 _studio: Studio | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``run``."""
-    parser.add_argument("--kind", choices=(*KINDS, "clip"), default="crops",
-                        help="256x256 crops, of acrobats too, 320x256 scenes, or the demo clip")  # fmt: skip
+    parser.add_argument("--kind", choices=(*KINDS, *FILMS), default="crops",
+                        help="256x256 crops, of acrobats too, 320x256 scenes, the demo clip, "
+                        "or a film of people whose ways cross")  # fmt: skip
     parser.add_argument("--count", type=int, default=SHARD_SIZE, help="pictures in all, over all shards")
     parser.add_argument("--out", type=Path, required=True, help="folder for the shards")
     parser.add_argument("--workers", type=int, default=1, help="processes; the result does not depend on it")
@@ -48,11 +51,11 @@ def run(args: argparse.Namespace) -> int:
         ValueError: --shard is not I/N with 0 <= I < N.
         FileNotFoundError: the assets are missing.
     """
-    if args.kind == "clip":
+    if args.kind in FILMS:
         studio = open_studio(
             args.assets, args.cache or args.out.parent / "cache", args.split, 0, args.pool, photos=False
         )
-        print(render_clip(studio, args.out, args.seed))
+        print(FILMS[args.kind](studio, args.out, args.seed))
         return 0
     part, parts = (int(x) for x in args.shard.split("/"))
     if not 0 <= part < parts:
