@@ -17,6 +17,7 @@ from pose3d_ros.newcomers import LEAST_FOUND, Suspects, look_closely
 from pose3d_ros.person import Frame, JointState, Person
 from pose3d_ros.pipeline_settings import PipelineSettings
 from pose3d_ros.stage_times import StageTimes
+from pose3d_ros.stages.appearance import appearance
 from pose3d_ros.stages.body import Body, body_of, sized, without_blur
 from pose3d_ros.stages.depth import joint_depths, with_depth
 from pose3d_ros.stages.find import without_overlaps
@@ -114,7 +115,8 @@ class Follower:
         found = yield from self._find(frame, known, known[sure[: len(known)]])
         boxes, pose = yield from self._estimate(frame.image, known, doubt, *found)
         with times.of("track"):
-            tracks = self._tracker.assign(boxes, pose.joints_px, pose.score)
+            looks = appearance(frame.image, pose.joints_px, pose.score)
+            tracks = self._tracker.assign(boxes, pose.joints_px, pose.score, looks)
             pose = _chosen(pose, self._tracker.believe(tracks, boxes, pose.candidates_px, pose.candidates_score))
             boxes = pose.boxes(boxes)
         measured = yield from self._measure(frame, boxes, pose, tracks, times)

@@ -3,7 +3,7 @@
 A frame goes through a `Tracker` in two steps, since the lifter needs each person's recurrent state before there is 3D:
 
     tracker.predict(stamp_ns)                                 # to this image's time; old tracks end
-    tracks = tracker.assign(boxes, joints_px, score)          # one track per detection, new ones begin
+    tracks = tracker.assign(boxes, joints_px, score, looks)   # one track per detection, new ones begin
     belief = tracker.believe(tracks, boxes, places, scores)   # which of several places each joint is at
     lifted = …(rays, cov, score, tracker.states(tracks))      # the people of all cameras at once
     people = tracker.update(tracks, Measurement(...))         # all people to publish, also those not seen just now
@@ -26,6 +26,7 @@ from pose3d_ros.crop import areas, iou
 from pose3d_ros.engines.engine import Rows
 from pose3d_ros.person import JointState
 from pose3d_ros.skeleton import NUM_JOINTS, ROOT
+from pose3d_ros.stages.appearance import remembered, unlikeness
 from pose3d_ros.stages.choose import Belief, believe
 from pose3d_ros.stages.place import SIZE_SD
 
@@ -34,6 +35,18 @@ Array = NDArray[np.float64]
 _NS = 1e-9
 _VISIBLE, _INFERRED, _PREDICTED = np.array([JointState.VISIBLE, JointState.INFERRED, JointState.PREDICTED], np.uint8)
 _SAME_BOX_IOU = 0.7
+_BESIDE_IOU = 0.1
+"""From which overlap of two boxes on one of them may have the other's colours in it."""
+_NEW_LOOK = 0.1
+"""Share of one more look at somebody in what they are known to look like."""
+_ALIKE, _UNLIKE = 10.0, 40.0
+"""Differences of colour, of which the first is a person's own from frame to frame, and the second another person's."""
+_LOOKS_WEIGHT, _SHARE_ALIKE = 0.5, 0.3
+_SAME_LOOK = 12.0
+_REMEMBERED_S = 3.0
+"""For how long somebody who was lost is known again by looks, place and size."""
+_NEAR_BY, _SPEED, _SAME_SIZE = 0.3, 0.8, 0.4
+"""Where they may be then, in body heights and body heights a second, and how much larger or smaller (log)."""
 _EDGE = 0.02
 """Width of the strip along the picture's edges, as a share of its size."""
 _LONGEST_GAP_S = 1.5
@@ -181,7 +194,7 @@ class PointFilter:
         self.cov = self.cov - gain[:, :, None] @ self.cov[:, None, 0]
 
 
-@dataclass
+@dataclass(eq=False)
 class Track:
     """One person over time. Its fields are the tracker's business; callers pass it back."""
 
@@ -199,6 +212,8 @@ class Track:
     """Was not seen in the last image, and moves on by itself."""
     is_placed: bool = False
     """Its root was measured in the last image that showed it."""
+    looks: Array = field(default_factory=lambda: np.full((2, 3), np.nan))
+    """See stages.appearance."""
     velocity_px: Array = field(default_factory=lambda: np.zeros(2))
     belief: Belief | None = None
     root: PointFilter | None = None
@@ -246,10 +261,16 @@ def distinct(
 
 
 def within(boxes: Array, width: int, height: int) -> NDArray[np.bool_]:
-    """[...] whether boxes [..., 4] are seen in a picture of this size: its outermost strip shows nobody, but whoever has
-    left it is easily made up there."""
+    """[...] whether boxes [..., 4] are seen in a picture of this size: its outermost strip shows nobody, though whoever
+    has left is easily made up there."""
     strip = _EDGE * np.array([width, height])
     return np.asarray(((boxes[..., 2:] > strip) & (boxes[..., :2] < [width, height] - strip)).all(-1))
+
+
+def _looks_cost(unlike: Array) -> Array:
+    """What looks add to the cost of a match [...]: less than nothing where they are the same, nothing where unknown."""
+    ours = (np.clip(unlike, _ALIKE, _UNLIKE) - _ALIKE) / (_UNLIKE - _ALIKE) - _SHARE_ALIKE
+    return np.where(np.isfinite(ours), _LOOKS_WEIGHT * ours, 0.0)
 
 
 class Tracker:
@@ -258,6 +279,7 @@ class Tracker:
     def __init__(self, config: TrackerConfig | None = None) -> None:
         self.config = config or TrackerConfig()
         self._tracks: list[Track] = []
+        self._lost: list[Track] = []
         self._next_id = 1
         self._now_ns: int | None = None
 
@@ -269,6 +291,7 @@ class Tracker:
     def reset(self) -> None:
         """Forget everything; ids begin at 1 again."""
         self._tracks = []
+        self._lost = []
         self._next_id = 1
         self._now_ns = None
 
@@ -278,6 +301,8 @@ class Tracker:
             self.reset()
         dt = 0.0 if self._now_ns is None else (stamp_ns - self._now_ns) * _NS
         self._now_ns = stamp_ns
+        lost = [t for t in self._tracks if not self._goes_on(t, stamp_ns) and t.hits >= self.config.confirm_hits]
+        self._lost = [t for t in [*self._lost, *lost] if stamp_ns - t.seen_ns <= _REMEMBERED_S / _NS]
         self._tracks = [track for track in self._tracks if self._goes_on(track, stamp_ns)]
         for track in self._tracks:
             track.coasting = track.hits > 0 and track.row < 0
@@ -316,11 +341,17 @@ class Tracker:
         margin = self.config.box_margin * (boxes[:, 2:] - boxes[:, :2])
         return np.concatenate([boxes[:, :2] - margin, boxes[:, 2:] + margin], axis=1)
 
-    def assign(self, boxes: ArrayLike, joints_px: ArrayLike, score: ArrayLike) -> list[Track]:
-        """A track for each of n detections; new tracks begin for those that fit none. Call `predict` before."""
+    def assign(
+        self, boxes: ArrayLike, joints_px: ArrayLike, score: ArrayLike, looks: ArrayLike | None = None
+    ) -> list[Track]:
+        """A track for each of n detections; new tracks begin for those that fit none. Call `predict` before.
+
+        looks: [n,2,3] what they look like (`stages.appearance`), where that is known.
+        """
         if self._now_ns is None:
             raise RuntimeError("call predict(stamp_ns) before assign")
         box, joints, weight = (np.asarray(a, np.float64) for a in (boxes, joints_px, score))
+        look = np.full((len(box), 2, 3), np.nan) if looks is None else np.asarray(looks, np.float64)
         chosen: list[Track | None] = [None] * len(box)
         if len(box) and self._tracks:
             old = np.stack([t.box for t in self._tracks])
@@ -332,12 +363,19 @@ class Tracker:
                 np.sqrt(areas(old)),
             )
             cost = 0.5 * np.minimum(distance / 0.5, 1.0) + 0.5 * (1 - iou(box, old))
+            cost += _looks_cost(unlikeness(look, np.stack([t.looks for t in self._tracks])))
             for i, k in zip(*linear_sum_assignment(cost), strict=True):
                 if cost[i, k] <= self.config.max_cost:
                     chosen[i] = self._tracks[k]
-        tracks = [track or self._begin(box[i], joints[i], weight[i]) for i, track in enumerate(chosen)]
-        for i, track in enumerate(tracks):
+        alone = np.triu(iou(box, box), 1)
+        alone = (alone + alone.T).max(1, initial=0) < _BESIDE_IOU
+        tracks = []
+        for i, track in enumerate(chosen):
+            track = track or self._begin(box[i], joints[i], weight[i], self._known_again(box[i], look[i]))
             track.row = i
+            if alone[i]:
+                track.looks = remembered(track.looks, look[i], _NEW_LOOK)
+            tracks.append(track)
         return tracks
 
     def believe(self, tracks: Sequence[Track], boxes: ArrayLike, places_px: ArrayLike, score: ArrayLike) -> Array:
@@ -405,12 +443,31 @@ class Tracker:
         assert self._now_ns is not None  # since `predict`
         return (self._now_ns - track.seen_ns) * _NS
 
-    def _begin(self, box: Array, joints_px: Array, score: Array) -> Track:
+    def _begin(self, box: Array, joints_px: Array, score: Array, before: Track | None) -> Track:
+        """A new track; `before` is the one of the same person, whom nobody has seen since."""
         assert self._now_ns is not None
-        track = Track(self._next_id, self._now_ns, self._now_ns, box, joints_px, score)
-        self._next_id += 1
+        if before is None:
+            track = Track(self._next_id, self._now_ns, self._now_ns, box, joints_px, score)
+            self._next_id += 1
+        else:
+            self._lost.remove(before)
+            track = Track(before.id, before.born_ns, self._now_ns, box, joints_px, score, looks=before.looks)
+            track.size, track.size_variance = before.size, before.size_variance
         self._tracks.append(track)
         return track
+
+    def _known_again(self, box: Array, look: Array) -> Track | None:
+        """Who was lost not far from there lately, and looks most like this."""
+        best, least = None, _SAME_LOOK
+        for track in self._lost:
+            side = (track.box[2:] - track.box[:2]).max()
+            moved = np.linalg.norm((box - track.box).reshape(2, 2).mean(0))
+            may_be = moved <= (_NEAR_BY + _SPEED * self._since_seen_s(track)) * side
+            same_size = abs(np.log((box[2:] - box[:2]).max() / max(side, 1e-6))) <= _SAME_SIZE
+            unlike = float(unlikeness(look[None], track.looks[None])[0, 0])
+            if may_be and same_size and unlike <= least:
+                best, least = track, unlike
+        return best
 
     def _correct(self, track: Track, seen: Measurement, i: int) -> None:
         assert self._now_ns is not None
