@@ -20,7 +20,7 @@ _ALIKE = np.array([0.5, 1.0, 1.0])
 
 
 def _points() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weights [2, k, 24] of the joints of which k points of both parts are the mean, and of each part's joints [2, 24]."""
+    """Weights [2, k, 24] of the joints, whose means k points of both parts are, and of each part's joints [2, 24]."""
     sides = ("left", "right")
     torso, thighs = [], []
     for across in _STEPS:

@@ -48,11 +48,13 @@ _REMEMBERED_S = 3.0
 _NEAR_BY, _SPEED, _SAME_SIZE = 0.3, 0.8, 0.4
 """Where they may be then, in body heights and body heights a second, and how much larger or smaller (log)."""
 _EDGE = 0.02
-"""Width of the strip along the picture's edges, as a share of its size."""
+"""Width of the strips, as a share of the picture's."""
 _LONGEST_GAP_S = 1.5
 _LONGEST_MEMORY_S = 0.3
 """The lifter has learned from images no farther apart than some tenths of a second: what it remembers from before a
 longer gap misleads it, and makes it too sure."""
+_SURE = 0.5
+"""Mean score of the joints from which on their motion is taken in full."""
 _STEADY_S = 0.15
 """How long people keep their speed: over so long it is averaged."""
 _SHORTEST_S = 0.02
@@ -261,9 +263,9 @@ def distinct(
 
 
 def within(boxes: Array, width: int, height: int) -> NDArray[np.bool_]:
-    """[...] whether boxes [..., 4] are seen in a picture of this size: its outermost strip shows nobody, though whoever
-    has left is easily made up there."""
-    strip = _EDGE * np.array([width, height])
+    """[...] whether boxes [..., 4] are seen in a picture of this size: the strips at its left and right edge show nobody,
+    though whoever has left is easily made up there."""
+    strip = np.array([_EDGE * width, 0])
     return np.asarray(((boxes[..., 2:] > strip) & (boxes[..., :2] < [width, height] - strip)).all(-1))
 
 
@@ -480,7 +482,7 @@ class Tracker:
             if total > 1e-3:
                 miss = weight @ (joints - track.joints_px) / total
                 # Of stamps that nearly coincide a pixel would make thousands a second.
-                gain = max(1 - np.exp(-dt / _STEADY_S), 1 / (track.hits + 1)) * weight.mean()
+                gain = max(1 - np.exp(-dt / _STEADY_S), 1 / track.hits) * min(weight.mean() / _SURE, 1)
                 track.velocity_px = track.velocity_px + gain * miss / max(dt, _SHORTEST_S)
         track.joints_px, track.box, track.score = joints, box, np.asarray(seen.score[i], np.float64)
         track.hits += 1
