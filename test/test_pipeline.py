@@ -109,6 +109,16 @@ def test_somebody_who_leaves_is_carried_on_until_the_timeout(folder: Path) -> No
     assert np.linalg.det(gone.joints_m_cov[5]) > np.linalg.det(frames[5][0].joints_m_cov[5])
 
 
+def test_who_has_long_been_doubtful_is_given_up(folder: Path) -> None:
+    """A score of 0.4 keeps somebody who was seen well for a while, and nobody for ever."""
+    doubtful = np.full((480, 640, 3), 102, np.uint8)
+    frames = play(Pipeline(folder, PipelineSettings(threads=1, track_timeout_s=0.1)), [BRIGHT] * 20 + [doubtful] * 40)
+    seen = [any((person.joint_state != PREDICTED).any() for person in people) for people in frames]
+    assert 30 < sum(seen) < 50
+    assert not any(seen[50:])
+    assert frames[-1] == []
+
+
 def test_a_longer_timeout_brings_back_who_was_not_shown_any_more(folder: Path) -> None:
     pipeline = Pipeline(folder, PipelineSettings(threads=1, track_timeout_s=0.3))
     for number in range(8):

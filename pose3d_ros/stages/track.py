@@ -263,7 +263,7 @@ def distinct(
 
 
 def within(boxes: Array, width: int, height: int) -> NDArray[np.bool_]:
-    """[...] whether boxes [..., 4] are seen in a picture of this size: the strips at its left and right edge show nobody,
+    """[...] whether boxes [..., 4] are seen in a picture of this size: strips at its left and right edge show nobody,
     though whoever has left is easily made up there."""
     strip = np.array([_EDGE * width, 0])
     return np.asarray(((boxes[..., 2:] > strip) & (boxes[..., :2] < [width, height] - strip)).all(-1))

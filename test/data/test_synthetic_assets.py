@@ -10,7 +10,19 @@ import pytest
 pytest.importorskip("numba")
 
 from pose3d_ros import skeleton
-from pose3d_ros.data.synthetic import assets, body, cli, clothes, person, poses, retarget, scene, shards
+from pose3d_ros.data.synthetic import (
+    assets,
+    body,
+    cli,
+    clothes,
+    crossing,
+    film,
+    person,
+    poses,
+    retarget,
+    scene,
+    shards,
+)
 
 ROOT = Path(os.environ.get("POSE3D_DATA", Path(__file__).parents[3] / "shared" / "data"))
 pytestmark = pytest.mark.skipif(
@@ -156,3 +168,38 @@ def test_a_shard_is_made_longer(tmp_path, cache):
     for count in ("1", "2", "1"):
         cli.main(["--count", count, *options])
     assert shards.pictures_in(tmp_path / "crops-train-0-0000000.npz") == 2
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_ways_cross(cache, monkeypatch, tmp_path, seed):
+    """Two come to the middle of the picture in every kind of film; no film is drawn."""
+    cast = []
+
+    def shot(studio, out, seed, people):
+        cast.extend(people)
+        return film.Film(out / "clip.mp4", np.eye(3), [[None] * len(people)])
+
+    monkeypatch.setattr(crossing, "shoot", shot)
+    studio = scene.open_studio(ROOT, cache, "test", seed=0, pool_size=2, photos=False)
+    crossing.render_crossing(studio, tmp_path, seed)
+    first, second = ([step.spot[0] for step in steps] for steps in cast[:2])
+    apart = [a - b for a, b in zip(first, second, strict=False)]
+    assert len(cast) == (3 if seed == 1 else 2)
+    assert apart[0] < -1, "they come from both sides"
+    assert min(map(abs, apart)) < 1
+    assert (apart[-1] > 1) == (seed != 2), "and pass, or turn back"
+
+
+def test_a_film_has_the_truth_of_each_person(cache, tmp_path):
+    studio = scene.open_studio(ROOT, cache, "test", seed=0, pool_size=2, photos=False)
+    walk = film.walk(film.recorded(studio, "02_01"), 0.0, end=np.array([0.0, 0.0, -4.0]))[-3:]
+    beside = [replace(step, spot=step.spot + [1.0, 0, 0]) for step in walk[:2]]
+    shown = film.shoot(studio, tmp_path, 0, [walk, beside])
+    assert [[joints is not None for joints in frame] for frame in shown.joints[:4]] == [[True, True]] * 2 + [
+        [True, False],
+        [False, False],
+    ]
+    assert len(shown.joints) == 3 + film.EMPTY_S * film.FPS
+    one, other = np.array(shown.joints[0])
+    np.testing.assert_allclose(other[0] - one[0], [1, 0, 0], atol=0.1)
+    assert one[0, 2] == pytest.approx(4, abs=0.15)

@@ -6,7 +6,7 @@ import pytest
 from pose3d_ros.crop import iou
 from pose3d_ros.person import JointState
 from pose3d_ros.skeleton import NUM_JOINTS
-from pose3d_ros.stages.track import Measurement, PointFilter, Tracker, TrackerConfig, distinct
+from pose3d_ros.stages.track import Measurement, PointFilter, Tracker, TrackerConfig, distinct, within
 
 FRAME_NS = 33_333_333
 BODY_PX = np.random.default_rng(3).uniform((-40, -100), (40, 100), (NUM_JOINTS, 2))
@@ -92,6 +92,83 @@ def test_ids_survive_a_crossing_behind_somebody_with_noise(seed):
         out = step(tracker, k, noisy)
         assert {p.id: seen[p.row] for p in out if p.row >= 0} == {name: name for name in seen}
     assert 5 <= hidden <= 10
+
+
+RED, BLUE = np.array([[50.0, 60, 40]] * 2), np.array([[40.0, 10, -60]] * 2)
+
+
+def see(tracker: Tracker, frame: int, people, looks=None):
+    """Ids of people who look so."""
+    tracker.predict(frame * FRAME_NS)
+    seen = measurement(people)
+    tracks = tracker.assign(seen.boxes, seen.joints_px, seen.score, looks and np.stack(looks))
+    tracker.update(tracks, seen)
+    return [track.id for track in tracks]
+
+
+@pytest.mark.parametrize(("looks", "ids"), [(None, [1]), ([BLUE], [2]), ([RED], [1])])
+def test_looks_tell_who_steps_out_of_the_crowd(looks, ids):
+    """Where red, who stands, was last, somebody is seen; blue is expected a step beside."""
+    tracker = Tracker()
+    for frame in range(12):
+        see(tracker, frame, [person(300), person(500 - 12 * frame)], [RED, BLUE])
+    assert see(tracker, 17, [person(304)], looks) == ids
+
+
+@pytest.mark.parametrize(
+    ("x", "size", "looks", "seconds", "expected"),
+    [
+        (330, 1.0, RED, 1.0, 1),
+        (330, 1.0, BLUE, 1.0, 2),
+        (330, 1.0, np.full((2, 3), np.nan), 1.0, 2),
+        (620, 1.0, RED, 1.0, 2),
+        (330, 2.0, RED, 1.0, 2),
+        (330, 1.0, RED, 4.0, 2),
+    ],
+    ids=["red", "blue", "unknown", "far away", "twice as large", "too late"],
+)
+def test_who_was_lost_is_known_again(x, size, looks, seconds, expected):
+    tracker = Tracker()
+    for frame in range(10):
+        see(tracker, frame, [person(300)], [RED])
+    for frame in range(10, 10 + round(30 * seconds)):
+        step(tracker, frame, [])
+    assert tracker.tracks == ()
+    assert see(tracker, 10 + round(30 * seconds), [person(x, size=size)], [looks]) == [expected]
+
+
+def test_somebody_seen_for_a_moment_is_not_known_again():
+    tracker = Tracker()
+    see(tracker, 0, [person(300)], [RED])
+    step(tracker, 1, [])
+    assert see(tracker, 5, [person(300)], [RED]) == [2]
+
+
+def test_looks_are_not_learned_in_a_crowd():
+    """Whoever stands before somebody has their colours to lend."""
+    tracker = Tracker()
+    for frame in range(10):
+        see(tracker, frame, [person(200), person(500)], [RED, BLUE])
+    for frame in range(10, 40):
+        see(tracker, frame, [person(200), person(230)], [BLUE, BLUE])
+    assert np.allclose(tracker.tracks[0].looks, RED)
+
+
+def test_nobody_is_in_the_strips_beside_the_picture():
+    boxes = np.array(
+        [[630, 100, 650, 300], [600, 100, 660, 300], [-10, 0, 10, 480], [300, 470, 340, 600], [-9, 0, -1, 9]]
+    )
+    assert within(boxes, 640, 480).tolist() == [False, True, False, True, False]
+
+
+def test_who_is_hardly_seen_does_not_run_away():
+    """A glimpse of joints elsewhere, of hardly any score, moves nobody."""
+    tracker = Tracker()
+    for frame in range(20):
+        step(tracker, frame, [person(300)])
+    step(tracker, 20, [person(330, score=0.03)])
+    step(tracker, 21, [])
+    assert abs(tracker.tracks[0].velocity_px[0]) < 0.2 * 30 / (FRAME_NS * 1e-9)
 
 
 def test_unseen_people_are_predicted_then_end():
