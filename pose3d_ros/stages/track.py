@@ -372,8 +372,8 @@ class Tracker:
         alone = np.triu(iou(box, box), 1)
         alone = (alone + alone.T).max(1, initial=0) < _BESIDE_IOU
         tracks = []
-        for i, track in enumerate(chosen):
-            track = track or self._begin(box[i], joints[i], weight[i], self._known_again(box[i], look[i]))
+        for i, known in enumerate(chosen):
+            track = known or self._begin(box[i], joints[i], weight[i], self._known_again(box[i], look[i]))
             track.row = i
             if alone[i]:
                 track.looks = remembered(track.looks, look[i], _NEW_LOOK)

@@ -193,7 +193,7 @@ def test_ways_cross(cache, monkeypatch, tmp_path, seed):
 def test_a_film_has_the_truth_of_each_person(cache, tmp_path):
     studio = scene.open_studio(ROOT, cache, "test", seed=0, pool_size=2, photos=False)
     walk = film.walk(film.recorded(studio, "02_01"), 0.0, end=np.array([0.0, 0.0, -4.0]))[-3:]
-    beside = [replace(step, spot=step.spot + [1.0, 0, 0]) for step in walk[:2]]
+    beside = [replace(step, spot=step.spot + np.array([1.0, 0, 0])) for step in walk[:2]]
     shown = film.shoot(studio, tmp_path, 0, [walk, beside])
     assert [[joints is not None for joints in frame] for frame in shown.joints[:4]] == [[True, True]] * 2 + [
         [True, False],

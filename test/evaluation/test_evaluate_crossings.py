@@ -16,7 +16,7 @@ BODY_M = np.random.default_rng(0).uniform([-0.3, -0.9, 0], [0.3, 0.9, 0.1], (NUM
 
 
 def place(x):
-    return BODY_M + [x, 0, 4.0]
+    return BODY_M + np.array([x, 0, 4.0])
 
 
 def somebody(id_, x, state=JointState.VISIBLE):

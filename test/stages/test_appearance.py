@@ -47,7 +47,7 @@ def test_what_is_hidden_or_outside_has_no_colour(image, joints):
     score = np.ones((1, NUM_JOINTS))
     score[0, [INDEX["left_knee"], INDEX["right_knee"], INDEX["left_hip"]]] = 0.1
     assert np.isfinite(appearance(image, joints, score)).all(-1).tolist() == [[True, False]]
-    below = joints + [0, 140]
+    below = joints + np.array([0, 140])
     assert np.isfinite(appearance(image, below, np.ones((1, NUM_JOINTS)))).all(-1).tolist() == [[False, False]]
 
 
@@ -69,7 +69,7 @@ def test_unlikeness_is_of_the_parts_known_of_both():
 
 def test_light_counts_for_less_than_colour():
     grey = np.array([[50.0, 0, 0]] * 2)
-    brighter, greener = grey + [20, 0, 0], grey + [0, -20, 0]
+    brighter, greener = grey + np.array([20.0, 0, 0]), grey + np.array([0, -20.0, 0])
     assert unlikeness(grey[None], brighter[None]) < unlikeness(grey[None], greener[None])
 
 
