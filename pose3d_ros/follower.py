@@ -34,9 +34,9 @@ _VISIBLE = 0.5
 """Probability from which on a joint is to be seen, so that the surface there is the joint's."""
 _SURE_SCORE = 0.5
 """Mean score of the joints from which on the person's crop is taken to be right."""
-_DOUBTFUL = 0.45
-"""Mean score of the frames lately below which somebody is given up: most things that are no people, but look like them
-for a moment, stay below."""
+_DOUBTFUL, _DOUBTFUL_SHARE = 0.45, 1.5
+"""Mean score of the frames lately, and over `score_threshold`, below which somebody is given up: most things that are no
+people, but look like them for a moment, stay below."""
 _NEW_SHARE = 0.1
 """Of the last frame in that mean."""
 _SAME_CAMERA = 0.005
@@ -181,8 +181,9 @@ class Follower:
         """[count] scores below which each of the first tracks is not there: their mean would become doubtful, too."""
         first = self._tracker.tracks[:count]
         means = np.array([self._seen[track.id].mean_score if track.id in self._seen else 1.0 for track in first])
-        least = (_DOUBTFUL - (1 - _NEW_SHARE) * means) / _NEW_SHARE
-        return np.maximum(least, self._settings.score_threshold)
+        threshold = self._settings.score_threshold
+        least_mean = min(_DOUBTFUL, _DOUBTFUL_SHARE * threshold)
+        return np.maximum((least_mean - (1 - _NEW_SHARE) * means) / _NEW_SHARE, threshold)
 
     def _are_people(self, new: Suspects) -> NDArray[np.bool_]:
         """[n] whether these are people, and would not be given up again in the next frame."""

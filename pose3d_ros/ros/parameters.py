@@ -162,7 +162,7 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "track_timeout_s",
         PipelineSettings.track_timeout_s,
-        "Seconds that a person keeps the id, predicted, after being lost from sight.",
+        "Seconds that a person is carried on, predicted, after being lost from sight.",
         0.0,
         10.0,
         change=Change.LIVE,

@@ -139,7 +139,14 @@ _FULL_WIDTH = (
 
 _TAUGHT = (
     _pose2d("pose2d_taught", "pose2d_taught", "pose2d_seventh", "--teacher $runs/wide_fifth/checkpoint.pt"),
-    _export_pose2d("pose2d_taught", "--data $data --size 224", "$runs/224/pose2d.onnx"),
+    Step("bystanders --data $data --output $runs/who_stands_by.npz", "$runs/who_stands_by.npz"),
+    Step(
+        "findings --checkpoint $models/pose2d.onnx --bystanders $runs/who_stands_by.npz --data $data "
+        "--output $runs/found_bystanders.npz",
+        "$runs/found_bystanders.npz",
+    ),
+    _pose2d("pose2d_bystanders", "pose2d_bystanders", "pose2d_taught", "--bystanders $runs/found_bystanders.npz"),
+    _export_pose2d("pose2d_taught pose2d_bystanders", "--data $data --size 224", "$runs/224/pose2d.onnx"),
     Step(
         "export int8 pose2d --models $models --source $runs/224/pose2d.onnx --data $data "
         "--synthetic $synthetic/calibration",
