@@ -398,7 +398,7 @@ class Tracker:
 
     def forget_metres(self) -> None:
         """What was measured with another calibration is no measure any more; people keep their ids."""
-        for track in self._tracks:
+        for track in [*self._tracks, *self._lost]:
             track.root = track.joints = track.state = None
             track.size, track.size_variance = 1.0, SIZE_SD**2
 

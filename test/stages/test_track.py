@@ -137,6 +137,22 @@ def test_who_was_lost_is_known_again(x, size, looks, seconds, expected):
     assert see(tracker, 10 + round(30 * seconds), [person(x, size=size)], [looks]) == [expected]
 
 
+def test_who_is_known_again_has_their_size_unless_the_calibration_changed():
+    for changes, size in ((False, 0.8), (True, 1.0)):
+        tracker = Tracker()
+        for frame in range(10):
+            see(tracker, frame, [person(300)], [RED])
+        tracker.tracks[0].size = 0.8
+        for frame in range(10, 40):
+            step(tracker, frame, [])
+        if changes:
+            tracker.forget_metres()
+        tracker.predict(40 * FRAME_NS)
+        box, joints, score = person(300)
+        [track] = tracker.assign(box[None], joints[None], score[None], RED[None])
+        assert (track.id, track.size) == (1, size)
+
+
 def test_somebody_seen_for_a_moment_is_not_known_again():
     tracker = Tracker()
     see(tracker, 0, [person(300)], [RED])
