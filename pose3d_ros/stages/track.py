@@ -42,9 +42,11 @@ _NEW_LOOK = 0.1
 _ALIKE, _UNLIKE = 10.0, 40.0
 """Differences of colour, of which the first is a person's own from frame to frame, and the second another person's."""
 _LOOKS_WEIGHT, _SHARE_ALIKE = 0.5, 0.3
+"""What looks count for in a match, and where between those two differences they speak neither for it nor against it."""
 _SAME_LOOK = 12.0
+"""Difference up to which somebody who was lost is known again."""
 _REMEMBERED_S = 3.0
-"""For how long somebody who was lost is known again by looks, place and size."""
+"""For how long they are."""
 _NEAR_BY, _SPEED, _SAME_SIZE = 0.3, 0.8, 0.4
 """Where they may be then, in body heights and body heights a second, and how much larger or smaller (log)."""
 _EDGE = 0.02
