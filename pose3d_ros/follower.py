@@ -35,8 +35,8 @@ _VISIBLE = 0.5
 _SURE_SCORE = 0.5
 """Mean score of the joints from which on the person's crop is taken to be right."""
 _DOUBTFUL, _DOUBTFUL_SHARE = 0.45, 1.5
-"""Mean score of the frames lately, and over `score_threshold`, below which somebody is given up: most things that are no
-people, but look like them for a moment, stay below."""
+"""Mean score of the frames lately, and that over `score_threshold`, below which somebody is given up: most things that
+look like people for a moment stay below."""
 _NEW_SHARE = 0.1
 """Of the last frame in that mean."""
 _SAME_CAMERA = 0.005
