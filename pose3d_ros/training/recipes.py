@@ -171,7 +171,8 @@ _FINDER = (
 )
 
 _FINDER_IN_8_BITS = (
-    _export_finder("finder_sixth", "--size 384 320", "$runs/384/finder.onnx"),
+    _finder("finder_seventh", "finder_seventh", "finder_sixth", "--bystanders $runs/bystanders_again.npz"),
+    _export_finder("finder_seventh", "--size 384 320", "$runs/384/finder.onnx"),
     Step("export int8 find --models $models --source $runs/384/finder.onnx --data $data", "$models/finder_int8.onnx"),
 )
 
