@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,15 +13,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pose3d_ros.camera_file import read_camera
 from pose3d_ros.evaluation.evaluate_pose2d import Scores
+from pose3d_ros.evaluation.films import play
 from pose3d_ros.evaluation.metrics import joint_errors, mahalanobis_squared
 from pose3d_ros.evaluation.pipeline_arguments import add_pipeline_arguments, open_pipeline
 from pose3d_ros.evaluation.pose2d import torso_length
-from pose3d_ros.person import Frame, Person
+from pose3d_ros.person import Person
 from pose3d_ros.pipeline import Pipeline
 from pose3d_ros.skeleton import ROOT
-from pose3d_ros.video import PACKAGE_CLIP, open_source
+from pose3d_ros.video import PACKAGE_CLIP
 
 Array = NDArray[np.float64]
 
@@ -41,18 +40,13 @@ class Seen(NamedTuple):
 
 
 def follow(pipeline: Pipeline, folder: Path) -> Iterator[Seen]:
-    """The frames of a folder's film in which somebody is. Raises CameraError when there is none."""
-    camera = read_camera(folder / "clip.json")
-    truth = json.loads((folder / "clip.json").read_text(encoding="utf-8"))["joints_m"]
-    pipeline.reset()
-    with open_source(str(folder / "clip.mp4")) as source:
-        for (image, stamp_ns), true in zip(source, truth, strict=False):
-            people = pipeline.process(Frame(image, stamp_ns, camera))
-            if true is not None:
-                joints_m = np.array(true)
-                joints_px = camera.project(joints_m)
-                inside = ((joints_px >= 0) & (joints_px < [camera.width, camera.height])).all(-1)
-                yield Seen(joints_m, joints_px, np.asarray(inside), _nearest(people, joints_px))
+    """The frames of a folder's film in which somebody is. Raises as `play` does."""
+    for true, people, camera in play(pipeline, folder, "joints_m", "clip"):
+        if true is not None:
+            joints_m = np.array(true)
+            joints_px = camera.project(joints_m)
+            inside = ((joints_px >= 0) & (joints_px < [camera.width, camera.height])).all(-1)
+            yield Seen(joints_m, joints_px, np.asarray(inside), _nearest(people, joints_px))
 
 
 def _nearest(people: Sequence[Person], joints_px: Array) -> Person | None:

@@ -9,7 +9,6 @@ MOT").
 from __future__ import annotations
 
 import argparse
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,13 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from pose3d_ros.camera_file import read_camera
-from pose3d_ros.evaluation.metrics import joint_errors
+from pose3d_ros.evaluation.films import play
 from pose3d_ros.evaluation.pipeline_arguments import add_pipeline_arguments, open_pipeline
 from pose3d_ros.evaluation.pose2d import torso_length
-from pose3d_ros.person import Frame, JointState, Person
+from pose3d_ros.person import JointState, Person
 from pose3d_ros.pipeline import Pipeline
-from pose3d_ros.video import open_source
 
 Array = NDArray[np.float64]
 
@@ -85,38 +82,25 @@ class Identities:
 
 
 def follow(pipeline: Pipeline, folder: Path) -> Identities:
-    """The people of a folder's film. Raises ValueError when its truth is not of several people."""
-    file = folder / "clip.json"
-    truth = json.loads(file.read_text(encoding="utf-8")).get("people_m")
-    if truth is None:
-        raise ValueError(f"{file} has no people_m: films of several people are made by pose3d render --kind crossing")
-    camera = read_camera(file)
-    pipeline.reset()
-    found = Identities([Whereabouts() for _ in truth[0]])
-    with open_source(str(folder / "clip.mp4")) as source:
-        for (image, stamp_ns), true in zip(source, truth, strict=False):
-            there = [k for k, joints_m in enumerate(true) if joints_m is not None]
-            joints_px = camera.project(np.reshape([true[k] for k in there], (-1, 24, 3)))
-            people = pipeline.process(Frame(image, stamp_ns, camera))
-            match = dict(_pairs(joints_px, people))
-            for i, k in enumerate(there):
-                found.people[k].ids.append(people[match[i]].id if i in match else None)
-            for i, person in enumerate(people):
-                if i not in match.values():
-                    if (person.joint_state == JointState.PREDICTED).all():
-                        found.carried_on += 1
-                    else:
-                        found.strangers += 1
+    """The people of a folder's film. Raises as `play` does."""
+    frames = list(play(pipeline, folder, "people_m", "crossing"))
+    found = Identities([Whereabouts() for _ in frames[0].true])
+    for true, people, camera in frames:
+        there = [k for k, joints_m in enumerate(true) if joints_m is not None]
+        match = dict(_pairs(camera.project(np.reshape([true[k] for k in there], (-1, 24, 3))), people))
+        for i, k in enumerate(there):
+            found.people[k].ids.append(people[match[i]].id if i in match else None)
+        others = [person for i, person in enumerate(people) if i not in match.values()]
+        carried_on = sum(bool((person.joint_state == JointState.PREDICTED).all()) for person in others)
+        found.carried_on += carried_on
+        found.strangers += len(others) - carried_on
     return found
 
 
 def _pairs(joints_px: Array, people: Sequence[Person]) -> Iterator[tuple[int, int]]:
     """Which true people, of joints [n, 24, 2], are which of those found."""
-    said = np.reshape([person.joints_px for person in people], (1, -1, 24, 2))
-    true = joints_px[:, None]
-    shape = (len(joints_px), len(people))
-    errors = joint_errors(np.broadcast_to(said, (*shape, 24, 2)), np.broadcast_to(true, (*shape, 24, 2))).mean(-1)
-    errors = errors / torso_length(joints_px)[:, None].clip(1e-6)
+    said = np.reshape([person.joints_px for person in people], (-1, 24, 2))
+    errors = np.linalg.norm(joints_px[:, None] - said, axis=-1).mean(-1) / torso_length(joints_px)[:, None].clip(1e-6)
     for i, k in zip(*linear_sum_assignment(errors.clip(max=10)), strict=True):
         if errors[i, k] <= _FARTHEST:
             yield int(i), int(k)
@@ -133,10 +117,10 @@ def run(args: argparse.Namespace) -> None:
     pipeline = open_pipeline(args)
     films = {str(folder): follow(pipeline, folder) for folder in args.folders}
     if len(films) > 1:
-        everybody = [person for film in films.values() for person in film.people]
-        strangers, carried_on = (
-            sum(getattr(film, what) for film in films.values()) for what in ("strangers", "carried_on")
+        films["all"] = Identities(
+            [person for film in films.values() for person in film.people],
+            sum(film.strangers for film in films.values()),
+            sum(film.carried_on for film in films.values()),
         )
-        films["all"] = Identities(everybody, strangers, carried_on)
     for name, film in films.items():
         print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in film.figures().items()))

@@ -305,9 +305,9 @@ class Tracker:
             self.reset()
         dt = 0.0 if self._now_ns is None else (stamp_ns - self._now_ns) * _NS
         self._now_ns = stamp_ns
-        lost = [t for t in self._tracks if not self._goes_on(t, stamp_ns) and t.hits >= self.config.confirm_hits]
+        before, self._tracks = self._tracks, [track for track in self._tracks if self._goes_on(track, stamp_ns)]
+        lost = [t for t in before if t not in self._tracks and t.hits >= self.config.confirm_hits]
         self._lost = [t for t in [*self._lost, *lost] if stamp_ns - t.seen_ns <= _REMEMBERED_S / _NS]
-        self._tracks = [track for track in self._tracks if self._goes_on(track, stamp_ns)]
         for track in self._tracks:
             track.coasting = track.hits > 0 and track.row < 0
             track.row = -1
@@ -371,8 +371,9 @@ class Tracker:
             for i, k in zip(*linear_sum_assignment(cost), strict=True):
                 if cost[i, k] <= self.config.max_cost:
                     chosen[i] = self._tracks[k]
-        alone = np.triu(iou(box, box), 1)
-        alone = (alone + alone.T).max(1, initial=0) < _BESIDE_IOU
+        overlap = iou(box, box)
+        np.fill_diagonal(overlap, 0)
+        alone = overlap.max(1, initial=0) < _BESIDE_IOU
         tracks = []
         for i, known in enumerate(chosen):
             track = known or self._begin(box[i], joints[i], weight[i], self._known_again(box[i], look[i]))

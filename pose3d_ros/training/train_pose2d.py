@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,6 +44,8 @@ from pose3d_ros.training.image_training import (
 )
 from pose3d_ros.training.synthetic_source import SyntheticSource
 from pose3d_ros.training.trainer import Schedule, Trainer
+
+BYSTANDERS = "those who stand by in the photos: give what was found in them with --bystanders"
 
 
 @dataclass(frozen=True)
@@ -228,14 +230,10 @@ def locate(net: nn.Module, crops: NDArray[np.uint8]) -> NDArray[np.floating]:
 def _sources(
     config: Pose2DConfig, args: argparse.Namespace, own: Sequence[CocoPerson], nobody: NobodySource
 ) -> tuple[list[Source], list[float]]:
+    photos = cache(lambda: read_lspet(args.data / "lspet", "train"))  # once for both sources
     makers: dict[str, Callable[[], Source]] = {
-        "lspet": lambda: _photos(read_lspet(args.data / "lspet", "train"), args.findings, config.teacher_share),
-        "bystanders": lambda: _bystanders(
-            read_lspet(args.data / "lspet", "train"),
-            required(
-                args.bystanders, "those who stand by in the photos: give what was found in them with --bystanders"
-            ),
-        ),
+        "lspet": lambda: _photos(photos(), args.findings, config.teacher_share),
+        "bystanders": lambda: _bystanders(required(args.bystanders, BYSTANDERS), photos()),
         "synthetic": lambda: SyntheticSource(required(args.synthetic, RENDERED)),
         "coco": lambda: CocoSource(required(own, "people of your own: give their annotations with --coco")),
         "nobody": lambda: nobody,
@@ -247,5 +245,5 @@ def _photos(photos: Photos, findings: Path | None, share: float) -> PhotoSource:
     return PhotoSource(photos) if findings is None else PhotoSource(photos, Findings.read(findings, photos), share)
 
 
-def _bystanders(photos: Photos, found: Path) -> BystanderSource:
+def _bystanders(found: Path, photos: Photos) -> BystanderSource:
     return BystanderSource(photos, FoundBystanders.read(found, photos))

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
 
-from pose3d_ros.data.synthetic.film import Step, idle, recorded, shoot, turn, walk
+from pose3d_ros.data.synthetic.film import FPS, Step, idle, recorded, shoot, turn, walk
 from pose3d_ros.data.synthetic.scene import Studio
 
 _WALKS, _IDLE = ("02_01", "02_02"), "02_06"
@@ -20,7 +21,8 @@ _NEAR_M, _FAR_M, _STANDING_M = (2.3, 2.9), (3.3, 4.2), (4.6, 5.4)
 """From the camera."""
 _MEETING_M = 0.4
 """From the middle of the picture to each of two who meet there."""
-KINDS = ("past each other", "past each other and somebody who stands", "meet and turn back")
+_CALM_S = 2.6
+"""Whoever stands moves so long, and then backwards."""
 
 
 def render_crossing(studio: Studio, out: Path, seed: int = 0) -> Path:
@@ -31,17 +33,30 @@ def render_crossing(studio: Studio, out: Path, seed: int = 0) -> Path:
         optical frame in metres, null where that person is not in the picture.
     """
     rng = np.random.default_rng([seed, 21])
-    kind = KINDS[seed % len(KINDS)]
-    near, far = rng.uniform(*_NEAR_M), rng.uniform(*_FAR_M)
-    if kind == KINDS[2]:
-        film = shoot(studio, out, seed, [_back(studio, rng, 1, near + 0.4), _back(studio, rng, -1, far)])
-    else:
-        cast: list[Sequence[Step]] = [_past(studio, rng, 1, near), _past(studio, rng, -1, far)]
-        if kind == KINDS[1]:
-            cast.append(_standing(studio, rng, max(map(len, cast))))
-        film = shoot(studio, out, seed, cast)
+    film = shoot(studio, out, seed, _KINDS[seed % len(_KINDS)](studio, rng))
     film.describe(people_m=film.joints)
     return film.path
+
+
+def _pass(studio: Studio, rng: np.random.Generator) -> list[list[Step]]:
+    """Two walk past each other."""
+    near, far = rng.uniform(*_NEAR_M), rng.uniform(*_FAR_M)
+    return [_past(studio, rng, 1, near), _past(studio, rng, -1, far)]
+
+
+def _pass_before_somebody(studio: Studio, rng: np.random.Generator) -> list[list[Step]]:
+    """Two walk past each other, and past a third who stands."""
+    two = _pass(studio, rng)
+    return [*two, _standing(studio, rng, max(map(len, two)))]
+
+
+def _meet(studio: Studio, rng: np.random.Generator) -> list[list[Step]]:
+    """Two meet, turn and go back."""
+    near, far = rng.uniform(*_NEAR_M), rng.uniform(*_FAR_M)
+    return [_back(studio, rng, 1, near + 0.4), _back(studio, rng, -1, far)]
+
+
+_KINDS = (_pass, _pass_before_somebody, _meet)
 
 
 def _along(studio: Studio, rng: np.random.Generator, side: int) -> list[Step]:
@@ -73,7 +88,6 @@ def _back(studio: Studio, rng: np.random.Generator, side: int, depth: float) -> 
 
 def _standing(studio: Studio, rng: np.random.Generator, frames: int) -> list[Step]:
     """In the middle, facing the camera."""
-    calm = idle(recorded(studio, _IDLE), min(frames, 78))
+    calm = idle(recorded(studio, _IDLE), int(_CALM_S * FPS))
     spot = np.array([rng.uniform(-0.4, 0.4), 0.0, -rng.uniform(*_STANDING_M)])
-    poses = [*calm, *calm[::-1]] * frames
-    return [Step(pose, spot, 0.0) for pose in poses[:frames]]
+    return [Step(pose, spot, 0.0) for pose in islice(cycle([*calm, *calm[::-1]]), frames)]

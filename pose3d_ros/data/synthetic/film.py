@@ -165,12 +165,12 @@ def walk(
     """A walk turned so that it leads along ``heading`` from ``start`` or to ``end``."""
     path = clip[:, r.PELVIS] * [1, 0, 1]
     way = path[-1] - path[0]
-    turn = about_y(heading - float(np.arctan2(way[0], way[2])))
-    path = path @ turn.T
+    rotation = about_y(heading - float(np.arctan2(way[0], way[2])))
+    path = path @ rotation.T
     path = path - path[0] + start if start is not None else path - path[-1] + (end if end is not None else 0)
     steps = []
     for pose, spot in zip(clip, path, strict=True):
-        turned = (pose - pose[r.PELVIS] * [1, 0, 1]) @ turn.T
+        turned = (pose - pose[r.PELVIS] * [1, 0, 1]) @ rotation.T
         yaw = _yaw(turned)
         steps.append(Step(turned @ about_y(-yaw).T, spot, yaw))
     return steps
