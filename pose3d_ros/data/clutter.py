@@ -1,4 +1,4 @@
-"""Pictures of nobody: fractal noise with shapes, repeated things, writing and animals on it.
+"""Pictures of nobody: fractal noise, or an even ground, with shapes, repeated things, writing and animals on it.
 
 Photographs without people are few, and a network that has only seen those finds people in coins, cells and craters. One
 that has never seen an animal takes its legs for arms and legs.
@@ -16,13 +16,18 @@ from numpy.typing import NDArray
 Image = NDArray[np.uint8]
 
 _MOST_LAYERS = 6
+_DRAWN = 0.25
+"""Share of pictures on an even ground, as signs, logos and drawings are."""
 _LETTERS = np.array(list("ABCDEFGHKLMNPRSTXYZabcdeghkmnpqrstxyz0123456789.,;:-+=()[]/&%"))
 
 
 def clutter(rng: np.random.Generator, width: int, height: int) -> Image:
     """A random picture [height, width, 3]."""
-    image = fractal_noise(rng, width, height)
-    for _ in range(int(rng.integers(_MOST_LAYERS))):
+    if rng.random() < _DRAWN:
+        image, fewest = np.full((height, width, 3), _ink(rng)).astype(np.uint8), 1
+    else:
+        image, fewest = fractal_noise(rng, width, height), 0
+    for _ in range(int(rng.integers(fewest, _MOST_LAYERS))):
         draw = _DRAWINGS[int(rng.integers(len(_DRAWINGS)))]
         draw(image, rng)
     if rng.random() < 0.3:

@@ -39,6 +39,14 @@ class Photos:
             raise ValueError(f"{self.names[i]} is not a readable JPEG")
         return np.asarray(image, np.uint8)
 
+    def thinned(self, count: int) -> Photos:
+        """So many of them, evenly spaced. Raises ValueError when there are fewer."""
+        if not 0 < count <= len(self):
+            raise ValueError(f"{count} photos of {len(self)} were asked for")
+        kept = np.arange(count) * len(self) // count
+        of_kept = ([notes[i] for i in kept] for notes in (self.jpegs, self.names))
+        return Photos(*of_kept, self.joints_px[kept], self.labelled[kept])
+
 
 def read_lspet(folder: Path, split: str) -> Photos:
     """The photos of a split from labels.npz and the .tar files in `folder`.

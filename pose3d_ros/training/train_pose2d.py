@@ -88,6 +88,7 @@ def add_crop_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="what `pose3d findings --bystanders` wrote, to learn from unlabelled people, too",
     )
+    parser.add_argument("--photos", type=int, help="learn from so many of LSPET's photos only, to see what more bring")
     parser.add_argument(
         "--coco",
         type=Path,
@@ -230,7 +231,7 @@ def locate(net: nn.Module, crops: NDArray[np.uint8]) -> NDArray[np.floating]:
 def _sources(
     config: Pose2DConfig, args: argparse.Namespace, own: Sequence[CocoPerson], nobody: NobodySource
 ) -> tuple[list[Source], list[float]]:
-    photos = cache(lambda: read_lspet(args.data / "lspet", "train"))  # once for both sources
+    photos = cache(lambda: _read_photos(args.data, args.photos))  # once for both sources
     makers: dict[str, Callable[[], Source]] = {
         "lspet": lambda: _photos(photos(), args.findings, config.teacher_share),
         "bystanders": lambda: _bystanders(required(args.bystanders, BYSTANDERS), photos()),
@@ -239,6 +240,11 @@ def _sources(
         "nobody": lambda: nobody,
     }
     return mixture(makers, config.shares)
+
+
+def _read_photos(data: Path, count: int | None) -> Photos:
+    photos = read_lspet(data / "lspet", "train")
+    return photos if count is None else photos.thinned(count)
 
 
 def _photos(photos: Photos, findings: Path | None, share: float) -> PhotoSource:
