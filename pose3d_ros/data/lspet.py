@@ -44,8 +44,8 @@ class Photos:
         if not 0 < count <= len(self):
             raise ValueError(f"{count} photos of {len(self)} were asked for")
         kept = np.arange(count) * len(self) // count
-        of_kept = ([notes[i] for i in kept] for notes in (self.jpegs, self.names))
-        return Photos(*of_kept, self.joints_px[kept], self.labelled[kept])
+        jpegs, names = [self.jpegs[i] for i in kept], [self.names[i] for i in kept]
+        return Photos(jpegs, names, self.joints_px[kept], self.labelled[kept])
 
 
 def read_lspet(folder: Path, split: str) -> Photos:
