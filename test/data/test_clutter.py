@@ -29,3 +29,10 @@ def test_noise_of_all_grains():
         roughness.append(np.abs(np.diff(grey)).mean() / grey.std())
     assert min(roughness) < 0.15
     assert max(roughness) > 0.5
+
+
+def test_some_pictures_are_drawn_on_an_even_ground_and_hardly_any_of_these_is_empty():
+    pictures = [clutter(np.random.default_rng(seed), 64, 48).reshape(-1, 3) for seed in range(100)]
+    most_frequent = [np.unique(picture, axis=0, return_counts=True)[1].max() / len(picture) for picture in pictures]
+    assert 0.05 < np.mean(np.array(most_frequent) > 0.3) < 0.4
+    assert np.mean(np.array(most_frequent) == 1) < 0.05

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pose3d_ros.data.lspet import read_lspet
-from pose3d_ros.skeleton import INDEX
+from pose3d_ros.data.lspet import Photos, read_lspet
+from pose3d_ros.skeleton import INDEX, NUM_JOINTS
 
 
 @pytest.fixture
@@ -48,3 +48,16 @@ def test_unknown_split_and_missing_photos_are_named(folder):
     (folder / "val-00.tar").unlink()
     with pytest.raises(FileNotFoundError, match="no photos of LSPET"):
         read_lspet(folder, "val")
+
+
+def test_some_photos_are_evenly_spaced_and_no_more_than_there_are():
+    names = [f"{i}.jpg" for i in range(5)]
+    joints = np.arange(5, dtype=np.float32)[:, None, None] + np.zeros((5, NUM_JOINTS, 2), np.float32)
+    photos = Photos([b"%d" % i for i in range(5)], names, joints, joints[..., 0] > 2)
+    some = photos.thinned(2)
+    assert (some.jpegs, some.names) == ([b"0", b"2"], ["0.jpg", "2.jpg"])
+    np.testing.assert_array_equal(some.joints_px, joints[[0, 2]])
+    np.testing.assert_array_equal(photos.thinned(5).labelled, photos.labelled)
+    for count in (0, 6):
+        with pytest.raises(ValueError, match=f"{count} photos of 5"):
+            photos.thinned(count)
