@@ -103,8 +103,8 @@ def _measure(what: str, file: str) -> Step:
 _CROPS = _render("crops", 17_000, "crops")
 _CALIBRATION = _render("crops", 800, "calibration", "--seed 1")
 _HEALTH = Step("evaluate health --models $models --record")
-_FOR_GPUS = "--size 448 384"
-"""The pictures of a GPU's finder."""
+_TO_LOOK_FOR_BYSTANDERS = "--size 448 384"
+"""The pictures of the finders that look for who stands by."""
 
 _BEGUN = (
     _CROPS,
@@ -160,18 +160,18 @@ _FINDER = (
     _finder("finder", "finder", "pose2d"),
     _finder("finder_second", "finder_second", "finder"),
     _finder("finder_third", "finder_third", "finder_second"),
-    _export_finder("finder_third", _FOR_GPUS, "$runs/third/finder.onnx"),
+    _export_finder("finder_third", _TO_LOOK_FOR_BYSTANDERS, "$runs/third/finder.onnx"),
     _bystanders("$runs/third", "$runs/bystanders.npz"),
     _finder("finder_fourth", "finder_fourth", "finder_third", "--bystanders $runs/bystanders.npz"),
-    _export_finder("finder_fourth", _FOR_GPUS, "$runs/fourth/finder.onnx"),
+    _export_finder("finder_fourth", _TO_LOOK_FOR_BYSTANDERS, "$runs/fourth/finder.onnx"),
     _bystanders("$runs/fourth", "$runs/bystanders_again.npz"),
     _render("scenes", 12_000, "scenes"),
     _finder("finder_sixth", "finder_sixth", "finder_fourth", "--bystanders $runs/bystanders_again.npz"),
-    _export_finder("finder_sixth", _FOR_GPUS, "$models/finder.onnx"),
+    _finder("finder_seventh", "finder_seventh", "finder_sixth", "--bystanders $runs/bystanders_again.npz"),
+    _export_finder("finder_seventh", "--size 512 416", "$models/finder.onnx"),
 )
 
 _FINDER_IN_8_BITS = (
-    _finder("finder_seventh", "finder_seventh", "finder_sixth", "--bystanders $runs/bystanders_again.npz"),
     _export_finder("finder_seventh", "--size 384 320", "$runs/384/finder.onnx"),
     Step("export int8 find --models $models --source $runs/384/finder.onnx --data $data", "$models/finder_int8.onnx"),
 )
