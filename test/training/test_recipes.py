@@ -18,6 +18,8 @@ NO_RECIPES = (
     "lifter_martinez",
     "lifter_aware",
     "lifter_unaware",
+    "lifter_squared",
+    "pose2d_pictures",
     "deeppose",
     "pose2d_finetune",
     "own/",
