@@ -25,7 +25,7 @@ from pose3d_ros.stages.ground import with_ground
 from pose3d_ros.stages.lift import Lifted
 from pose3d_ros.stages.place import place
 from pose3d_ros.stages.pose2d import Pose2D, joined
-from pose3d_ros.stages.presence import presence
+from pose3d_ros.stages.presence import presence, still_there
 from pose3d_ros.stages.track import Measurement, Track, Tracked, Tracker, TrackerConfig, distinct, within
 
 Array = NDArray[np.float64]
@@ -35,8 +35,8 @@ _VISIBLE = 0.5
 _SURE_SCORE = 0.5
 """Mean score of the joints from which on the person's crop is taken to be right."""
 _DOUBTFUL, _DOUBTFUL_SHARE = 0.45, 1.5
-"""Mean score of the frames lately, and that over `score_threshold`, below which somebody is given up: most things that
-look like people for a moment stay below."""
+"""Mean of still_there in the frames lately, and that over `score_threshold`, below which somebody is given up: most
+things that look like people for a moment stay below."""
 _NEW_SHARE = 0.1
 """Of the last frame in that mean."""
 _SAME_CAMERA = 0.005
@@ -47,12 +47,12 @@ distortion (at 45 degrees off the axis, about a share of the ray) may change, as
 class _Seen(NamedTuple):
     """How somebody was last seen.
 
-    cov_px: [24, 2, 2] of the joints. score: that it is a person; mean_score: of the frames lately.
+    cov_px: [24, 2, 2] of the joints. score: that it is a person. there: see still_there, the mean of the frames lately.
     """
 
     cov_px: Array
     score: float
-    mean_score: float
+    there: float
 
 
 class Follower:
@@ -162,10 +162,10 @@ class Follower:
     ) -> Steps[tuple[Array, Pose2D]]:
         """The people who are there: their boxes [n, 4] round their joints, and their joints.
 
-        doubt: the score below which each of the `known` ones is not there.
+        doubt: how far each of the `known` ones has to be told to be there.
         """
         pose: Pose2D = yield Locate(image, np.concatenate([known, found]))
-        there = pose.person_score[: len(known)] >= doubt
+        there = still_there(pose)[: len(known)] >= doubt
         if len(found):
             first = pose.people(np.arange(len(known), len(pose.score)))
             new = yield from look_closely(image, Suspects(found, found_score, first))
@@ -178,9 +178,9 @@ class Follower:
         return boxes[kept], pose.people(kept)
 
     def _doubt(self, count: int) -> Array:
-        """[count] scores below which each of the first tracks is not there: their mean would become doubtful, too."""
+        """[count] what still_there has to say of each of the first tracks: with less its mean would become doubtful."""
         first = self._tracker.tracks[:count]
-        means = np.array([self._seen[track.id].mean_score if track.id in self._seen else 1.0 for track in first])
+        means = np.array([self._seen[track.id].there if track.id in self._seen else 1.0 for track in first])
         threshold = self._settings.score_threshold
         least_mean = min(_DOUBTFUL, _DOUBTFUL_SHARE * threshold)
         return np.maximum((least_mean - (1 - _NEW_SHARE) * means) / _NEW_SHARE, threshold)
@@ -237,16 +237,22 @@ class Follower:
 
     def _remember(self, tracked: list[Tracked], pose: Pose2D) -> None:
         """Keeps what was last seen of each person's picture, also of those who are not shown just now."""
+        there = still_there(pose)
         seen = self._seen | {
-            track.id: self._seen_again(track.id, pose.cov_px[track.row], float(pose.person_score[track.row]))
+            track.id: _Seen(
+                pose.cov_px[track.row],
+                float(pose.person_score[track.row]),
+                self._there(track.id, float(there[track.row])),
+            )
             for track in tracked
             if track.row >= 0
         }
         self._seen = {track.id: seen[track.id] for track in self._tracker.tracks if track.id in seen}
 
-    def _seen_again(self, id_: int, cov_px: Array, score: float) -> _Seen:
-        mean = self._seen[id_].mean_score if id_ in self._seen else score
-        return _Seen(cov_px, score, mean + _NEW_SHARE * (score - mean))
+    def _there(self, id_: int, now: float) -> float:
+        """The mean of the frames lately, with this one."""
+        before = self._seen[id_].there if id_ in self._seen else now
+        return before + _NEW_SHARE * (now - before)
 
     def _people(self, tracked: list[Tracked]) -> list[Person]:
         assert self._last is not None

@@ -20,8 +20,7 @@ _MOST_CERTAIN = 0.999
 
 def log_odds(found_score: Array, pose: Pose2D) -> Array:
     """[n, 3] of the finder's score [n], of the person's score, and of the visibility of the joints best seen."""
-    visible = np.sort(pose.visible, -1)[:, -_SEEN_JOINTS:].mean(-1)
-    known = np.stack([found_score, pose.person_score, visible], -1).clip(1 - _MOST_CERTAIN, _MOST_CERTAIN)
+    known = np.stack([found_score, pose.person_score, _best_seen(pose)], -1).clip(1 - _MOST_CERTAIN, _MOST_CERTAIN)
     return np.asarray(logit(known))
 
 
@@ -32,3 +31,15 @@ def presence(found_score: Array, pose: Pose2D) -> Array:
     Together they tell people from things far better than each alone.
     """
     return np.asarray(expit(log_odds(found_score, pose) @ WEIGHTS + BIAS))
+
+
+def still_there(pose: Pose2D) -> Array:
+    """[n] how far the joints alone tell that people who were there before still are, 0...1: no more than they are sure,
+    and no more than they are seen. In the crop that somebody has left, joints have scores of 0.3 to 0.6, and none is
+    seen."""
+    return np.minimum(pose.person_score, _best_seen(pose))
+
+
+def _best_seen(pose: Pose2D) -> Array:
+    """[n] visibility of the joints best seen."""
+    return np.asarray(np.sort(pose.visible, -1)[:, -_SEEN_JOINTS:].mean(-1))

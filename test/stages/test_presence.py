@@ -5,7 +5,7 @@ import pytest
 
 from pose3d_ros.skeleton import NUM_JOINTS
 from pose3d_ros.stages.pose2d import Pose2D
-from pose3d_ros.stages.presence import presence
+from pose3d_ros.stages.presence import presence, still_there
 
 
 def seen(person_score, visible):
@@ -35,6 +35,19 @@ def test_all_that_is_known_counts(found_score, person_score, visible, is_person)
 def test_the_surest_signs_are_numbers():
     for value in (0.0, 1.0):
         assert presence(np.array([value]), seen(value, value)) == pytest.approx(value, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("person_score", "visible", "least", "most"),
+    [
+        (0.9, 0.97, 0.85, 1.0),
+        (0.3, 0.97, 0.0, 0.35),  # something else is seen in the crop
+        (0.6, 0.02, 0.0, 0.05),  # the wall behind somebody who has left
+    ],
+)
+def test_who_was_there_still_is_as_far_as_joints_are_sure_and_seen(person_score, visible, least, most):
+    [there] = still_there(seen(person_score, visible))
+    assert least <= there <= most
 
 
 def test_nobody():
