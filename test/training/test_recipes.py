@@ -20,7 +20,6 @@ NO_RECIPES = (
     "lifter_unaware",
     "lifter_squared",
     "pose2d_pictures",
-    "pose2d_wide_final",
     "deeppose",
     "pose2d_finetune",
     "own/",
