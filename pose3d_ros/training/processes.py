@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from dataclasses import dataclass
 
@@ -32,6 +33,7 @@ def join() -> Processes:
         return Processes(0, 1, torch.device("cuda" if cuda else "cpu"))
     if not distributed.is_initialized():
         distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
+        atexit.register(distributed.destroy_process_group)  # its threads would end a finished training with an abort
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else torch.device("cpu")
     if cuda:
         torch.cuda.set_device(device)

@@ -91,7 +91,8 @@ def test_people_of_other_photos_stand_in_a_row_with_the_person(monkeypatch):
         each = scenes(None, photos=photos)
         counts.append(sum(len(scene.boxes) + len(scene.doubtful) for scene in each))
         for scene in each:
-            assert colours(scene, scene.boxes) <= {GREEN}
+            wide = scene.boxes[:, 2] - scene.boxes[:, 0] > 6  # of fewer pixels the middle may be white as well
+            assert colours(scene, scene.boxes[wide]) <= {GREEN}
     assert counts[1] > 2 * counts[0]
 
 
