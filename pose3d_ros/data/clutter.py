@@ -23,11 +23,9 @@ _LETTERS = np.array(list("ABCDEFGHKLMNPRSTXYZabcdeghkmnpqrstxyz0123456789.,;:-+=
 
 def clutter(rng: np.random.Generator, width: int, height: int) -> Image:
     """A random picture [height, width, 3]."""
-    if rng.random() < _DRAWN:
-        image, fewest = np.full((height, width, 3), _ink(rng)).astype(np.uint8), 1
-    else:
-        image, fewest = fractal_noise(rng, width, height), 0
-    for _ in range(int(rng.integers(fewest, _MOST_LAYERS))):
+    drawn = rng.random() < _DRAWN
+    image = np.full((height, width, 3), _ink(rng), np.uint8) if drawn else fractal_noise(rng, width, height)
+    for _ in range(int(rng.integers(int(drawn), _MOST_LAYERS))):  # an even ground is never alone
         draw = _DRAWINGS[int(rng.integers(len(_DRAWINGS)))]
         draw(image, rng)
     if rng.random() < 0.3:

@@ -82,10 +82,17 @@ def _lifter(config: str, run: str, init: str = "") -> Step:
     return _train("lifter", config, run, init, "--threads 2", counts=("threads",))
 
 
+def _checkpoints(parts: str) -> str:
+    return " ".join(f"$runs/{part}/checkpoint.pt" for part in parts.split())
+
+
 def _export_pose2d(parts: str, options: str, output: str) -> Step:
-    checkpoints = " ".join(f"$runs/{part}/checkpoint.pt" for part in parts.split())
-    command = f"export pose2d --checkpoint {checkpoints} {options} --synthetic $synthetic/calibration --output {output}"
-    return Step(command, output)
+    made_of = f"--checkpoint {_checkpoints(parts)} {options} --synthetic $synthetic/calibration"
+    return Step(f"export pose2d {made_of} --output {output}", output)
+
+
+def _findings(parts: str, options: str, output: str) -> Step:
+    return Step(f"findings --checkpoint {_checkpoints(parts)} {options} --data $data --output {output}", output)
 
 
 def _export_finder(part: str, options: str, output: str) -> Step:
@@ -125,18 +132,12 @@ _FULL_WIDTH = (
     _pose2d("pose2d_wide_last", "wide_last", "wide"),
     _pose2d("pose2d_wide_fourth", "wide_fourth", "wide_last"),
     _pose2d("pose2d_wide_fifth", "wide_fifth", "wide_fourth"),
-    Step(
-        "findings --checkpoint $runs/wide_fifth/checkpoint.pt --data $data --output $runs/findings.npz",
-        "$runs/findings.npz",
-    ),
+    _findings("wide_fifth", "", "$runs/findings.npz"),
     _pose2d("pose2d_wide_sixth", "wide_sixth", "wide_fifth", "--findings $runs/findings.npz"),
     _pose2d("pose2d_wide_seventh", "wide_seventh", "wide_sixth"),
     Step("bystanders --precision int8 --data $data --output $runs/who_stands_by.npz", "$runs/who_stands_by.npz"),
-    Step(
-        "findings --checkpoint $runs/wide_fifth/checkpoint.pt $runs/wide_sixth/checkpoint.pt "
-        "$runs/wide_seventh/checkpoint.pt --bystanders $runs/who_stands_by.npz --data $data "
-        "--output $runs/found_bystanders.npz",
-        "$runs/found_bystanders.npz",
+    _findings(
+        "wide_fifth wide_sixth wide_seventh", "--bystanders $runs/who_stands_by.npz", "$runs/found_bystanders.npz"
     ),
     _pose2d("pose2d_wide_bystanders", "wide_bystanders", "wide_seventh", "--bystanders $runs/found_bystanders.npz"),
     _CALIBRATION,
