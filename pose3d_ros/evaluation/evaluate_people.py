@@ -18,12 +18,13 @@ from scipy.optimize import linear_sum_assignment
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.crop import iou
+from pose3d_ros.data.synthetic.render import VISIBLE
 from pose3d_ros.data.synthetic.shards import Shard, read_shard
 from pose3d_ros.evaluation.metrics import joint_errors
 from pose3d_ros.evaluation.pipeline_arguments import add_pipeline_arguments, open_pipeline
 from pose3d_ros.person import Frame, Person
 from pose3d_ros.pipeline import Pipeline
-from pose3d_ros.skeleton import ROOT
+from pose3d_ros.skeleton import NUM_JOINTS, ROOT
 
 Array = NDArray[np.float64]
 
@@ -35,9 +36,11 @@ _COVERAGE = {68: 1.0, 95: 1.96}
 
 
 class Found(NamedTuple):
-    """A person who is there: true joints [24, 3] in metres, and who was found in the place, if anybody."""
+    """A person who is there: true joints [24, 3] in metres, which of them [24] show, and who was found in the place,
+    if anybody."""
 
     joints_m: Array
+    shows: NDArray[np.bool_]
     person: Person | None
 
 
@@ -61,26 +64,33 @@ def _in_picture(pipeline: Pipeline, shard: Shard, i: int) -> Iterator[Found]:
     }
     for k, row in enumerate(rows):
         if shard.visible_fraction[row] >= _LEAST_VISIBLE:
-            yield Found(shard.joints_m[row].astype(float), person_of.get(k))
+            yield Found(shard.joints_m[row].astype(float), shard.visibility[row] == VISIBLE, person_of.get(k))
 
 
 def figures(people: list[Found]) -> str:
-    """One line: share found; medians of the root's distance error and of the pose's; how often sigma held the error."""
-    pairs = [(true, person) for true, person in people if person is not None and person.joints_m is not None]
-    if not pairs:
+    """One line: share found; medians of the root's distance error, of the pose's, and of the joints' that show and
+    that are hidden, all but the root's; how often sigma held the error."""
+    found = [one for one in people if one.person is not None and one.person.joints_m is not None]
+    if not found:
         return f"{len(people):5d} people, nobody found"
-    true = np.stack([joints for joints, _ in pairs])
-    said = np.stack([person.joints_m for _, person in pairs])  # type: ignore[misc]
-    cov = np.stack([person.joints_m_cov for _, person in pairs])  # type: ignore[misc]
+    true, shows = np.stack([one.joints_m for one in found]), np.stack([one.shows for one in found])
+    said = np.stack([one.person.joints_m for one in found])  # type: ignore[union-attr, misc]
+    cov = np.stack([one.person.joints_m_cov for one in found])  # type: ignore[union-attr, misc]
     distance = np.linalg.norm(true[:, ROOT], axis=1)
     error = np.abs(np.linalg.norm(said[:, ROOT], axis=1) - distance)
     ray = true[:, ROOT] / distance[:, None]
     sigma = np.sqrt(np.einsum("ni,nij,nj->n", ray, cov[:, ROOT], ray))
     pose = joint_errors(said - said[:, [ROOT]], true - true[:, [ROOT]])
+    joints = np.arange(NUM_JOINTS) != ROOT
+    parts = ", ".join(
+        f"{name} {1e3 * np.median(pose[which & joints]):.0f}"
+        for name, which in (("joints that show", shows), ("hidden", ~shows))
+        if (which & joints).any()
+    )
     held = ", ".join(f"{100 * np.mean(error <= k * sigma):.0f} % in {share} %" for share, k in _COVERAGE.items())
     return (
-        f"{len(people):5d} people, {100 * len(pairs) / len(people):5.1f} % found; root distance "
-        f"{1e3 * np.median(error):4.0f} mm ({held}); pose {1e3 * np.median(pose.mean(1)):4.0f} mm"
+        f"{len(people):5d} people, {100 * len(found) / len(people):5.1f} % found; root distance "
+        f"{1e3 * np.median(error):4.0f} mm ({held}); pose {1e3 * np.median(pose.mean(1)):4.0f} mm ({parts})"
     )
 
 

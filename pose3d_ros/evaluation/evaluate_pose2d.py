@@ -27,7 +27,7 @@ _EVERYDAY_LEAST_JOINTS, _EVERYDAY_LEAST_TORSO_PX, _EVERYDAY_LEAST_BOX_PX = 8, 12
 _BINS = 15
 _LEANING_DEG = (0, 30, 90, 135, 180)
 _CHART_PX, _CHART_EDGE_PX = 360, 48
-_CHART_COLOURS = ((180, 90, 20), (20, 120, 230), (60, 150, 60))  # BGR
+_CHART_COLOURS = ((180, 90, 20), (20, 120, 230), (60, 150, 60), (150, 60, 150))  # BGR
 
 
 class Case(NamedTuple):
@@ -162,6 +162,13 @@ def rendered_cases(folder: Path) -> Iterator[Case]:
         yield Case(person.image, np.asarray(person.box, float), person.joints_px, person.located >= 1, torso)
 
 
+def unseen_cases(folder: Path) -> Iterator[Case]:
+    """Rendered people with joints behind other things or outside the picture; these alone count."""
+    for case in rendered_cases(folder):
+        if not case.counted.all():
+            yield case._replace(counted=~case.counted)
+
+
 class Look(NamedTuple):
     """How one person was seen: mean error over the torso, how far they lean, found joints on the crop's part."""
 
@@ -224,6 +231,7 @@ def run(args: argparse.Namespace) -> None:
         sets["everyday"] = everyday_cases(args.data / "everyday/person_keypoints.json")
     if args.rendered is not None:
         sets["rendered test"] = rendered_cases(args.rendered)
+        sets["unseen, rendered"] = unseen_cases(args.rendered)
     if not sets:
         raise ValueError(f"no labelled people in {args.data}: name the folder of the data sets with --data")
     reliability: dict[str, Reliability] = {}

@@ -20,6 +20,7 @@ from pose3d_ros.engines.onnx_runtime import OnnxRuntimeEngine
 from pose3d_ros.evaluation.evaluate_pose2d import rendered_cases
 from pose3d_ros.evaluation.pose2d import RIGHT, TORSO, torso_length
 from pose3d_ros.networks.calibration import UNCALIBRATED, Answers, Calibration, fit_calibration
+from pose3d_ros.skeleton import NUM_JOINTS
 
 CALIBRATION_TENSOR = "calibration"
 """Name in the file: what `Pose2DGraph` calls it."""
@@ -163,9 +164,9 @@ def photo_crops(photos: Photos, size: int) -> Iterator[LabelledCrop]:
 
 
 def rendered_crops(folder: Path, size: int) -> Iterator[LabelledCrop]:
-    """A crop of each rendered person; joints behind other things are not counted as known."""
+    """A crop of each rendered person, of whom all joints are known: also those that nobody can see."""
     for case in rendered_cases(folder):
-        yield _labelled(case.image, case.box, case.joints_px, case.counted, size)
+        yield _labelled(case.image, case.box, case.joints_px, np.ones(NUM_JOINTS, bool), size)
 
 
 def _labelled(image: NDArray[np.uint8], box: NDArray, joints_px: NDArray, known: NDArray, size: int) -> LabelledCrop:

@@ -22,18 +22,24 @@ _TOO_SMALL = 6.0
 class Calibration:
     """How the network's raw outputs become probabilities and covariances.
 
-    score = sigmoid(mass_weight · logit(mass) + visibility_weight · visibility + bias)
+    score = sigmoid(mass_weight · logit(mass) + unseen_weight · min(visibility - unseen_below, 0) + bias)
     covariance = peak_scale · (window's second moments) + miss_variance · (1 - score) · side² · I
+
+    Visibility, a logit, counts from where the joint hardly shows on downwards: what a body hides of itself is found as
+    well as what shows, what lies behind other things or outside the picture is not.
     """
 
     mass_weight: float
-    visibility_weight: float
+    unseen_weight: float
+    unseen_below: float
     bias: float
     peak_scale: float
     miss_variance: float
 
 
-UNCALIBRATED = Calibration(mass_weight=1.0, visibility_weight=0.0, bias=0.0, peak_scale=1.0, miss_variance=0.0)
+UNCALIBRATED = Calibration(
+    mass_weight=1.0, unseen_weight=0.0, unseen_below=-2.0, bias=0.0, peak_scale=1.0, miss_variance=0.0
+)
 """Leaves the raw outputs as they are: the score is the mass."""
 
 
@@ -55,13 +61,13 @@ class Answers(NamedTuple):
 
 def score_of(calibration: Calibration, mass: Array, visibility: Array) -> Array:
     """P(right) [n, 24] from the peaks' mass and the visibility's logit [n, 24]."""
-    weights = (calibration.mass_weight, calibration.visibility_weight, calibration.bias)
-    return 1 / (1 + np.exp(-_logit(mass, visibility, np.array(weights))))
+    weights = (calibration.mass_weight, calibration.unseen_weight, calibration.bias)
+    return 1 / (1 + np.exp(-_logit(mass, np.minimum(visibility - calibration.unseen_below, 0), np.array(weights))))
 
 
-def _logit(mass: Array, visibility: Array, weights: Array) -> Array:
+def _logit(mass: Array, unseen: Array, weights: Array) -> Array:
     mass = np.clip(mass, _CLIP, 1 - _CLIP)
-    return np.asarray(weights[0] * np.log(mass / (1 - mass)) + weights[1] * visibility + weights[2])
+    return np.asarray(weights[0] * np.log(mass / (1 - mass)) + weights[1] * unseen + weights[2])
 
 
 def fit_calibration(answers: Answers, side: float) -> Calibration:
@@ -70,13 +76,14 @@ def fit_calibration(answers: Answers, side: float) -> Calibration:
     right, error, covariance = answers.right[counted], answers.error[counted], answers.covariance[counted]
     share = np.broadcast_to(answers.weight[:, None], counted.shape)[counted]
     share = share / share.sum()
+    unseen = np.minimum(answers.visibility - UNCALIBRATED.unseen_below, 0)
 
     def log_loss(weights: Array) -> float:
-        x = _logit(answers.mass, answers.visibility, weights)[counted]
+        x = _logit(answers.mass, unseen, weights)[counted]
         return float(share @ (np.logaddexp(0, x) - right * x) + 1e-4 * (weights @ weights))
 
-    mass, visibility, bias = (float(w) for w in minimize(log_loss, np.array([1.0, 0.1, 0.0])).x)
-    fitted = Calibration(mass, visibility, bias, peak_scale=1.0, miss_variance=0.0)
+    mass_weight, unseen_weight, bias = (float(w) for w in minimize(log_loss, np.array([1.0, 0.1, 0.0])).x)
+    fitted = replace(UNCALIBRATED, mass_weight=mass_weight, unseen_weight=unseen_weight, bias=bias)
     missed = (1 - score_of(fitted, answers.mass, answers.visibility)[counted])[:, None, None] * side**2 * np.eye(2)
 
     def miscoverage(log_scales: Array) -> float:

@@ -42,13 +42,13 @@ class Pose2DGraph(nn.Module):
 
         What the best place leaves of one is shared among the others by the mass of their peaks.
         """
-        mass_weight, visibility_weight, bias, peak_scale, miss_variance = self.calibration
+        mass_weight, unseen_weight, unseen_below, bias, peak_scale, miss_variance = self.calibration
         logits, visibility = self._look(self.net, normalise(crops.float().permute(0, 3, 1, 2)))
         joints, covariance, mass = self.decoder(logits)
         best, others = mass[..., :1], mass[..., 1:]
         best = best.clamp(1e-4, 1 - 1e-4)
-        certainty = mass_weight * torch.log(best / (1 - best)) + visibility_weight * visibility[..., None]
-        right = torch.sigmoid(certainty + bias)
+        unseen = (visibility[..., None] - unseen_below).clamp(max=0)
+        right = torch.sigmoid(mass_weight * torch.log(best / (1 - best)) + unseen_weight * unseen + bias)
         score = torch.cat([right, (1 - right) * others / (1 - best)], -1)
         missed = (miss_variance * int(crops.shape[1]) ** 2) * (1 - score)
         covariance = peak_scale * covariance + missed[..., None, None] * torch.eye(2)

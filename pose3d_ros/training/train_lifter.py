@@ -34,6 +34,7 @@ from pose3d_ros.training.config import read_config, section
 from pose3d_ros.training.half import multiplies_in_half
 from pose3d_ros.training.muon import Muon
 from pose3d_ros.training.processes import join
+from pose3d_ros.training.sightings import Sightings
 
 LOG = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.pt"
@@ -78,6 +79,8 @@ class TrainConfig:
     """The error model's, for every second sequence that passes it."""
     misjudged: float = 0.0
     """The error model's."""
+    sighted: float = 0.0
+    """Share of the sequences that are sightings of rendered people, where there are any."""
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -127,7 +130,19 @@ def _tensor(array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
 
 
-def make_batch(rng: np.random.Generator, clips: MocapClips, config: TrainConfig) -> Batch:
+def make_batch(
+    rng: np.random.Generator, clips: MocapClips, config: TrainConfig, sightings: Sightings | None = None
+) -> Batch:
+    """A batch of motion capture, of which sightings take their share where they are given."""
+    if sightings is None:
+        return _of_motion_capture(rng, clips, config)
+    count = round(config.sighted * config.batch)
+    captured = _of_motion_capture(rng, clips, replace(config, batch=config.batch - count))
+    sighted = _as_batch(*sightings.sample(rng, count, config.frames), np.zeros((count, 3)))
+    return Batch(*(torch.cat(both) for both in zip(captured, sighted, strict=True)))
+
+
+def _of_motion_capture(rng: np.random.Generator, clips: MocapClips, config: TrainConfig) -> Batch:
     """Sample, augment, view and observe a batch."""
     joints = augment(rng, sample_windows(rng, clips, config.batch, config.frames), config.augmentation)
     views = sample_views(rng, joints)
@@ -136,14 +151,19 @@ def make_batch(rng: np.random.Generator, clips: MocapClips, config: TrainConfig)
     draw = rng.random(config.batch)
     seen = _choose(draw < config.clean_fraction, observe_clean(rng, views), seen)
     seen = _choose(draw < config.clean_fraction / 4, observe_clean(rng, views, truncate=True), seen)
-    true = views.joints_m
     known = rng.random(config.batch) < config.known_up_fraction
     up = views.up + rng.normal(0.0, 0.02, views.up.shape)
+    up = np.where(known[:, None], up / np.linalg.norm(up, axis=-1, keepdims=True), 0.0)
+    return _as_batch(views.joints_m, seen, up)
+
+
+def _as_batch(true: np.ndarray, seen: Observations, up: np.ndarray) -> Batch:
+    """Of joints [B,T,24,3] in the camera's frame, how they are seen, and the way up [B,3], zeros where unknown."""
     return Batch(
         _tensor(seen.rays),
         _tensor(seen.cov),
         _tensor(seen.score),
-        _tensor(np.where(known[:, None], up / np.linalg.norm(up, axis=-1, keepdims=True), 0.0)),
+        _tensor(up),
         _tensor(true - true[..., ROOT : ROOT + 1, :]),
         _tensor(true / np.linalg.norm(true, axis=-1, keepdims=True)),
         torch.from_numpy(seen.reliable),
@@ -259,9 +279,21 @@ class _Sequences(nn.Module):
 class Trainer:
     """One run: the network, its average, the optimizers, and what is needed to go on after an interruption."""
 
-    def __init__(self, config: TrainConfig, data: Path, output: Path, init: Path | None = None) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        data: Path,
+        output: Path,
+        init: Path | None = None,
+        sightings: Path | None = None,
+    ) -> None:
+        if (config.sighted > 0) != (sightings is not None):
+            raise ValueError(
+                f"sighted is {config.sighted}, and sightings (--sightings) are {sightings}: give both or none"
+            )
         self.config, self.output = config, output
         output.mkdir(parents=True, exist_ok=True)
+        self._sightings = None if sightings is None else Sightings.read(sightings)
         self.clips, self.held_out = load_mocap(data, "train"), load_mocap(data, "val")
         torch.manual_seed(config.seed)
         self.model = Lifter(config.network)
@@ -314,7 +346,7 @@ class Trainer:
         number, part = divmod(self.step, self.config.chunks)
         if self._batch is None or part == 0:
             rng = np.random.default_rng((self.config.seed, number, self._processes.rank))
-            self._batch, self._state = make_batch(rng, self.clips, self.config), None
+            self._batch, self._state = make_batch(rng, self.clips, self.config, self._sightings), None
         frames = self.config.frames // self.config.chunks
         batch = self._batch.part(part * frames, (part + 1) * frames)
         predicted, scale, state = self._together(batch, self._state)
@@ -369,11 +401,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, required=True, help="folder of checkpoint and log; resumed when it exists"
     )
     parser.add_argument("--init", type=Path, help="checkpoint or exported network whose weights to start from")
+    parser.add_argument("--sightings", type=Path, help="what stage 1 sees of rendered people (`pose3d sightings`)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Train as the arguments say."""
     torch.set_num_threads(args.threads)
-    Trainer(read_config(TrainConfig, args.config), args.data, args.output, args.init).train()
+    config = read_config(TrainConfig, args.config)
+    Trainer(config, args.data, args.output, args.init, args.sightings).train()
     return 0

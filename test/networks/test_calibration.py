@@ -10,11 +10,11 @@ SIDE = 192.0
 
 
 def people(count: int, seed: int, lift: float) -> Answers:
-    """Joints whose chance to be right follows mass and visibility, and is lifted."""
+    """Joints whose chance to be right follows mass, and visibility where there is hardly any, and is lifted."""
     rng = np.random.default_rng(seed)
     certainty = rng.normal(0.5, 1, (count, 24))
-    visibility = rng.normal(1, 1, (count, 24))
-    chance = 1 / (1 + np.exp(-(0.8 * certainty + 0.4 * visibility - 0.3 + lift)))
+    visibility = rng.normal(-2, 2, (count, 24))
+    chance = 1 / (1 + np.exp(-(0.8 * certainty + 0.4 * np.minimum(visibility + 2, 0) + 0.1 + lift)))
     right = rng.random((count, 24)) < chance
     sd = np.sqrt(0.5 * 8.0 + 0.002 * SIDE**2 * (1 - chance))
     error = rng.normal(0, 1, (count, 24, 2)) * sd[..., None]
@@ -46,6 +46,13 @@ def test_scores_are_probabilities_and_ellipses_hold_their_share():
     distance = np.einsum("nji,njik,njk->nj", fresh.error, np.linalg.inv(scaled), fresh.error)
     for percent, limit in MAHALANOBIS_SQUARED.items():
         assert 100 * (distance <= limit)[fresh.counted].mean() == pytest.approx(percent, abs=4)
+
+
+def test_who_shows_is_no_surer_than_who_hardly_shows_and_the_unseen_are_less_so():
+    calibration = fit_calibration(people(400, 0, 0.0), SIDE)
+    shows, hardly, unseen = (score_of(calibration, np.array(0.6), np.array(v)) for v in (4.0, -1.9, -8.0))
+    assert shows == hardly
+    assert unseen < shows - 0.3
 
 
 def test_sets_count_alike_whatever_their_size():
