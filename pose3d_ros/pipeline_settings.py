@@ -26,7 +26,7 @@ class PipelineSettings:
     threads: int = 2
     backend: str = "auto"
     precision: str = "auto"
-    max_people: int = 10
+    max_people: int = 20
     score_threshold: float = 0.3
     new_person_threshold: float = 0.5
     visible_threshold: float = TrackerConfig.visible_score

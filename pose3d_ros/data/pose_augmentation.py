@@ -71,12 +71,6 @@ def resize(joints: Array, stature_m: Array) -> Array:
     return joints * (stature_m / stature(joints)).astype(np.float32)[:, None, None, None]
 
 
-def at_reference_stature(joints: Array) -> Array:
-    """Bodies of the reference stature; children, who have not grown up, stay as they are."""
-    height = stature(joints)
-    return resize(joints, np.where(height > _CHILD_STATURE_M[1], REFERENCE_STATURE_M, height))
-
-
 def vary_body(rng: np.random.Generator, joints: Array, child_fraction: float = 0.08) -> Array:
     """Random proportions; adults come out at the reference stature, children at theirs.
 

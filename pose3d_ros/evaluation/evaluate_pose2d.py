@@ -231,7 +231,7 @@ def run(args: argparse.Namespace) -> None:
         sets["everyday"] = everyday_cases(args.data / "everyday/person_keypoints.json")
     if args.rendered is not None:
         sets["rendered test"] = rendered_cases(args.rendered)
-        sets["unseen, rendered"] = unseen_cases(args.rendered)
+        sets["unseen rendered"] = unseen_cases(args.rendered)
     if not sets:
         raise ValueError(f"no labelled people in {args.data}: name the folder of the data sets with --data")
     reliability: dict[str, Reliability] = {}

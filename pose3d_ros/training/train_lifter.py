@@ -80,7 +80,7 @@ class TrainConfig:
     misjudged: float = 0.0
     """The error model's."""
     sighted: float = 0.0
-    """Share of the sequences that are sightings of rendered people, where there are any."""
+    """Sequences with the errors of sightings, where these are given, in place of ground truth or the error model's."""
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -133,16 +133,6 @@ def _tensor(array: np.ndarray) -> Tensor:
 def make_batch(
     rng: np.random.Generator, clips: MocapClips, config: TrainConfig, sightings: Sightings | None = None
 ) -> Batch:
-    """A batch of motion capture, of which sightings take their share where they are given."""
-    if sightings is None:
-        return _of_motion_capture(rng, clips, config)
-    count = round(config.sighted * config.batch)
-    captured = _of_motion_capture(rng, clips, replace(config, batch=config.batch - count))
-    sighted = _as_batch(*sightings.sample(rng, count, config.frames), np.zeros((count, 3)))
-    return Batch(*(torch.cat(both) for both in zip(captured, sighted, strict=True)))
-
-
-def _of_motion_capture(rng: np.random.Generator, clips: MocapClips, config: TrainConfig) -> Batch:
     """Sample, augment, view and observe a batch."""
     joints = augment(rng, sample_windows(rng, clips, config.batch, config.frames), config.augmentation)
     views = sample_views(rng, joints)
@@ -151,19 +141,16 @@ def _of_motion_capture(rng: np.random.Generator, clips: MocapClips, config: Trai
     draw = rng.random(config.batch)
     seen = _choose(draw < config.clean_fraction, observe_clean(rng, views), seen)
     seen = _choose(draw < config.clean_fraction / 4, observe_clean(rng, views, truncate=True), seen)
+    true = views.joints_m
+    if sightings is not None:
+        seen = _choose(rng.random(config.batch) < config.sighted, sightings.observe(rng, true), seen)
     known = rng.random(config.batch) < config.known_up_fraction
     up = views.up + rng.normal(0.0, 0.02, views.up.shape)
-    up = np.where(known[:, None], up / np.linalg.norm(up, axis=-1, keepdims=True), 0.0)
-    return _as_batch(views.joints_m, seen, up)
-
-
-def _as_batch(true: np.ndarray, seen: Observations, up: np.ndarray) -> Batch:
-    """Of joints [B,T,24,3] in the camera's frame, how they are seen, and the way up [B,3], zeros where unknown."""
     return Batch(
         _tensor(seen.rays),
         _tensor(seen.cov),
         _tensor(seen.score),
-        _tensor(up),
+        _tensor(np.where(known[:, None], up / np.linalg.norm(up, axis=-1, keepdims=True), 0.0)),
         _tensor(true - true[..., ROOT : ROOT + 1, :]),
         _tensor(true / np.linalg.norm(true, axis=-1, keepdims=True)),
         torch.from_numpy(seen.reliable),
