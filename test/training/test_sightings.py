@@ -6,10 +6,9 @@ import pytest
 
 pytest.importorskip("torch", reason="needs PyTorch")
 
-from pose3d_ros.data.pose_augmentation import REFERENCE_STATURE_M, stature
 from pose3d_ros.data.synthetic.render import OCCLUDED, VISIBLE, Label
 from pose3d_ros.data.synthetic.shards import pack, write_shard
-from pose3d_ros.skeleton import INDEX, NUM_JOINTS, PARENTS
+from pose3d_ros.skeleton import INDEX, NUM_JOINTS, PARENTS, ROOT
 from pose3d_ros.stages.pose2d import Pose2D
 from pose3d_ros.training.sightings import Sightings, look_at_everybody
 from pose3d_ros.training.synthetic_source import SyntheticSource
@@ -97,28 +96,38 @@ def test_rays_are_those_of_the_whole_picture_also_of_people_who_are_cut_off(look
     assert all(len(np.unique(boxes[:, 0])) == seen.rays.shape[1] for boxes in networks.boxes)
 
 
-def test_what_is_hidden_or_found_elsewhere_is_not_reliable(looked, tmp_path):
+@pytest.fixture
+def sightings(looked, tmp_path):
+    """Written and read again."""
     looked[0].write(tmp_path / "sightings.npz")
-    seen = Sightings.read(tmp_path / "sightings.npz")
-    joints, observed = seen.sample(np.random.default_rng(0), 60, 8)
-    assert joints.shape == (60, 8, NUM_JOINTS, 3)
-    assert observed.rays.shape == (60, 8, NUM_JOINTS, 2)
-    assert not observed.reliable[..., [WRIST, TOE]].any()
+    return Sightings.read(tmp_path / "sightings.npz")
+
+
+def test_who_moves_is_seen_with_the_errors_made_of_that_pose(sightings):
+    """At twice the distance an error is half as large in the picture, half a metre still at the person."""
+    sequences = np.broadcast_to(PERSON + np.array([0, 0, 3]), (30, 20, NUM_JOINTS, 3))
+    seen = sightings.observe(np.random.default_rng(0), sequences)
+    offset_m = (seen.rays - sequences[..., :2] / sequences[..., 2:]) * sequences[..., ROOT, None, 2:]
+    np.testing.assert_allclose(offset_m[..., WRIST, 0].mean(), 0.5 * PERSON[ROOT, 2] / PERSON[WRIST, 2], atol=0.02)
+    assert not seen.reliable[..., [WRIST, TOE]].any()
     others = np.setdiff1d(np.arange(NUM_JOINTS), [WRIST, TOE])
-    assert observed.reliable[..., others].mean() > 0.5
-    np.testing.assert_allclose(stature(joints), REFERENCE_STATURE_M, rtol=5e-3)
-    # As tall as the others now, and as much farther away: seen as before.
-    np.testing.assert_allclose(joints[0, 0, :, :2] / joints[0, 0, :, 2:], PERSON[:, :2] / PERSON[:, 2:], atol=1e-5)
+    np.testing.assert_allclose(offset_m[..., others, :], 0, atol=0.05)  # they tremble
+    assert np.abs(offset_m[..., others, :]).max() > 0.005
+    assert seen.reliable[..., others].mean() > 0.5
+    there = sightings.cov[0, 0, 0] * (PERSON[ROOT, 2] / (PERSON[ROOT, 2] + 3)) ** 2
+    np.testing.assert_allclose(seen.cov, np.broadcast_to(there, seen.cov.shape), rtol=1e-4, atol=1e-12)
 
 
-def test_a_sequence_trembles_about_looks_that_stay_for_a_while():
-    looks = 3
-    rays = np.arange(looks, dtype=np.float32)[None, :, None, None] * np.ones((1, looks, NUM_JOINTS, 2), np.float32)
-    cov = np.broadcast_to(1e-4 * np.eye(2, dtype=np.float32), (1, looks, NUM_JOINTS, 2, 2))
-    shows = np.ones((1, NUM_JOINTS), bool)
-    seen = Sightings(PERSON[None], shows, rays, cov, np.ones((1, looks, NUM_JOINTS), np.float32))
-    _, observed = seen.sample(np.random.default_rng(0), 50, 40)
-    look = np.round(observed.rays[..., 0, 0])
-    assert set(np.unique(look)) == {0, 1, 2}
-    assert 0.05 < (np.diff(look) != 0).mean() < 0.2
-    assert 0 < np.abs(observed.rays[..., 0, 0] - look).max() < 0.01
+def test_errors_are_those_of_the_pose_as_the_camera_sees_it():
+    """Somebody who turns round half way is first seen as the one, then as the other, also at the picture's edge."""
+    turned = PERSON * np.array([-1, 1, -1]) + np.array([0, 0, 6])
+    both = np.stack([PERSON, turned])
+    rays = (both[..., :2] / both[..., 2:])[:, None]
+    cov = np.broadcast_to(1e-8 * np.eye(2), (2, 1, NUM_JOINTS, 2, 2))
+    scores = np.broadcast_to(np.array([0.9, 0.2])[:, None, None], (2, 1, NUM_JOINTS))
+    seen = Sightings(both, np.ones((2, NUM_JOINTS), bool), rays, cov, scores)
+    pan = np.array([[np.cos(0.6), 0, np.sin(0.6)], [0, 1, 0], [-np.sin(0.6), 0, np.cos(0.6)]])
+    sequence = np.repeat(both, 12, axis=0)[None] @ pan.T
+    observed = seen.observe(np.random.default_rng(0), sequence)
+    np.testing.assert_allclose(observed.score[0, :, 0], [0.9] * 12 + [0.2] * 12)
+    np.testing.assert_allclose(observed.rays, sequence[..., :2] / sequence[..., 2:], atol=1e-3)
