@@ -47,7 +47,6 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
         "pose3d_ros.training.bystanders",
         "who stands by, unlabelled, in the photos the finder learns from",
     ),
-    ("sightings",): ("pose3d_ros.training.sightings", "what stage 1 sees of rendered people, for the lifter to learn"),
     ("doctor",): ("pose3d_ros.ros.doctor", "look at a running ROS 2 system, and say what to do"),
     ("render",): ("pose3d_ros.data.synthetic.cli", "render synthetic people"),
 }

@@ -78,8 +78,8 @@ def _finder(config: str, run: str, init: str, options: str = "") -> Step:
     return _train("finder", config, run, init, f"--synthetic $synthetic/scenes {options}")
 
 
-def _lifter(config: str, run: str, init: str = "", options: str = "") -> Step:
-    return _train("lifter", config, run, init, f"--threads 2 {options}", counts=("threads",))
+def _lifter(config: str, run: str, init: str = "") -> Step:
+    return _train("lifter", config, run, init, "--threads 2", counts=("threads",))
 
 
 def _checkpoints(parts: str) -> str:
@@ -143,8 +143,9 @@ _FULL_WIDTH = (
     _pose2d("pose2d_wide_bystanders", "wide_bystanders", "wide_seventh", "--bystanders $runs/found_bystanders.npz"),
     _MORE_CROPS,
     _pose2d("pose2d_wide_longer", "wide_longer", "wide_bystanders", "--bystanders $runs/found_bystanders.npz"),
+    _pose2d("pose2d_wide_ninth", "wide_ninth", "wide_longer", "--bystanders $runs/found_bystanders.npz"),
     _CALIBRATION,
-    _export_pose2d("wide_longer", "--data $data --size 256 --look both-ways", "$models/pose2d.onnx"),
+    _export_pose2d("wide_ninth", "--data $data --size 256 --look both-ways", "$models/pose2d.onnx"),
 )
 
 _TAUGHT = (
@@ -201,11 +202,8 @@ _LIFTER = (
     _lifter("lifter_gru_robust", "lifter_gru_robust", "lifter_gru_last_2"),
     _lifter("lifter_gru_blind", "lifter_gru_blind", "lifter_gru_robust"),
     _lifter("lifter_gru_balance", "lifter_balance", "lifter_gru_blind"),
-    _CROPS,
-    Step("sightings --precision int8 --synthetic $synthetic/crops --output $runs/sightings.npz", "$runs/sightings.npz"),
-    _lifter("lifter_gru_sighted", "lifter_sighted", "lifter_balance", "--sightings $runs/sightings.npz"),
     Step(
-        "export lifter --checkpoint $runs/lifter_sighted/checkpoint.pt --output $models/lifter.onnx --record",
+        "export lifter --checkpoint $runs/lifter_balance/checkpoint.pt --output $models/lifter.onnx --record",
         "$models/lifter.onnx",
     ),
 )

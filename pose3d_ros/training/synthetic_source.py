@@ -63,12 +63,6 @@ class SyntheticSource:
         image = _picture(shard, int(shard.image[row]))
         return Labels(image, shard.joints_px[row], located, visible, np.ones_like(visible), shard.box[row])
 
-    def in_space(self, i: int) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-        """Joints [24, 3] of person i in the camera's frame, metres, and the camera's intrinsics [3, 3], pixels."""
-        s, row = self._rows[i]
-        shard = self._shards[s]
-        return shard.joints_m[row], shard.K[shard.image[row]]
-
 
 class SyntheticSceneSource:
     """Rendered scenes with several people."""

@@ -34,7 +34,6 @@ from pose3d_ros.training.config import read_config, section
 from pose3d_ros.training.half import multiplies_in_half
 from pose3d_ros.training.muon import Muon
 from pose3d_ros.training.processes import join
-from pose3d_ros.training.sightings import Sightings
 
 LOG = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.pt"
@@ -79,8 +78,6 @@ class TrainConfig:
     """The error model's, for every second sequence that passes it."""
     misjudged: float = 0.0
     """The error model's."""
-    sighted: float = 0.0
-    """Sequences with the errors of sightings, where these are given, in place of ground truth or the error model's."""
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -130,9 +127,7 @@ def _tensor(array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
 
 
-def make_batch(
-    rng: np.random.Generator, clips: MocapClips, config: TrainConfig, sightings: Sightings | None = None
-) -> Batch:
+def make_batch(rng: np.random.Generator, clips: MocapClips, config: TrainConfig) -> Batch:
     """Sample, augment, view and observe a batch."""
     joints = augment(rng, sample_windows(rng, clips, config.batch, config.frames), config.augmentation)
     views = sample_views(rng, joints)
@@ -142,8 +137,6 @@ def make_batch(
     seen = _choose(draw < config.clean_fraction, observe_clean(rng, views), seen)
     seen = _choose(draw < config.clean_fraction / 4, observe_clean(rng, views, truncate=True), seen)
     true = views.joints_m
-    if sightings is not None:
-        seen = _choose(rng.random(config.batch) < config.sighted, sightings.observe(rng, true), seen)
     known = rng.random(config.batch) < config.known_up_fraction
     up = views.up + rng.normal(0.0, 0.02, views.up.shape)
     return Batch(
@@ -266,21 +259,9 @@ class _Sequences(nn.Module):
 class Trainer:
     """One run: the network, its average, the optimizers, and what is needed to go on after an interruption."""
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        data: Path,
-        output: Path,
-        init: Path | None = None,
-        sightings: Path | None = None,
-    ) -> None:
-        if (config.sighted > 0) != (sightings is not None):
-            raise ValueError(
-                f"sighted is {config.sighted}, and sightings (--sightings) are {sightings}: give both or none"
-            )
+    def __init__(self, config: TrainConfig, data: Path, output: Path, init: Path | None = None) -> None:
         self.config, self.output = config, output
         output.mkdir(parents=True, exist_ok=True)
-        self._sightings = None if sightings is None else Sightings.read(sightings)
         self.clips, self.held_out = load_mocap(data, "train"), load_mocap(data, "val")
         torch.manual_seed(config.seed)
         self.model = Lifter(config.network)
@@ -333,7 +314,7 @@ class Trainer:
         number, part = divmod(self.step, self.config.chunks)
         if self._batch is None or part == 0:
             rng = np.random.default_rng((self.config.seed, number, self._processes.rank))
-            self._batch, self._state = make_batch(rng, self.clips, self.config, self._sightings), None
+            self._batch, self._state = make_batch(rng, self.clips, self.config), None
         frames = self.config.frames // self.config.chunks
         batch = self._batch.part(part * frames, (part + 1) * frames)
         predicted, scale, state = self._together(batch, self._state)
@@ -388,13 +369,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, required=True, help="folder of checkpoint and log; resumed when it exists"
     )
     parser.add_argument("--init", type=Path, help="checkpoint or exported network whose weights to start from")
-    parser.add_argument("--sightings", type=Path, help="what stage 1 sees of rendered people (`pose3d sightings`)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Train as the arguments say."""
     torch.set_num_threads(args.threads)
-    config = read_config(TrainConfig, args.config)
-    Trainer(config, args.data, args.output, args.init, args.sightings).train()
+    Trainer(read_config(TrainConfig, args.config), args.data, args.output, args.init).train()
     return 0

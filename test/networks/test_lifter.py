@@ -1,6 +1,5 @@
 """The lifter: geometry of its view, one step against whole sequences, ONNX against PyTorch, loss, training."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,6 @@ from torchrun import run_in_two_processes
 
 torch = pytest.importorskip("torch")
 
-from pose3d_ros.data.mocap import load_mocap  # noqa: E402
 from pose3d_ros.networks.lifter import Lifter, LifterConfig, canonical_view  # noqa: E402
 from pose3d_ros.networks.lifter_graph import LifterGraph  # noqa: E402
 from pose3d_ros.networks.losses import POSITION_LOSSES, LossConfig, lifting_loss  # noqa: E402
@@ -17,8 +15,7 @@ from pose3d_ros.skeleton import MIRROR, NUM_JOINTS, ROOT, indices  # noqa: E402
 from pose3d_ros.training.config import read_config  # noqa: E402
 from pose3d_ros.training.muon import orthogonal  # noqa: E402
 from pose3d_ros.training.processes import Processes  # noqa: E402
-from pose3d_ros.training.sightings import Sightings  # noqa: E402
-from pose3d_ros.training.train_lifter import TrainConfig, Trainer, make_batch, make_optimizers, rate_at  # noqa: E402
+from pose3d_ros.training.train_lifter import TrainConfig, Trainer, make_optimizers, rate_at  # noqa: E402
 
 KINDS = ("gru", "mlp")
 
@@ -300,23 +297,6 @@ def test_training_learns_and_resumes(tiny_data, tmp_path):
         torch.testing.assert_close(mine, theirs, atol=1e-3, rtol=1e-3)
     with pytest.raises(ValueError, match="another network"):
         Trainer(TrainConfig(network=LifterConfig(width=16)), tiny_data, tmp_path / "parts")
-
-
-def test_sightings_take_their_share_of_a_batch(tiny_data, tmp_path):
-    clips = load_mocap(tiny_data, "train")
-    person = clips.positions[:1] + np.array([0, 0, 5])
-    looks = (person[..., :2] / person[..., 2:])[:, None]
-    cov = np.broadcast_to(1e-6 * np.eye(2), (1, 1, NUM_JOINTS, 2, 2))
-    seen = Sightings(person, np.ones((1, NUM_JOINTS), bool), looks, cov, np.full((1, 1, NUM_JOINTS), 0.123))
-    seen.write(tmp_path / "sightings.npz")
-    config = TrainConfig(network=LifterConfig(width=16), steps=1, batch=64, frames=4, sighted=0.25)
-    batch = make_batch(np.random.default_rng(0), clips, config, Sightings.read(tmp_path / "sightings.npz"))
-    sighted = (batch.score - 0.123).abs().amax((1, 2)) < 1e-6
-    assert 8 <= sighted.sum() <= 24
-    assert np.isfinite(Trainer(config, tiny_data, tmp_path / "run", None, tmp_path / "sightings.npz").take_step())
-    for share, file in ((0.25, None), (0.0, tmp_path / "sightings.npz")):
-        with pytest.raises(ValueError, match="give both or none"):
-            Trainer(replace(config, sighted=share), tiny_data, tmp_path / "other", None, file)
 
 
 def test_chunks_learn_from_carried_memory(tiny_data, tmp_path):

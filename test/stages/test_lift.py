@@ -58,6 +58,15 @@ def test_unreachable_rays_count_as_not_seen():
     assert {array.dtype for name, array in engine.given.items() if name != "state"} == {np.dtype(np.float32)}
 
 
+def test_joints_that_are_likely_elsewhere_count_as_not_seen():
+    engine = FakeEngine()
+    rays, cov, score = observation()
+    score[0, 5], score[0, 6] = 0.29, 0.31
+    Lifter(engine)(rays, cov, score, [None, None])
+    assert engine.given["score"][0, 5] == 0
+    assert engine.given["score"][0, 6] == np.float32(0.31)
+
+
 def test_up_is_passed_on_or_zero():
     engine = FakeEngine()
     Lifter(engine)(*observation(), [None, None])
