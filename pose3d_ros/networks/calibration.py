@@ -38,7 +38,7 @@ class Calibration:
 
 
 UNCALIBRATED = Calibration(
-    mass_weight=1.0, unseen_weight=0.0, unseen_below=-2.0, bias=0.0, peak_scale=1.0, miss_variance=0.0
+    mass_weight=1.0, unseen_weight=0.0, unseen_below=-4.0, bias=0.0, peak_scale=1.0, miss_variance=0.0
 )
 """Leaves the raw outputs as they are: the score is the mass."""
 

@@ -13,8 +13,8 @@ def people(count: int, seed: int, lift: float) -> Answers:
     """Joints whose chance to be right follows mass, and visibility where there is hardly any, and is lifted."""
     rng = np.random.default_rng(seed)
     certainty = rng.normal(0.5, 1, (count, 24))
-    visibility = rng.normal(-2, 2, (count, 24))
-    chance = 1 / (1 + np.exp(-(0.8 * certainty + 0.4 * np.minimum(visibility + 2, 0) + 0.1 + lift)))
+    visibility = rng.normal(-4, 2, (count, 24))
+    chance = 1 / (1 + np.exp(-(0.8 * certainty + 0.4 * np.minimum(visibility + 4, 0) + 0.1 + lift)))
     right = rng.random((count, 24)) < chance
     sd = np.sqrt(0.5 * 8.0 + 0.002 * SIDE**2 * (1 - chance))
     error = rng.normal(0, 1, (count, 24, 2)) * sd[..., None]
@@ -50,7 +50,7 @@ def test_scores_are_probabilities_and_ellipses_hold_their_share():
 
 def test_who_shows_is_no_surer_than_who_hardly_shows_and_the_unseen_are_less_so():
     calibration = fit_calibration(people(400, 0, 0.0), SIDE)
-    shows, hardly, unseen = (score_of(calibration, np.array(0.6), np.array(v)) for v in (4.0, -1.9, -8.0))
+    shows, hardly, unseen = (score_of(calibration, np.array(0.6), np.array(v)) for v in (4.0, -3.9, -10.0))
     assert shows == hardly
     assert unseen < shows - 0.3
 
