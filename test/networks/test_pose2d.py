@@ -80,7 +80,7 @@ def test_losses_are_least_at_the_target(name):
 @pytest.mark.parametrize("look", [look_once, look_both_ways])
 def test_exported_file_equals_pytorch(tmp_path, look):
     torch.manual_seed(0)
-    graph = Pose2DGraph(Pose2DNet(18, 8, 16).eval(), Calibration(1.2, 0.3, -0.1, 0.8, 0.004), look).eval()
+    graph = Pose2DGraph(Pose2DNet(18, 8, 16).eval(), Calibration(1.2, 0.3, 0.5, -0.1, 0.8, 0.004), look).eval()
     write_onnx(graph, 64, tmp_path / "net.onnx")
     engine = OnnxRuntimeEngine(tmp_path / "net.onnx", threads=1)
     for people in (1, 3):
