@@ -143,9 +143,9 @@ _FULL_WIDTH = (
     _pose2d("pose2d_wide_bystanders", "wide_bystanders", "wide_seventh", "--bystanders $runs/found_bystanders.npz"),
     _MORE_CROPS,
     _pose2d("pose2d_wide_longer", "wide_longer", "wide_bystanders", "--bystanders $runs/found_bystanders.npz"),
-    _pose2d("pose2d_wide_ninth", "wide_ninth", "wide_longer", "--bystanders $runs/found_bystanders.npz"),
+    _pose2d("pose2d_wide_low", "wide_low", "wide_longer", "--bystanders $runs/found_bystanders.npz"),
     _CALIBRATION,
-    _export_pose2d("wide_ninth", "--data $data --size 256 --look both-ways", "$models/pose2d.onnx"),
+    _export_pose2d("wide_low", "--data $data --size 256 --look both-ways", "$models/pose2d.onnx"),
 )
 
 _TAUGHT = (
