@@ -108,7 +108,6 @@ def _measure(what: str, file: str) -> Step:
 
 
 _CROPS = _render("crops", 17_000, "crops")
-_MORE_CROPS = _render("crops", 26_000, "crops")
 _CALIBRATION = _render("crops", 800, "calibration", "--seed 1")
 _HEALTH = Step("evaluate health --models $models --record")
 _TO_LOOK_FOR_BYSTANDERS = "--size 448 384"
@@ -141,7 +140,7 @@ _FULL_WIDTH = (
         "wide_fifth wide_sixth wide_seventh", "--bystanders $runs/who_stands_by.npz", "$runs/found_bystanders.npz"
     ),
     _pose2d("pose2d_wide_bystanders", "wide_bystanders", "wide_seventh", "--bystanders $runs/found_bystanders.npz"),
-    _MORE_CROPS,
+    _render("crops", 26_000, "crops"),
     _pose2d("pose2d_wide_longer", "wide_longer", "wide_bystanders", "--bystanders $runs/found_bystanders.npz"),
     _pose2d("pose2d_wide_low", "wide_low", "wide_longer", "--bystanders $runs/found_bystanders.npz"),
     _CALIBRATION,
